@@ -1,0 +1,208 @@
+"""What a cell is: one time step, a state, and nothing about time."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import ShapeError
+from recurra.shapes import describe
+
+if TYPE_CHECKING:
+    from recurra.engine.kernel import Kernel
+
+__all__ = ["Cell", "Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The paper behind a cell, as data: docs, the registry and `recurra cells --cite` print it.
+
+    Args:
+        key: BibTeX key, e.g. `"hochreiter1997long"`.
+        authors: names as BibTeX wants them, joined by " and ".
+        title: title of the paper.
+        year: year of publication.
+        venue: journal, conference or archive.
+        url: where the paper can be found.
+        where: the equations or the section that the step follows, e.g. `"Eqs. 5-8"`; empty where it has no numbers.
+    """
+
+    key: str
+    authors: str
+    title: str
+    year: int
+    venue: str
+    url: str = ""
+    where: str = ""
+
+    def bibtex(self) -> str:
+        """The BibTeX entry."""
+        fields = {"author": self.authors, "title": self.title, "year": self.year, "howpublished": self.venue}
+        if self.url:
+            fields["url"] = self.url
+        body = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
+        return f"@misc{{{self.key},\n{body}}}"
+
+
+class Cell(nn.Module):
+    """One time step of a recurrent network: the base class of every cell, ours and yours.
+
+    A subclass says what its state is and how one step goes; `recurra.scan` runs it over time, `recurra.Recurrent`
+    stacks it, and neither needs to know which cell it is.
+
+        class State(NamedTuple):
+            h: Tensor
+
+        class Elman(recurra.Cell):
+            State = State
+
+            def __init__(self, input_size: int, hidden_size: int):
+                super().__init__()
+                self.input = nn.Linear(input_size, hidden_size)
+                self.hidden = nn.Linear(hidden_size, hidden_size, bias=False)
+
+            def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+                h = torch.tanh(self.input(x) + self.hidden(state.h))
+                return h, State(h)
+
+    Rules of a step: it reads `x`, `state` and the cell's parameters and returns new values; it writes nothing in place
+    and keeps nothing on `self`; rows of the batch do not see each other.
+
+    Attributes:
+        State: NamedTuple class of tensors [B, ...]. Every field begins as zeros [B, hidden_size], unless
+            `initial_state` says otherwise.
+        input_size: I. Taken from the constructor's argument of that name where the subclass sets nothing.
+        hidden_size: H, likewise.
+        output_size: O, the size of what `step` returns; hidden_size where the subclass sets nothing.
+        source: the paper, for docs and citations.
+    """
+
+    State: ClassVar[Any]
+    source: ClassVar[Source | None] = None
+
+    input_size: int
+    hidden_size: int
+    output_size: int
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        cell = super().__new__(cls)
+        # remembered so that `clone` can make a second layer or direction of the same kind
+        object.__setattr__(cell, "_arguments", _bind(cls, args, kwargs))
+        return cell
+
+    def __init__(self, input_size: int | None = None, hidden_size: int | None = None) -> None:
+        super().__init__()
+        if getattr(type(self), "State", None) is None:
+            raise TypeError(
+                f"`{type(self).__name__}` needs a class attribute `State`, a NamedTuple of tensors [B, ...]."
+            )
+        arguments: dict[str, Any] = self._arguments
+        for name, given in (("input_size", input_size), ("hidden_size", hidden_size)):
+            size = arguments.get(name) if given is None else given
+            if size is None:
+                continue
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ShapeError(f"`{name}` must be a whole number of at least 1, got {size!r}.")
+            setattr(self, name, size)
+        if hasattr(self, "hidden_size"):
+            self.output_size = self.hidden_size
+
+    _arguments: dict[str, Any]
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """One time step.
+
+        Shapes: x [B, I], fields of state [B, ...] -> output [B, O], state of the same type and shapes.
+        """
+        raise NotImplementedError(f"`{type(self).__name__}` has no `step(x, state) -> (output, state)`.")
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """One time step from `state`, or from the initial state where none is given."""
+        if state is None:
+            state = self.initial_state(len(x), dtype=x.dtype, device=x.device)
+        return self.step(x, state)
+
+    def initial_state(
+        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> Any:
+        """The state before the first step of a sequence: zeros [B, hidden_size] in every field.
+
+        Args:
+            batch_size: B.
+            dtype: of the state; the first parameter's where not given.
+            device: likewise.
+        """
+        like = next(self.parameters(), torch.empty(0))
+        zeros = torch.zeros(batch_size, self.hidden_size, dtype=dtype or like.dtype, device=device or like.device)
+        return self.State(*(zeros for _ in self.State._fields))
+
+    def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> Any:
+        """Check a state that a user hands in, or make the initial one for None.
+
+        Args:
+            state: a `State`, a tuple of its fields, a lone tensor where it has one field, or None.
+            batch_size: B.
+            like: a tensor with the type and device of the inputs.
+
+        Raises:
+            ShapeError: the state has another type, or a field has another shape.
+        """
+        initial = self.initial_state(batch_size, dtype=like.dtype, device=like.device)
+        if state is None:
+            return initial
+        fields = self.State._fields
+        given = (state,) if isinstance(state, Tensor) else state
+        if not isinstance(given, tuple | list) or len(given) != len(fields):
+            raise ShapeError(
+                f"`state` of `{type(self).__name__}` must be {self.State.__name__}({', '.join(fields)}), "
+                f"got {_describe_state(state)}."
+            )
+        for name, value, expected in zip(fields, given, initial, strict=True):
+            if not isinstance(value, Tensor) or value.shape != expected.shape:
+                raise ShapeError(
+                    f"`state.{name}` of `{type(self).__name__}` must have shape {list(expected.shape)}, "
+                    f"got {describe(value)}."
+                )
+        return self.State(*given)
+
+    def clone(self, **changes: Any) -> Self:
+        """A new, freshly initialised cell made with the same arguments, but for `changes` (e.g. `input_size=64`)."""
+        signature = inspect.signature(type(self).__init__)
+        positional: list[Any] = []
+        keywords = {**self._arguments, **changes}
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional = list(keywords.pop(name, ()))
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                keywords.update(keywords.pop(name, {}))
+        return type(self)(*positional, **keywords)
+
+    def kernel(self) -> Kernel | None:
+        """A ready kernel that computes exactly what `step` does over a whole sequence, or None; see `engine.kernel`."""
+        return None
+
+    def extra_repr(self) -> str:
+        """The arguments that the cell was made with, for `print(cell)`."""
+        return ", ".join(
+            f"{name}={value!r}" for name, value in self._arguments.items() if not isinstance(value, nn.Module)
+        )
+
+
+def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    try:
+        bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+    except TypeError:
+        return {}  # __init__ itself is about to say what is wrong
+    bound.arguments.pop(next(iter(bound.arguments)))  # self
+    return dict(bound.arguments)
+
+
+def _describe_state(state: Any) -> str:
+    if isinstance(state, tuple) and hasattr(state, "_fields"):
+        return f"{type(state).__name__}({', '.join(state._fields)})"
+    return f"a {type(state).__name__} of {len(state)}" if isinstance(state, tuple | list) else describe(state)

@@ -1,0 +1,30 @@
+"""The door for ready kernels: what an engine other than the reference must offer.
+
+A cell whose step is computed exactly by a kernel that exists already (torch's fused LSTM) returns one of these from
+`Cell.kernel()`. The engine learns weights and sizes from it and never the cell's name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from recurra.ragged import Ragged
+
+__all__ = ["Kernel"]
+
+
+class Kernel(Protocol):
+    """Runs a whole batch of sequences forward in time, exactly as the reference engine would."""
+
+    def supports(self, values: Tensor) -> bool:
+        """Whether inputs of this type and on this device can be run."""
+        ...
+
+    def run(self, x: Ragged, state: Any) -> tuple[Tensor, Any]:
+        """Run every sequence from its first step to its last.
+
+        Shapes: x.values [N, I] without resets, fields of state [B, ...] -> outputs [N, O], state after the last steps.
+        """
+        ...

@@ -1,0 +1,95 @@
+"""The error tree: every refusal of Recurra is one of these, and its message says what to do.
+
+    RecurraError
+    ├── ShapeError(ValueError)      a tensor of the wrong shape, type or device
+    ├── ConfigError(ValueError)     an option that is unknown or has a value that cannot be
+    ├── DataError(ValueError)       a file of examples that cannot be used, with its line
+    ├── RunError(ValueError)        a run folder that is missing, damaged, in the way or too new
+    ├── TraceError(RuntimeError)    a step that cannot be compiled, with its line
+    ├── CompileError(RuntimeError)  an engine that was asked for and cannot run this cell
+    └── MissingExtra(ImportError)   an optional package is not installed
+
+A message is one sentence: the name in backticks, what was expected, what came, what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+__all__ = [
+    "CompileError",
+    "ConfigError",
+    "DataError",
+    "MissingExtra",
+    "RecurraError",
+    "RunError",
+    "ShapeError",
+    "TraceError",
+    "did_you_mean",
+    "import_extra",
+]
+
+
+class RecurraError(Exception):
+    """The root of the tree: `except RecurraError` catches every refusal of this library."""
+
+
+class ShapeError(RecurraError, ValueError):
+    """A tensor has the wrong shape, type or device."""
+
+
+class ConfigError(RecurraError, ValueError):
+    """An option is unknown, or its value cannot be."""
+
+
+class DataError(RecurraError, ValueError):
+    """A file of examples cannot be used as it is."""
+
+
+class RunError(RecurraError, ValueError):
+    """A run folder is missing, damaged, in the way, or from a newer version."""
+
+
+class TraceError(RecurraError, RuntimeError):
+    """A cell's `step` cannot be traced."""
+
+
+class CompileError(RecurraError, RuntimeError):
+    """The engine that was asked for cannot run this cell."""
+
+
+class MissingExtra(RecurraError, ImportError):
+    """A package of an optional extra is not installed."""
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """A half sentence that names the nearest of `words`, or nothing when none is near.
+
+    Returns: `" Did you mean `lstm` or `slstm`?"` (with its leading space) or `""`.
+    """
+    near = difflib.get_close_matches(word, sorted(words), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
+
+
+def import_extra(module: str, extra: str) -> ModuleType:
+    """Import an optional package, or say which pip command brings it.
+
+    Args:
+        module: the name as in an import statement, e.g. `"tokenizers"`.
+        extra: the extra of this package that holds it, e.g. `"text"`.
+
+    Raises:
+        MissingExtra: the package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise  # the package is there, one of its own imports is not: that is another story
+        package = module.split(".")[0]
+        raise MissingExtra(
+            f"This needs the package `{package}`, which is not installed: run `pip install 'recurra[{extra}]'`."
+        ) from None

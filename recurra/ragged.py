@@ -1,0 +1,376 @@
+"""`Ragged`: the one batch type of Recurra, sequences of different lengths without padding.
+
+All steps of all sequences stand one after another in `values [N, ...]`; `offsets [B+1]` says where each sequence
+begins. This is the layout of torch's jagged nested tensors. A reset in the middle of a sequence (an episode ends, a
+stream is cut) is one more offset, kept in `resets`. Laws, each a property test in `tests/test_ragged.py`: every
+conversion there and back is the identity, reversing twice is the identity, and padding is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from recurra.errors import ShapeError
+from recurra.shapes import describe, length_mask
+
+__all__ = ["Ragged", "take_rows"]
+
+
+class _TakeRows(torch.autograd.Function):
+    """Rows of `source` by unique indices; the backward is a copy, where index_select would add atomically."""
+
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.num_rows = source.shape[0]
+        return source.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        return _PutRows.apply(grad, rows, ctx.num_rows, 0.0), None
+
+
+class _PutRows(torch.autograd.Function):
+    """Rows of `source` put at unique places among `num_rows` rows of `fill`; the transpose of _TakeRows."""
+
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, rows: Tensor, num_rows: int, fill: float) -> Tensor:
+        ctx.save_for_backward(rows)
+        return source.new_full((num_rows, *source.shape[1:]), fill).index_copy_(0, rows, source)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (rows,) = ctx.saved_tensors
+        return _TakeRows.apply(grad, rows), None, None, None
+
+
+def take_rows(source: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a tensor by indices that are all different, with a backward that copies instead of adding.
+
+    Shapes: source [M, ...], rows [N] int64, all different -> [N, ...].
+    """
+    taken: Tensor = _TakeRows.apply(source, rows)
+    return taken
+
+
+def _put_rows(source: Tensor, rows: Tensor, num_rows: int, fill: float) -> Tensor:
+    put: Tensor = _PutRows.apply(source, rows, num_rows, fill)
+    return put
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """A batch of sequences of different lengths, without padding.
+
+    Shapes:
+        values [N, ...]: all steps of sequence 0, then all of sequence 1, and so on.
+        offsets [B+1]: int64, on the device of `values`; sequence b is `values[offsets[b]:offsets[b + 1]]`. A length of
+            zero is legal.
+        resets [R] or None: int64, strictly increasing positions in `values`; the recurrent state begins anew just
+            before each of them. A reset on the first step of a sequence drops the state that came in.
+
+    Raises:
+        ShapeError: offsets do not begin at 0, decrease, or do not end at N; resets are unsorted or out of range.
+    """
+
+    values: Tensor
+    offsets: Tensor
+    resets: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        ends = self.offsets
+        if ends.dim() != 1 or ends.dtype != torch.int64 or len(ends) == 0:
+            raise ShapeError(f"`offsets` must be int64 of shape [B+1], got {ends.dtype} of shape {describe(ends)}.")
+        if self.values.dim() == 0:
+            raise ShapeError("`values` must have shape [N, ...], got a single number.")
+        if ends[0] != 0 or ends[-1] != len(self.values) or (ends.diff() < 0).any():
+            raise ShapeError(
+                f"`offsets` must begin at 0, never decrease and end at N={len(self.values)}, got {ends.tolist()}."
+            )
+        if self.resets is None:
+            return
+        at = self.resets
+        if at.dim() != 1 or at.dtype != torch.int64:
+            raise ShapeError(f"`resets` must be int64 of shape [R], got {at.dtype} of shape {describe(at)}.")
+        if (at.diff() <= 0).any() or (len(at) > 0 and (at[0] < 0 or at[-1] >= len(self.values))):
+            raise ShapeError(f"`resets` must increase strictly within 0..{len(self.values) - 1}, got {at.tolist()}.")
+
+    # --- sizes ---------------------------------------------------------------------------------------------------
+
+    @property
+    def batch_size(self) -> int:
+        """B, the number of sequences."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_steps(self) -> int:
+        """N, all steps of all sequences together."""
+        return len(self.values)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Steps of each sequence, int64 [B]."""
+        return self.offsets.diff()
+
+    @cached_property
+    def max_length(self) -> int:
+        """T, the steps of the longest sequence; 0 for an empty batch."""
+        return int(self.lengths.max()) if self.batch_size else 0
+
+    @cached_property
+    def sequence_index(self) -> Tensor:
+        """For each step the sequence it belongs to, int64 [N]."""
+        return torch.arange(self.batch_size, device=self.offsets.device).repeat_interleave(self.lengths)
+
+    @cached_property
+    def position(self) -> Tensor:
+        """For each step its place in its sequence, from 0, int64 [N]."""
+        return torch.arange(self.num_steps, device=self.offsets.device) - self.offsets[self.sequence_index]
+
+    @cached_property
+    def _reversed_rows(self) -> Tensor:
+        return self.offsets[self.sequence_index + 1] - 1 - self.position
+
+    def __len__(self) -> int:
+        return self.batch_size
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.to_list())
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Sequence `index` as a tensor [length, ...]; negative indices count from the end."""
+        if not -self.batch_size <= index < self.batch_size:
+            raise IndexError(f"sequence {index} of a batch of {self.batch_size}")
+        index %= self.batch_size
+        return self.values[int(self.offsets[index]) : int(self.offsets[index + 1])]
+
+    def __repr__(self) -> str:
+        resets = "" if self.resets is None else f", {len(self.resets)} resets"
+        return f"Ragged({self.batch_size} sequences, values {list(self.values.shape)}, {self.values.dtype}{resets})"
+
+    # --- the same sequences, other values --------------------------------------------------------------------------
+
+    def replace(self, values: Tensor) -> Ragged:
+        """The same offsets and resets around other values [N, ...] (an embedding of tokens, outputs of a layer)."""
+        if values.dim() == 0 or len(values) != self.num_steps:
+            raise ShapeError(f"`values` must have shape [N={self.num_steps}, ...], got {describe(values)}.")
+        other = replace(self, values=values)
+        for name in ("lengths", "max_length", "sequence_index", "position", "_reversed_rows"):
+            if name in self.__dict__:  # the offsets are the same, so what was derived from them is too
+                other.__dict__[name] = self.__dict__[name]
+        return other
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Ragged:
+        """Apply a function [N, ...] -> [N, ...] to all steps at once."""
+        return self.replace(function(self.values))
+
+    def to(self, *args: Any, **kwargs: Any) -> Ragged:
+        """Move or cast the values as `Tensor.to` does; offsets and resets follow to the device."""
+        values = self.values.to(*args, **kwargs)
+        resets = None if self.resets is None else self.resets.to(values.device)
+        return Ragged(values, self.offsets.to(values.device), resets)
+
+    def expand(self, rows: Tensor) -> Tensor:
+        """Repeat one row a sequence over all its steps.
+
+        Shapes: rows [B, ...] -> [N, ...].
+        """
+        if rows.dim() == 0 or len(rows) != self.batch_size:
+            raise ShapeError(f"`rows` must have shape [B={self.batch_size}, ...], got {describe(rows)}.")
+        return rows.repeat_interleave(self.lengths, dim=0, output_size=self.num_steps)
+
+    # --- rearranging -----------------------------------------------------------------------------------------------
+
+    def reverse(self) -> Ragged:
+        """Every sequence from its last step to its first; twice is the identity.
+
+        A reset stands between two steps; it stands between the same two steps after reversing. A reset before the
+        first step becomes none: in reverse no step comes before the last one's end.
+        """
+        values = take_rows(self.values, self._reversed_rows)
+        if self.resets is None:
+            return replace(self, values=values)
+        between = self.resets[self.position[self.resets] > 0]
+        sequence = self.sequence_index[between]
+        mirrored = self.offsets[sequence] + self.offsets[sequence + 1] - between
+        return Ragged(values, self.offsets, mirrored.sort().values)
+
+    def split_at_resets(self) -> tuple[Ragged, Tensor]:
+        """Every stretch between resets as a sequence of its own.
+
+        Returns: the segments, without resets (their values are the same tensor), and for each segment the sequence it
+            comes from, int64 [number of segments]. Segments of a sequence stand in their order; a sequence of no
+            steps is one segment. A reset before the first step of a sequence is an empty first segment.
+        """
+        sequences = torch.arange(self.batch_size, device=self.offsets.device)
+        if self.resets is None or len(self.resets) == 0:
+            return replace(self, resets=None), sequences
+        starts = torch.cat([self.offsets[:-1], self.resets])
+        origin = torch.cat([sequences, self.sequence_index[self.resets]])
+        # a sequence's own start comes before a reset at the same place: sort by origin, then start, stably
+        order = starts.argsort(stable=True)
+        order = order[origin[order].argsort(stable=True)]
+        offsets = torch.cat([starts[order], self.offsets[-1:]])
+        return Ragged(self.values, offsets), origin[order]
+
+    # --- conversions -----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_list(cls, sequences: Sequence[Tensor]) -> Ragged:
+        """From tensors [length, ...] that differ in their first size only; at least one, each may be empty."""
+        if len(sequences) == 0:
+            raise ShapeError("`sequences` must hold at least one tensor, got an empty list.")
+        first = sequences[0]
+        for index, sequence in enumerate(sequences):
+            if sequence.dim() == 0 or sequence.shape[1:] != first.shape[1:]:
+                raise ShapeError(
+                    f"`sequences[{index}]` must have shape [length, ...] with the sizes of sequences[0] "
+                    f"{list(first.shape)}, got {describe(sequence)}."
+                )
+        lengths = torch.tensor([len(sequence) for sequence in sequences], device=first.device)
+        return cls(torch.cat(list(sequences)), _offsets(lengths))
+
+    def to_list(self) -> list[Tensor]:
+        """One tensor [length, ...] a sequence; views of `values`."""
+        return list(self.values.split(self.lengths.tolist()))
+
+    @classmethod
+    def from_padded(
+        cls,
+        padded: Tensor,
+        lengths: Tensor | Sequence[int] | None = None,
+        *,
+        batch_first: bool = False,
+        resets: Tensor | None = None,
+    ) -> Ragged:
+        """From a padded tensor; what stands in the padding is never read.
+
+        Shapes: padded [T, B, ...], or [B, T, ...] with `batch_first`; lengths [B] or None (all T); resets bool, of the
+            first two sizes of `padded`: True where the state begins anew just before that step.
+
+        Raises:
+            ShapeError: a length is negative or above T, or the shapes do not fit.
+        """
+        if padded.dim() < 2:
+            raise ShapeError(f"`padded` must have at least two dimensions, got {describe(padded)}.")
+        num_steps, batch_size = padded.shape[:2] if not batch_first else (padded.shape[1], padded.shape[0])
+        if lengths is None:
+            lengths = torch.full((batch_size,), num_steps)
+        lengths = torch.as_tensor(lengths, device=padded.device)
+        if lengths.shape != (batch_size,) or lengths.is_floating_point():
+            raise ShapeError(
+                f"`lengths` must be {batch_size} whole numbers, got {lengths.dtype} of shape {describe(lengths)}."
+            )
+        lengths = lengths.to(torch.int64)
+        if batch_size and (lengths.min() < 0 or lengths.max() > num_steps):
+            raise ShapeError(f"`lengths` must lie within 0..{num_steps}, got {lengths.tolist()}.")
+        offsets = _offsets(lengths)
+        layout = cls(padded.new_empty(int(offsets[-1]), 0), offsets)
+        rows = layout._padded_rows(num_steps, batch_first)
+        ragged = layout.replace(take_rows(padded.flatten(0, 1), rows))
+        if resets is None:
+            return ragged
+        if resets.shape != padded.shape[:2] or resets.dtype != torch.bool:
+            raise ShapeError(
+                f"`resets` must be bool of shape {list(padded.shape[:2])}, got {resets.dtype} of {describe(resets)}."
+            )
+        return replace(ragged, resets=resets.flatten()[rows].nonzero().flatten())
+
+    def to_padded(self, *, batch_first: bool = False, value: float = 0.0, num_steps: int | None = None) -> Tensor:
+        """To a padded tensor [T, B, ...], or [B, T, ...] with `batch_first`.
+
+        Args:
+            batch_first: batch before time.
+            value: what stands in the padding.
+            num_steps: T, at least the longest length; that length where not given.
+        """
+        num_steps = self.max_length if num_steps is None else num_steps
+        if num_steps < self.max_length:
+            raise ShapeError(f"`num_steps` must be at least the longest length {self.max_length}, got {num_steps}.")
+        sizes = (self.batch_size, num_steps) if batch_first else (num_steps, self.batch_size)
+        flat = _put_rows(self.values, self._padded_rows(num_steps, batch_first), sizes[0] * sizes[1], value)
+        return flat.unflatten(0, sizes)
+
+    def mask(self, num_steps: int | None = None) -> Tensor:
+        """True on the steps that exist, bool [B, T]."""
+        return length_mask(self.lengths, self.max_length if num_steps is None else num_steps)
+
+    def _padded_rows(self, num_steps: int, batch_first: bool) -> Tensor:
+        if batch_first:
+            return self.sequence_index * num_steps + self.position
+        return self.position * self.batch_size + self.sequence_index
+
+    @classmethod
+    def from_packed(cls, packed: PackedSequence) -> Ragged:
+        """From torch's PackedSequence, sequences in the order they had before packing."""
+        data, batch_sizes, _, unsorted = packed
+        sizes = batch_sizes.to(data.device)
+        batch_size = int(sizes[0])
+        lengths = (sizes[:, None] > torch.arange(batch_size, device=data.device)).sum(0)  # of the sorted sequences
+        order = torch.arange(batch_size, device=data.device) if unsorted is None else unsorted
+        lengths = lengths[order]
+        layout = cls(data.new_empty(len(data), 0), _offsets(lengths))
+        step_starts = _offsets(sizes)[:-1]
+        return layout.replace(take_rows(data, step_starts[layout.position] + order[layout.sequence_index]))
+
+    def to_packed(self) -> PackedSequence:
+        """To torch's PackedSequence, with the indices that restore this order.
+
+        Raises:
+            ShapeError: the batch is empty or a sequence has no steps; torch cannot pack those.
+        """
+        if self.batch_size == 0 or int(self.lengths.min()) == 0:
+            raise ShapeError(
+                "A PackedSequence cannot hold a sequence of no steps; drop it first or use `to_padded`, "
+                f"got lengths {self.lengths.tolist()}."
+            )
+        order = self.lengths.argsort(descending=True, stable=True)
+        rank = torch.empty_like(order).index_copy_(0, order, torch.arange(self.batch_size, device=order.device))
+        # steps in the order of packing: by position, then by rank of the sequence
+        rows = (self.position * self.batch_size + rank[self.sequence_index]).argsort()
+        batch_sizes = torch.bincount(self.position).cpu()
+        return PackedSequence(take_rows(self.values, rows), batch_sizes, order, rank)
+
+    @classmethod
+    def from_nested(cls, nested: Tensor) -> Ragged:
+        """From a torch nested tensor of layout `torch.jagged` whose ragged size is the second."""
+        if not nested.is_nested or nested.layout != torch.jagged:
+            raise ShapeError(f"`nested` must be a nested tensor of layout torch.jagged, got {describe(nested)}.")
+        jagged: Any = nested  # torch's stubs know no methods of nested tensors
+        lengths: Tensor | None = jagged.lengths()
+        values: Tensor = jagged.values()
+        if lengths is None:
+            return cls(values, jagged.offsets().to(torch.int64))
+        starts = jagged.offsets()[: len(lengths)].to(torch.int64)  # a view with holes: gather what it shows
+        layout = cls(values.new_empty(int(lengths.sum()), 0), _offsets(lengths.to(torch.int64)))
+        return layout.replace(take_rows(values, starts[layout.sequence_index] + layout.position))
+
+    def to_nested(self) -> Tensor:
+        """To a torch nested tensor of layout `torch.jagged` that shares these values."""
+        return torch.nested.nested_tensor_from_jagged(self.values, self.offsets)
+
+
+def _offsets(lengths: Tensor) -> Tensor:
+    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).to(torch.int64)
+
+
+def _flatten(ragged: Ragged) -> tuple[list[Any], None]:
+    return [ragged.values, ragged.offsets, ragged.resets], None
+
+
+def _unflatten(leaves: Any, _: None) -> Ragged:
+    ragged = object.__new__(Ragged)  # leaves may be placeholders of a tracer: no checks here
+    for name, leaf in zip(("values", "offsets", "resets"), leaves, strict=True):
+        object.__setattr__(ragged, name, leaf)
+    return ragged
+
+
+torch.utils._pytree.register_pytree_node(Ragged, _flatten, _unflatten, serialized_type_name="recurra.Ragged")

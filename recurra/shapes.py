@@ -1,0 +1,47 @@
+"""Shape checks and masks. Letters, the same in every docstring of this library:
+
+T time steps   B batch        N all steps of all sequences of a batch, one after another
+I input size   H hidden size  O output size   G gates   L layers   D directions
+V vocabulary   S source length   K attention heads
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, arange
+
+from recurra.errors import ShapeError
+
+__all__ = ["describe", "expect_shape", "length_mask"]
+
+
+def describe(value: object) -> str:
+    """What came, in words for an error message: a shape for a tensor, a type name for anything else."""
+    return str(list(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def expect_shape(name: str, value: Tensor, **sizes: int | None) -> None:
+    """Check the shape of a tensor against named sizes, in order.
+
+        expect_shape("x", x, B=None, I=32)      # any B, exactly 32 columns
+
+    Args:
+        name: what the user calls the tensor.
+        value: the tensor.
+        sizes: letter to size; None accepts any size.
+
+    Raises:
+        ShapeError: `value` is no tensor, or has another number of dimensions or another size.
+    """
+    fits = isinstance(value, Tensor) and value.dim() == len(sizes)
+    if fits and all(want is None or got == want for got, want in zip(value.shape, sizes.values(), strict=True)):
+        return
+    expected = ", ".join(letter if want is None else f"{letter}={want}" for letter, want in sizes.items())
+    raise ShapeError(f"`{name}` must have shape [{expected}], got {describe(value)}.")
+
+
+def length_mask(lengths: Tensor, max_length: int) -> Tensor:
+    """True on the steps that exist.
+
+    Shapes: lengths [B] -> mask [B, max_length], bool.
+    """
+    return arange(max_length, device=lengths.device) < lengths[:, None]

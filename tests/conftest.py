@@ -1,0 +1,41 @@
+"""Every test begins with the same random state, a clean environment, and fresh float memory full of NaN."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)  # tests run side by side; results must not depend on it
+
+
+def _filled(create: Any) -> Any:
+    def poisoned(*args: Any, **kwargs: Any) -> Any:
+        tensor = create(*args, **kwargs)
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.layout == torch.strided:
+            with torch.no_grad():
+                tensor.fill_(float("nan"))
+        return tensor
+
+    return poisoned
+
+
+@pytest.fixture(autouse=True)
+def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    for name in list(os.environ):
+        if name.startswith("RECURRA_"):
+            monkeypatch.delenv(name)
+    # memory that is read before it is written shows as NaN, not as whatever was there
+    monkeypatch.setattr(torch, "empty", _filled(torch.empty))
+    monkeypatch.setattr(torch, "empty_like", _filled(torch.empty_like))
+    monkeypatch.setattr(torch.Tensor, "new_empty", _filled(torch.Tensor.new_empty))
+    yield
+    torch.set_default_dtype(torch.float32)
