@@ -7,6 +7,7 @@
     ├── RunError(ValueError)        a run folder that is missing, damaged, in the way or too new
     ├── TraceError(RuntimeError)    a step that cannot be compiled, with its line
     ├── CompileError(RuntimeError)  an engine that was asked for and cannot run this cell
+    ├── DecodingError(ValueError)   numbers of a model that no sequence can be decoded from
     └── MissingExtra(ImportError)   an optional package is not installed
 
 A message is one sentence: the name in backticks, what was expected, what came, what to do.
@@ -23,6 +24,7 @@ __all__ = [
     "CompileError",
     "ConfigError",
     "DataError",
+    "DecodingError",
     "MissingExtra",
     "RecurraError",
     "RunError",
@@ -59,6 +61,10 @@ class TraceError(RecurraError, RuntimeError):
 
 class CompileError(RecurraError, RuntimeError):
     """The engine that was asked for cannot run this cell."""
+
+
+class DecodingError(RecurraError, ValueError):
+    """The numbers that a model gives are no distribution to decode from."""
 
 
 class MissingExtra(RecurraError, ImportError):

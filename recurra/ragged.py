@@ -22,15 +22,21 @@ from recurra.shapes import describe, length_mask
 
 __all__ = ["Ragged", "take_rows"]
 
+WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 class _TakeRows(torch.autograd.Function):
     """Rows of `source` by unique indices; the backward is a copy, where index_select would add atomically."""
 
     @staticmethod
-    def forward(ctx: Any, source: Tensor, rows: Tensor) -> Tensor:
+    def forward(source: Tensor, rows: Tensor) -> Tensor:
+        return source.index_select(0, rows)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        source, rows = inputs
         ctx.save_for_backward(rows)
         ctx.num_rows = source.shape[0]
-        return source.index_select(0, rows)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -42,9 +48,12 @@ class _PutRows(torch.autograd.Function):
     """Rows of `source` put at unique places among `num_rows` rows of `fill`; the transpose of _TakeRows."""
 
     @staticmethod
-    def forward(ctx: Any, source: Tensor, rows: Tensor, num_rows: int, fill: float) -> Tensor:
-        ctx.save_for_backward(rows)
+    def forward(source: Tensor, rows: Tensor, num_rows: int, fill: float) -> Tensor:
         return source.new_full((num_rows, *source.shape[1:]), fill).index_copy_(0, rows, source)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int, float], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
@@ -75,7 +84,8 @@ class Ragged:
         offsets [B+1]: int64, on the device of `values`; sequence b is `values[offsets[b]:offsets[b + 1]]`. A length of
             zero is legal.
         resets [R] or None: int64, strictly increasing positions in `values`; the recurrent state begins anew just
-            before each of them. A reset on the first step of a sequence drops the state that came in.
+            before each of them. A reset on the first step of a sequence drops the state that came in. The conversions
+            to other layouts, which have no place for them, leave them behind.
 
     Raises:
         ShapeError: offsets do not begin at 0, decrease, or do not end at N; resets are unsorted or out of range.
@@ -87,10 +97,11 @@ class Ragged:
 
     def __post_init__(self) -> None:
         ends = self.offsets
-        if ends.dim() != 1 or ends.dtype != torch.int64 or len(ends) == 0:
-            raise ShapeError(f"`offsets` must be int64 of shape [B+1], got {ends.dtype} of shape {describe(ends)}.")
-        if self.values.dim() == 0:
-            raise ShapeError("`values` must have shape [N, ...], got a single number.")
+        if not isinstance(self.values, Tensor) or self.values.dim() == 0:
+            raise ShapeError(f"`values` must be a tensor of shape [N, ...], got {describe(self.values)}.")
+        _expect_places("offsets", "B+1", ends, self.values)
+        if len(ends) == 0:
+            raise ShapeError("`offsets` must have shape [B+1], got [0].")
         if ends[0] != 0 or ends[-1] != len(self.values) or (ends.diff() < 0).any():
             raise ShapeError(
                 f"`offsets` must begin at 0, never decrease and end at N={len(self.values)}, got {ends.tolist()}."
@@ -98,10 +109,11 @@ class Ragged:
         if self.resets is None:
             return
         at = self.resets
-        if at.dim() != 1 or at.dtype != torch.int64:
-            raise ShapeError(f"`resets` must be int64 of shape [R], got {at.dtype} of shape {describe(at)}.")
+        _expect_places("resets", "R", at, self.values)
         if (at.diff() <= 0).any() or (len(at) > 0 and (at[0] < 0 or at[-1] >= len(self.values))):
-            raise ShapeError(f"`resets` must increase strictly within 0..{len(self.values) - 1}, got {at.tolist()}.")
+            raise ShapeError(
+                f"`resets` must increase strictly within 0..N-1={len(self.values) - 1}, got {at.tolist()}."
+            )
 
     # --- sizes ---------------------------------------------------------------------------------------------------
 
@@ -162,7 +174,9 @@ class Ragged:
         """The same offsets and resets around other values [N, ...] (an embedding of tokens, outputs of a layer)."""
         if values.dim() == 0 or len(values) != self.num_steps:
             raise ShapeError(f"`values` must have shape [N={self.num_steps}, ...], got {describe(values)}.")
-        other = replace(self, values=values)
+        if values.device != self.offsets.device:
+            raise ShapeError(f"`values` must be on {self.offsets.device} as the offsets are, got {values.device}.")
+        other = _unchecked(values, self.offsets, self.resets)  # no second look: on a GPU each one waits for the device
         for name in ("lengths", "max_length", "sequence_index", "position", "_reversed_rows"):
             if name in self.__dict__:  # the offsets are the same, so what was derived from them is too
                 other.__dict__[name] = self.__dict__[name]
@@ -176,7 +190,7 @@ class Ragged:
         """Move or cast the values as `Tensor.to` does; offsets and resets follow to the device."""
         values = self.values.to(*args, **kwargs)
         resets = None if self.resets is None else self.resets.to(values.device)
-        return Ragged(values, self.offsets.to(values.device), resets)
+        return _unchecked(values, self.offsets.to(values.device), resets)
 
     def expand(self, rows: Tensor) -> Tensor:
         """Repeat one row a sequence over all its steps.
@@ -197,7 +211,7 @@ class Ragged:
         """
         values = take_rows(self.values, self._reversed_rows)
         if self.resets is None:
-            return replace(self, values=values)
+            return self.replace(values)
         between = self.resets[self.position[self.resets] > 0]
         sequence = self.sequence_index[between]
         mirrored = self.offsets[sequence] + self.offsets[sequence + 1] - between
@@ -230,10 +244,17 @@ class Ragged:
             raise ShapeError("`sequences` must hold at least one tensor, got an empty list.")
         first = sequences[0]
         for index, sequence in enumerate(sequences):
-            if sequence.dim() == 0 or sequence.shape[1:] != first.shape[1:]:
+            if not isinstance(sequence, Tensor) or sequence.dim() == 0:
+                raise ShapeError(f"`sequences[{index}]` must be a tensor [length, ...], got {describe(sequence)}.")
+            if sequence.shape[1:] != first.shape[1:]:
                 raise ShapeError(
                     f"`sequences[{index}]` must have shape [length, ...] with the sizes of sequences[0] "
-                    f"{list(first.shape)}, got {describe(sequence)}."
+                    f"{describe(first)}, got {describe(sequence)}."
+                )
+            if (sequence.dtype, sequence.device) != (first.dtype, first.device):
+                raise ShapeError(
+                    f"`sequences[{index}]` must be {first.dtype} on {first.device} as sequences[0] is, "
+                    f"got {sequence.dtype} on {sequence.device}."
                 )
         lengths = torch.tensor([len(sequence) for sequence in sequences], device=first.device)
         return cls(torch.cat(list(sequences)), _offsets(lengths))
@@ -264,12 +285,13 @@ class Ragged:
         num_steps, batch_size = padded.shape[:2] if not batch_first else (padded.shape[1], padded.shape[0])
         if lengths is None:
             lengths = torch.full((batch_size,), num_steps)
-        lengths = torch.as_tensor(lengths, device=padded.device)
-        if lengths.shape != (batch_size,) or lengths.is_floating_point():
+        if not isinstance(lengths, Tensor):
+            lengths = torch.tensor(lengths, dtype=None if len(lengths) else torch.int64)
+        if lengths.shape != (batch_size,) or lengths.dtype not in WHOLE_NUMBERS:
             raise ShapeError(
                 f"`lengths` must be {batch_size} whole numbers, got {lengths.dtype} of shape {describe(lengths)}."
             )
-        lengths = lengths.to(torch.int64)
+        lengths = lengths.to(padded.device, torch.int64)
         if batch_size and (lengths.min() < 0 or lengths.max() > num_steps):
             raise ShapeError(f"`lengths` must lie within 0..{num_steps}, got {lengths.tolist()}.")
         offsets = _offsets(lengths)
@@ -343,8 +365,13 @@ class Ragged:
     def from_nested(cls, nested: Tensor) -> Ragged:
         """From a torch nested tensor of layout `torch.jagged` whose ragged size is the second."""
         if not nested.is_nested or nested.layout != torch.jagged:
-            raise ShapeError(f"`nested` must be a nested tensor of layout torch.jagged, got {describe(nested)}.")
+            got = "a nested tensor" if nested.is_nested else "a plain tensor"
+            raise ShapeError(f"`nested` must be a nested tensor of layout torch.jagged, got {got} of {nested.layout}.")
         jagged: Any = nested  # torch's stubs know no methods of nested tensors
+        if isinstance(nested.shape[1], int):
+            raise ShapeError(
+                f"`nested` must be ragged in its second size, got {list(nested.shape)}: transpose it back."
+            )
         lengths: Tensor | None = jagged.lengths()
         values: Tensor = jagged.values()
         if lengths is None:
@@ -362,15 +389,30 @@ def _offsets(lengths: Tensor) -> Tensor:
     return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).to(torch.int64)
 
 
+def _expect_places(name: str, letter: str, places: Any, values: Tensor) -> None:
+    """Check the type, shape and device of positions in `values`."""
+    if not isinstance(places, Tensor):
+        raise ShapeError(f"`{name}` must be int64 of shape [{letter}], got {describe(places)}.")
+    if places.dim() != 1 or places.dtype != torch.int64:
+        raise ShapeError(f"`{name}` must be int64 of shape [{letter}], got {places.dtype} of shape {describe(places)}.")
+    if places.device != values.device:
+        raise ShapeError(f"`{name}` must be on {values.device} as `values` is, got {places.device}.")
+
+
+def _unchecked(values: Any, offsets: Any, resets: Any) -> Ragged:
+    """A Ragged of parts that are known to fit, or of the placeholders of a tracer."""
+    ragged = object.__new__(Ragged)
+    for name, part in (("values", values), ("offsets", offsets), ("resets", resets)):
+        object.__setattr__(ragged, name, part)
+    return ragged
+
+
 def _flatten(ragged: Ragged) -> tuple[list[Any], None]:
     return [ragged.values, ragged.offsets, ragged.resets], None
 
 
 def _unflatten(leaves: Any, _: None) -> Ragged:
-    ragged = object.__new__(Ragged)  # leaves may be placeholders of a tracer: no checks here
-    for name, leaf in zip(("values", "offsets", "resets"), leaves, strict=True):
-        object.__setattr__(ragged, name, leaf)
-    return ragged
+    return _unchecked(*leaves)
 
 
 torch.utils._pytree.register_pytree_node(Ragged, _flatten, _unflatten, serialized_type_name="recurra.Ragged")

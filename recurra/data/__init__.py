@@ -1,0 +1,1 @@
+"""How files become ragged batches: lines, pairs, checks, splits, vocabularies, batches."""

@@ -1,0 +1,107 @@
+"""Lines of a text file, plain or gzip, with every damage named by its line.
+
+UTF-8 with or without byte order mark; lines end with LF or CR LF. A file that cannot be read at all raises; a line that
+is not UTF-8 arrives with its fault, so that one reader serves both who refuses it and who counts it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from recurra.errors import DataError
+
+__all__ = ["Fault", "FaultKind", "Line", "read_lines"]
+
+FaultKind = Literal["encoding", "columns", "csv", "json", "empty", "long", "unequal"]
+
+GZIP_MAGIC = b"\x1f\x8b"
+UTF8_MARK = b"\xef\xbb\xbf"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One line that cannot be used, and why in one sentence."""
+
+    kind: FaultKind
+    line: int  # from 1
+    message: str
+
+    @classmethod
+    def at(cls, path: Path, line: int, kind: FaultKind, what: str) -> Fault:
+        """A fault whose sentence begins with the file and the line."""
+        return cls(kind, line, f"`{path}` line {line} {what}.")
+
+
+class Line(NamedTuple):
+    """One line without its end; where `fault` is set, the broken bytes of `text` are U+FFFD."""
+
+    number: int  # from 1
+    text: str
+    fault: Fault | None
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The lines of a file one by one, whatever its size.
+
+    Args:
+        path: a text file; gzip is recognised by its first two bytes.
+
+    Raises:
+        DataError: the file is missing, a directory, not readable, or a damaged gzip.
+    """
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, raw in enumerate(file, start=1):
+                yield _decode(path, number, raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"`{path}` is damaged gzip after line {number} ({error}): copy or download it again.") from None
+    except OSError as error:
+        raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from None
+
+
+def _open(path: Path) -> BufferedReader | gzip.GzipFile:
+    if path.is_dir():
+        raise DataError(f"`{path}` is a directory, expected a file of sentences.")
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise DataError(f"There is no file `{path}`.") from None
+    if file.peek(2)[:2] == GZIP_MAGIC:
+        return _ClosingGzip(file)
+    if path.suffix == ".gz" and file.peek(1):
+        file.close()
+        raise DataError(f"`{path}` is named `.gz` but is not gzip: rename it, or copy or download it again.")
+    return file
+
+
+class _ClosingGzip(gzip.GzipFile):
+    """A gzip reader that closes the file under it, which GzipFile leaves open."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        super().__init__(fileobj=file)
+        self._under = file
+
+    def close(self) -> None:
+        super().close()
+        self._under.close()
+
+
+def _decode(path: Path, number: int, raw: bytes) -> Line:
+    if number == 1:
+        raw = raw.removeprefix(UTF8_MARK)
+    raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        return Line(number, raw.decode("utf-8"), None)
+    except UnicodeDecodeError as error:
+        utf16 = number == 1 and raw.startswith(UTF16_MARKS)
+        advice = "it looks like UTF-16, save the file as UTF-8" if utf16 else "save the file as UTF-8"
+        what = f"is not UTF-8 (byte {error.start + 1} is 0x{raw[error.start]:02x}): {advice}"
+        return Line(number, raw.decode("utf-8", errors="replace"), Fault.at(path, number, "encoding", what))
