@@ -1,0 +1,193 @@
+"""Several processes that train one model together, started by `torchrun`; and one process, the same way.
+
+Each process takes its share of every batch, so the result is that of one process: more of them change the speed, not
+the training. The gradients are summed by torch's DistributedDataParallel; everything else that must be agreed on (sums
+of losses, "stop now", a checkpoint to resume from) goes through the few methods of `Group`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import safetensors.torch
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from recurra.errors import ConfigError
+
+__all__ = ["Group", "join", "shares_of"]
+
+Result = TypeVar("Result")
+
+
+class _Replica(nn.Module):
+    """The model as DistributedDataParallel wants it: one forward, in which anything may be done with the model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, compute: Callable[[nn.Module], Result]) -> Result:
+        return compute(self.model)
+
+
+class _Alone:
+    """A replica among none others."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __call__(self, compute: Callable[[nn.Module], Result]) -> Result:
+        return compute(self.model)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together.
+
+    Args:
+        rank: which of them this one is, from 0; only rank 0 validates and writes files.
+        size: how many there are.
+        device: where this one computes.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def replicate(self, model: nn.Module) -> Callable[[Callable[[nn.Module], Any]], Any]:
+        """The model, called as `replica(lambda model: ...)`; its weights become those of rank 0.
+
+        A backward after such a call averages the gradients over all processes, unless inside `apart`.
+        """
+        if self.size == 1:
+            return _Alone(model)
+        device = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(_Replica(model), device_ids=device)
+
+    def apart(self, replica: Any, alone: bool) -> AbstractContextManager[None]:
+        """Where `alone`, gradients stay in this process and add up; the next backward outside shares them."""
+        return replica.no_sync() if alone and self.size > 1 else nullcontext()
+
+    def sum(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Each number summed over all processes; all give the same names, in any order."""
+        if self.size == 1:
+            return dict(numbers)
+        names = sorted(numbers)
+        values = self._tensor([numbers[name] for name in names], torch.float64)
+        dist.all_reduce(values)
+        return dict(zip(names, values.tolist(), strict=True))
+
+    def maximum(self, number: int) -> int:
+        """The largest of the numbers that the processes give."""
+        if self.size == 1:
+            return number
+        value = self._tensor([number], torch.int64)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        return int(value)
+
+    def from_first(self, data: bytes) -> bytes:
+        """What rank 0 gives; what the others give is ignored."""
+        if self.size == 1:
+            return data
+        length = self._tensor([len(data)], torch.int64)
+        dist.broadcast(length, src=0)
+        if length == 0:  # torch sends no empty tensors
+            return b""
+        buffer = self._bytes(data if self.is_first else bytes(int(length)))
+        dist.broadcast(buffer, src=0)
+        return buffer.cpu().numpy().tobytes()
+
+    def gather(self, tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """The tensors of every process, by rank; names and shapes may differ between them."""
+        if self.size == 1:
+            return [dict(tensors)]
+        data = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+        room = self.maximum(len(data))
+        lengths = [self._tensor([0], torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, self._tensor([len(data)], torch.int64))
+        buffers = [self._bytes(bytes(room)) for _ in range(self.size)]
+        dist.all_gather(buffers, self._bytes(data.ljust(room)))
+        return [
+            safetensors.torch.load(buffer.cpu().numpy().tobytes()[: int(length)])
+            for buffer, length in zip(buffers, lengths, strict=True)
+        ]
+
+    def _tensor(self, numbers: Sequence[float], dtype: torch.dtype) -> Tensor:
+        return torch.tensor(numbers, dtype=dtype, device=self._channel)
+
+    def _bytes(self, data: bytes) -> Tensor:
+        return torch.frombuffer(bytearray(data), dtype=torch.uint8).to(self._channel)
+
+    @property
+    def _channel(self) -> torch.device:
+        """Where tensors must be to travel; NCCL alone moves only what is on a GPU."""
+        return torch.device("cpu") if "gloo" in str(dist.get_backend_config()) else self.device
+
+
+def join(device: str) -> Group:
+    """Join the processes that `torchrun` started, until this process ends; a group of one without `torchrun`.
+
+    Args:
+        device: auto, cpu, cuda or cuda:<number>; with several processes a machine, each takes its own GPU.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    here = _device(device, int(os.environ.get("LOCAL_RANK", "0")) if size > 1 else None)
+    if size == 1:
+        return Group(0, 1, here)
+    if not dist.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if here.type == "cuda" else "gloo"
+        # rank 0 may judge translations for a long time while the others wait
+        dist.init_process_group(backend, timeout=timedelta(hours=6))
+        # not after every training: a group that is left and joined again may wait for itself for ever
+        atexit.register(dist.destroy_process_group)
+    return Group(dist.get_rank(), dist.get_world_size(), here)
+
+
+def _device(name: str, local_rank: int | None) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"`device` {name} is not there: torch {torch.__version__} sees no GPU; use cpu or auto.")
+    device = torch.device(name)
+    if device.type == "cuda":
+        index = device.index if local_rank is None or device.index is not None else local_rank
+        device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
+        if device.index >= torch.cuda.device_count():
+            raise ConfigError(f"`device` {device} is not there: torch sees {torch.cuda.device_count()} GPUs, from 0.")
+        torch.cuda.set_device(device)
+    return device
+
+
+def shares_of(source: Any, item: Any, parts: int) -> list[Any]:
+    """The share of each process of one item of a plan; None where there is too little for all.
+
+    Raises:
+        ConfigError: the source has items that are no lists and no `split`.
+    """
+    if parts == 1:
+        return [item]
+    if hasattr(source, "split"):
+        return list(source.split(item, parts))
+    if not isinstance(item, list):
+        raise ConfigError(
+            f"To train with {parts} processes, give the batch source a method `split(item, parts)`: "
+            f"its items are of type {type(item).__name__}, which only it can share out."
+        )
+    return [item[rank::parts] or None for rank in range(parts)]

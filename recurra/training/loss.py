@@ -1,0 +1,102 @@
+"""What training is told: the loss of a batch as a sum and a count, and where batches come from.
+
+A loss is a *sum* over items (tokens, steps, sequences) beside their *count*, not a mean. An update divides the sum of
+all its micro-batches on all processes by the sum of their counts, once. So the gradient of a batch is the same however
+it is cut into micro-batches, windows of time and processes; a mean of means would not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import ShapeError
+from recurra.shapes import describe
+
+__all__ = ["BatchSource", "Loss", "Objective", "StatefulObjective", "sum_losses"]
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """The loss of one batch.
+
+    Args:
+        total: sum over the items, a single number that gradients flow from.
+        count: how many items were summed.
+        extra: further sums over the same items, to be logged as means (correct tokens, say).
+    """
+
+    total: Tensor
+    count: int | Tensor
+    extra: Mapping[str, Tensor | float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.total.dim() != 0:
+            raise ShapeError(
+                f"`total` of a Loss must be a single number, the sum over items, got {describe(self.total)}."
+            )
+
+    @property
+    def mean(self) -> Tensor:
+        """The loss of an item, for a bare loop: `loss.mean.backward()`."""
+        return self.total / self.count
+
+    def muted(self) -> Loss:
+        """The same graph, weighing nothing."""
+        return Loss(self.total * 0, self.count * 0, {name: value * 0 for name, value in self.extra.items()})
+
+    def __add__(self, other: Loss) -> Loss:
+        extra = {name: value + other.extra[name] for name, value in self.extra.items()}
+        return Loss(self.total + other.total, self.count + other.count, extra)
+
+    def detach(self) -> Loss:
+        """The same numbers without their graph."""
+        extra = {name: value.detach() if isinstance(value, Tensor) else value for name, value in self.extra.items()}
+        return Loss(self.total.detach(), self.count, extra)
+
+
+def sum_losses(losses: Iterable[Loss]) -> dict[str, float]:
+    """`total`, `count` and every `extra`, summed, as plain numbers; one wait for the device, however many losses."""
+    rows = [
+        {name: _number(value, loss) for name, value in {"total": loss.total, "count": loss.count, **loss.extra}.items()}
+        for loss in losses
+    ]
+    names = list(rows[0])
+    sums = torch.stack([torch.stack([row[name] for name in names]) for row in rows]).sum(0)
+    return dict(zip(names, sums.tolist(), strict=True))
+
+
+def _number(value: Tensor | float, loss: Loss) -> Tensor:
+    return torch.as_tensor(value, device=loss.total.device).detach().double()
+
+
+class Objective(Protocol):
+    """What is made small: the loss of one batch."""
+
+    def __call__(self, model: nn.Module, batch: Any, /) -> Loss: ...
+
+
+class StatefulObjective(Protocol):
+    """The same for truncated BPTT: a stretch of time comes with the state before it, and the state after it leaves."""
+
+    def __call__(self, model: nn.Module, batch: Any, state: Any, /) -> tuple[Loss, Any]: ...
+
+
+class BatchSource(Protocol):
+    """Where batches come from, as a function of the epoch, so that a resumed run needs no memory of the order.
+
+    An item is a `list` of whatever names examples; with several processes each takes every n-th of them. A source with
+    items of another type has a third method, `split(item, parts) -> list of items (None where a part is empty)`.
+    """
+
+    def plan(self, epoch: int) -> Sequence[Any]:
+        """One item a batch, in the order of training; the same for the same epoch, always."""
+        ...
+
+    def load(self, item: Any) -> Any:
+        """The batch of an item; the same for the same item, always. It has `.to(device)` or is a pytree of tensors."""
+        ...

@@ -1,0 +1,45 @@
+"""`metrics.jsonl`: what training measured, one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recurra.errors import RunError
+from recurra.training.files import write_atomically
+
+__all__ = ["append_metrics", "keep_metrics_until", "read_metrics"]
+
+
+def append_metrics(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
+    """Add one line.
+
+    Raises:
+        RunError: the disk is full or refuses.
+    """
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise RunError(f"`{path}` could not be written ({(error.strerror or str(error)).lower()}).") from error
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """All lines in order; a last line that a killed process left half written is not one. No file, no lines."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    try:
+        return [json.loads(line) for line in whole.splitlines()]
+    except ValueError as error:
+        raise RunError(f"`{path}` is damaged: {error}.") from None
+
+
+def keep_metrics_until(path: str | os.PathLike[str], step: int) -> None:
+    """Drop the lines of updates after `step`: a resumed run will write them again."""
+    kept = [row for row in read_metrics(path) if row["step"] <= step]
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
