@@ -185,7 +185,8 @@ class BucketedBatches:
         budget: tokens of a batch at most on either side, as in `length_batches`; ends included.
         seed: of the orders.
         length_noise: as in `length_batches`, tokens.
-        bos, eos: the numbers put before and after a sentence.
+        bos: the number put before a sentence.
+        eos: the number put after it.
         resample: gives other numbers for the same examples in each epoch, e.g. from `SubwordSampler`; then `pairs`
             only say how many examples there are.
     """

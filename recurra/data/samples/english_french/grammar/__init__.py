@@ -1,0 +1,1 @@
+"""The rules: spelling, inflection, agreement and word order of the two languages, with no vocabulary of their own."""
