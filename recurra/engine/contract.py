@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from recurra.errors import ShapeError
 from recurra.shapes import describe
@@ -15,7 +18,7 @@ from recurra.shapes import describe
 if TYPE_CHECKING:
     from recurra.engine.kernel import Kernel
 
-__all__ = ["Cell", "Source"]
+__all__ = ["Cell", "Source", "kernel_of"]
 
 
 @dataclass(frozen=True)
@@ -171,19 +174,26 @@ class Cell(nn.Module):
         return self.State(*given)
 
     def clone(self, **changes: Any) -> Self:
-        """A new, freshly initialised cell made with the same arguments, but for `changes` (e.g. `input_size=64`)."""
-        signature = inspect.signature(type(self).__init__)
-        positional: list[Any] = []
-        keywords = {**self._arguments, **changes}
-        for name, parameter in signature.parameters.items():
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                positional = list(keywords.pop(name, ()))
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                keywords.update(keywords.pop(name, {}))
-        return type(self)(*positional, **keywords)
+        """A new, freshly initialised cell made with the same arguments, but for `changes` (e.g. `input_size=64`).
+
+        Cells among the arguments are cloned too, other modules are copied: nothing is shared.
+        """
+        kind: Any = parametrize.type_before_parametrizations(self)
+        _, *parameters = inspect.signature(kind.__init__).parameters.values()
+        arguments = {name: _fresh(value) for name, value in self._arguments.items()}
+        free = next((one.name for one in parameters if one.kind is one.VAR_KEYWORD), None)
+        extra = {} if free is None else arguments.pop(free, {})
+        for name, value in changes.items():
+            (arguments if any(one.name == name for one in parameters) else extra)[name] = value
+        bound = inspect.BoundArguments(inspect.Signature(parameters), OrderedDict(arguments))
+        twin: Self = kind(*bound.args, **bound.kwargs, **extra)
+        return twin
 
     def kernel(self) -> Kernel | None:
-        """A ready kernel that computes exactly what `step` does over a whole sequence, or None; see `engine.kernel`."""
+        """A ready kernel that computes exactly what `step` does over a whole sequence, or None; see `engine.kernel`.
+
+        It belongs to the `step` beside it: a subclass with another `step` has none unless it says so (`kernel_of`).
+        """
         return None
 
     def extra_repr(self) -> str:
@@ -193,6 +203,16 @@ class Cell(nn.Module):
         )
 
 
+def kernel_of(cell: Cell) -> Kernel | None:
+    """The cell's ready kernel; None where a subclass changed `step` and left `kernel` to the class it came from."""
+    for kind in type(cell).__mro__:
+        if "kernel" in vars(kind):
+            return cell.kernel()
+        if "step" in vars(kind):
+            return None
+    return None
+
+
 def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     try:
         bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
@@ -200,6 +220,12 @@ def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str,
         return {}  # __init__ itself is about to say what is wrong
     bound.arguments.pop(next(iter(bound.arguments)))  # self
     return dict(bound.arguments)
+
+
+def _fresh(value: Any) -> Any:
+    if isinstance(value, Cell):
+        return value.clone()
+    return copy.deepcopy(value) if isinstance(value, nn.Module) else value
 
 
 def _describe_state(state: Any) -> str:

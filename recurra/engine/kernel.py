@@ -22,6 +22,10 @@ class Kernel(Protocol):
         """Whether inputs of this type and on this device can be run."""
         ...
 
+    def is_fast(self, x: Ragged) -> bool:
+        """Whether it is the fastest way to run these sequences; if not, the compiled engine is asked first."""
+        ...
+
     def run(self, x: Ragged, state: Any) -> tuple[Tensor, Any]:
         """Run every sequence from its first step to its last.
 

@@ -70,8 +70,9 @@ def _check(cell: Cell, output: Tensor, after: Any, before: tuple[Tensor, ...]) -
             raise ShapeError(
                 f"`{name}.step` must keep the shape of `state.{field}` {list(old.shape)}, returned {list(new.shape)}."
             )
-    if output.dim() < 2 or output.shape[1:] != (cell.output_size,):
+    num_rows = len(before[0])
+    if output.shape != (num_rows, cell.output_size):
         raise ShapeError(
-            f"`{name}.step` must return an output of shape [B, O={cell.output_size}], got {describe(output)}; "
-            "set `output_size` in the cell's `__init__`."
+            f"`{name}.step` must return an output of shape [B={num_rows}, O={cell.output_size}], got "
+            f"{describe(output)}; set `output_size` in the cell's `__init__`."
         )

@@ -1,0 +1,89 @@
+"""Weight drop: recurrent weights are dropped, once for a whole sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from recurra.cells.wrapper import Wrapper, check_probability, step_reading, unwrap
+from recurra.engine.contract import Cell, Source, kernel_of
+from recurra.engine.kernel import Kernel
+from recurra.errors import ConfigError, did_you_mean
+
+__all__ = ["WeightDrop"]
+
+
+class WeightDrop(Wrapper):
+    """DropConnect on the recurrent weights of any cell: single weights are 0 with probability p, in training.
+
+        U' = U ⊙ m        m ~ Bernoulli(1 - p) / (1 - p), drawn once a scan, for all steps and all sequences of a batch
+
+    Because the draw is the same at every step, the cell keeps its fast kernel. A step that is called outside `scan`
+    draws at every read of the weight, unless it stands under `torch.nn.utils.parametrize.cached()`. The cell inside is
+    changed: its weight becomes a parametrization (`torch.nn.utils.parametrize`).
+
+    Args:
+        cell: any cell.
+        p: probability of dropping a weight.
+        names: parameters of the cell inside all wrappers that are dropped, e.g. `"weight_hh"` or `"hidden.weight"`.
+
+    Raises:
+        ConfigError: p is no probability below 1, or the cell has no such parameter.
+
+    Source: Merity et al. 2017, arXiv:1708.02182.
+    """
+
+    source = Source(
+        key="merity2017regularizing",
+        authors="Merity, Stephen and Keskar, Nitish Shirish and Socher, Richard",
+        title="Regularizing and Optimizing LSTM Language Models",
+        year=2017,
+        venue="arXiv",
+        url="https://arxiv.org/abs/1708.02182",
+    )
+
+    def __init__(self, cell: Cell, p: float, names: Sequence[str] = ("weight_hh",)) -> None:
+        super().__init__(cell)
+        self.p = check_probability("p", p)
+        self.names = (names,) if isinstance(names, str) else tuple(names)
+        innermost = unwrap(cell)
+        known = [name for name, _ in innermost.named_parameters()]
+        for name in self.names:
+            if name not in known:
+                raise ConfigError(
+                    f"`{type(innermost).__name__}` has no parameter `{name}`.{did_you_mean(name, known)} "
+                    f"All: {', '.join(known)}."
+                )
+        for name in self.names:
+            owner, _, leaf = name.rpartition(".")
+            # unsafe: no trial run, which would draw random numbers
+            parametrize.register_parametrization(
+                innermost.get_submodule(owner), leaf, _DropWeights(self.p), unsafe=True
+            )
+
+    def step(self, x: Tensor, state: Any, read: Any = None) -> tuple[Tensor, Any]:
+        """One step of the cell inside, with some weights 0."""
+        return step_reading(self.cell, x, state, read)
+
+    def kernel(self) -> Kernel | None:
+        """That of the cell inside, which reads the dropped weights."""
+        return kernel_of(self.cell)
+
+
+class _DropWeights(nn.Module):
+    """The parametrization: dropout of single weights."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return functional.dropout(weight, self.p, self.training)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """What a weight that is assigned is stored as: itself."""
+        return weight

@@ -1,0 +1,134 @@
+"""Cells around cells: a wrapper changes one thing about any cell, and is a cell itself."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from recurra.engine.contract import Cell
+from recurra.errors import ConfigError, did_you_mean
+from recurra.shapes import describe
+
+__all__ = ["Wrapper", "check_fields", "check_probability", "field_probabilities", "step_reading", "unwrap"]
+
+
+class Wrapper(Cell):
+    """The ground of all wrappers: it passes on sizes, state and initial state of the cell inside.
+
+    Args:
+        cell: any cell, ours or yours, wrapped or not.
+
+    Raises:
+        ConfigError: `cell` is no cell.
+    """
+
+    cell: Cell
+
+    def __init__(self, cell: Cell) -> None:
+        if not isinstance(cell, Cell):
+            raise ConfigError(f"`cell` of `{type(self).__name__}` must be a recurra.Cell, got {describe(cell)}.")
+        super().__init__()
+        self.cell = cell
+        self.input_size, self.hidden_size, self.output_size = cell.input_size, cell.hidden_size, cell.output_size
+
+    @property
+    def State(self) -> Any:
+        """The state of the cell inside."""
+        return self.cell.State
+
+    def initial_state(
+        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> Any:
+        """That of the cell inside."""
+        return self.cell.initial_state(batch_size, dtype=dtype, device=device)
+
+    def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> Any:
+        """Check a state that a user hands in, or make the initial one for None."""
+        if state is None:
+            return self.initial_state(batch_size, dtype=like.dtype, device=like.device)
+        return self.cell.as_state(state, batch_size, like=like)
+
+    def step(self, x: Tensor, state: Any, read: Any = None) -> tuple[Tensor, Any]:
+        """One time step of the cell inside, changed; `read` as in `step_reading`."""
+        raise NotImplementedError(f"`{type(self).__name__}` has no `step(x, state, read=None) -> (output, state)`.")
+
+    def clone(self, **changes: Any) -> Self:
+        """A new wrapper around a new cell; changes that are no arguments of the wrapper go to the cell inside."""
+        own = inspect.signature(type(self).__init__).parameters
+        inner = {name: value for name, value in changes.items() if name not in own}
+        mine = {name: value for name, value in changes.items() if name in own}
+        return super().clone(**{"cell": self.cell.clone(**inner), **mine})
+
+
+def unwrap(cell: Cell) -> Cell:
+    """The cell inside all wrappers."""
+    while isinstance(cell, Wrapper):
+        cell = cell.cell
+    return cell
+
+
+def step_reading(cell: Cell, x: Tensor, state: Any, read: Any) -> tuple[Tensor, Any]:
+    """One step in which the cell's products see `read`, while `state` is what is carried on.
+
+    A cell that adds its old state to the new one, as the GRU does, offers `step(x, state, read)` to keep the two apart.
+    One that reads its state in products only (RNN; h of an LSTM) needs nothing: it is given `read` as its state.
+
+    Args:
+        cell: any cell.
+        x: [B, I].
+        state: the state that is carried on.
+        read: the state with units dropped; None where nothing is.
+    """
+    if read is None:
+        return cell.step(x, state)
+    if _takes_read(type(cell).step):
+        return cell.step(x, state, read)  # type: ignore[call-arg]
+    return cell.step(x, read)
+
+
+@functools.cache
+def _takes_read(step: Any) -> bool:
+    return "read" in inspect.signature(step).parameters
+
+
+def check_probability(name: str, value: float, *, one: bool = False) -> float:
+    """Check a probability from 0 up to, but for `one`, not including 1.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value < 1 or (one and value == 1)):
+        raise ConfigError(f"`{name}` must be a probability from 0 to {'1' if one else 'below 1'}, got {value!r}.")
+    return float(value)
+
+
+def check_fields(cell: Cell, names: Iterable[str]) -> None:
+    """Check that all names are fields of the cell's state.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    fields = cell.State._fields
+    for name in names:
+        if name not in fields:
+            raise ConfigError(
+                f"The state of `{type(cell).__name__}` has no field `{name}`.{did_you_mean(name, fields)} "
+                f"All: {', '.join(fields)}."
+            )
+
+
+def field_probabilities(cell: Cell, p: float | dict[str, float]) -> dict[str, float]:
+    """One probability for every field of the state, from one number for all or a dict that may leave fields out.
+
+    Raises:
+        ConfigError: a field is unknown or a number is no probability.
+    """
+    fields = cell.State._fields
+    given = dict.fromkeys(fields, p) if not isinstance(p, dict) else p
+    check_fields(cell, given)
+    return {name: check_probability("p", given.get(name, 0.0), one=True) for name in fields}

@@ -1,0 +1,67 @@
+"""`torch.nn.RNN`, `LSTM` and `GRU` again: the same to the last keyword, and they take a `Ragged`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence
+
+from recurra.nn.stack import run_dense_packed, run_ragged
+from recurra.ragged import Ragged
+
+__all__ = ["GRU", "LSTM", "RNN"]
+
+
+class RNN(nn.RNN):
+    """Drop-in for `torch.nn.RNN`: signature, shapes, states, weights, errors and numbers are torch's.
+
+    A `recurra.Ragged` is taken too, with sequences of no steps and resets, and gives a Ragged back.
+
+    Shapes: those of torch.nn.RNN; or Ragged with values [N, I], hx [L*D, B, H] -> Ragged with values [N, D*H], hx.
+    """
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        """Run the sequences, from zeros where there is no `hx`."""
+        if isinstance(input, Ragged):
+            return run_ragged(self, input, hx)
+        outputs: tuple[Any, Any] = super().forward(input, hx)
+        return outputs
+
+
+class LSTM(nn.LSTM):
+    """Drop-in for `torch.nn.LSTM`: signature, shapes, states, weights, errors and numbers are torch's.
+
+    Packed sequences of like lengths go through oneDNN on the CPU in float32, as padded ones do in torch. A
+    `recurra.Ragged` is taken too, with sequences of no steps and resets, and gives a Ragged back.
+
+    Shapes: those of torch.nn.LSTM; or Ragged with values [N, I], h [L*D, B, H or P], c [L*D, B, H] -> Ragged with
+        values [N, D*H or D*P], (h, c).
+    """
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        """Run the sequences, from zeros where there is no `hx`."""
+        if isinstance(input, Ragged):
+            return run_ragged(self, input, hx)
+        outputs: tuple[Any, Any] | None = None
+        if isinstance(input, PackedSequence):
+            if input.data.shape[-1] != self.input_size and input.batch_sizes[0] == input.batch_sizes[-1]:
+                self.check_input(input.data, input.batch_sizes)  # torch would read beyond its weights here
+            outputs = run_dense_packed(self, input, hx)
+        return super().forward(input, hx) if outputs is None else outputs
+
+
+class GRU(nn.GRU):
+    """Drop-in for `torch.nn.GRU`: signature, shapes, states, weights, errors and numbers are torch's.
+
+    A `recurra.Ragged` is taken too, with sequences of no steps and resets, and gives a Ragged back.
+
+    Shapes: those of torch.nn.GRU; or Ragged with values [N, I], hx [L*D, B, H] -> Ragged with values [N, D*H], hx.
+    """
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        """Run the sequences, from zeros where there is no `hx`."""
+        if isinstance(input, Ragged):
+            return run_ragged(self, input, hx)
+        outputs: tuple[Any, Any] = super().forward(input, hx)
+        return outputs

@@ -1,0 +1,50 @@
+"""What is special to the LSTM: its options, and which of them go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from recurra.cells import LSTM
+from recurra.errors import ConfigError
+
+
+def test_forget_bias_is_set_at_the_start_and_after_a_reset_of_parameters() -> None:
+    cell = LSTM(3, 4, forget_bias=1.5)
+    for _ in range(2):
+        assert cell.bias_ih is not None
+        assert cell.bias_hh is not None
+        assert cell.bias_ih[4:8].tolist() == [1.5] * 4
+        assert cell.bias_hh[4:8].tolist() == [0.0] * 4
+        assert 0 < cell.bias_ih[:4].abs().max() <= 0.5
+        with torch.no_grad():
+            cell.bias_ih.zero_()
+        cell.reset_parameters()
+
+
+def test_a_projection_shortens_the_output_and_h_only() -> None:
+    cell = LSTM(3, 5, proj_size=2)
+    assert cell.output_size == 2
+    assert [list(field.shape) for field in cell.initial_state(7)] == [[7, 2], [7, 5]]
+
+
+def test_layer_norms_begin_as_identities_of_scale() -> None:
+    cell = LSTM(3, 4, layer_norm=True)
+    assert cell.norm_ih.weight.tolist() == [1.0] * 16
+    assert cell.norm_c.bias.tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"proj_size": 4}, "`proj_size` must be within 0..3"),
+        ({"proj_size": -1}, "`proj_size` must be within 0..3"),
+        ({"forget_bias": 1.0, "coupled": True}, "there is no forget gate"),
+        ({"forget_bias": 1.0, "bias": False}, "there is no forget bias"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LSTM(3, 4, **options)

@@ -1,0 +1,134 @@
+"""The cell contract: what a user's cell gets from the base class, and what it is refused."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import recurra
+from recurra.engine.contract import Source, kernel_of
+from recurra.errors import ShapeError
+
+
+class State(NamedTuple):
+    h: Tensor
+    c: Tensor
+
+
+class Users(recurra.Cell):
+    State = State
+
+    def __init__(self, input_size: int, hidden_size: int, *, scale: float = 1.0, activation: Any = torch.tanh) -> None:
+        super().__init__()
+        self.linear = nn.Linear(input_size + hidden_size, hidden_size)
+        self.scale, self.activation = scale, activation
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = self.activation(self.scale * self.linear(torch.cat([x, state.h], 1)))
+        return h, State(h, state.c + h)
+
+
+def test_sizes_come_from_the_arguments_of_the_constructor() -> None:
+    for cell in (Users(3, 4), Users(input_size=3, hidden_size=4), Users(3, hidden_size=4)):
+        assert (cell.input_size, cell.hidden_size, cell.output_size) == (3, 4, 4)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, True, "3"])
+def test_sizes_must_be_whole_numbers_above_zero(size: Any) -> None:
+    with pytest.raises(ShapeError, match="`input_size` must be a whole number of at least 1"):
+        recurra.GRU(size, 4)
+
+
+def test_a_state_begins_as_zeros_of_the_type_of_the_weights() -> None:
+    state = Users(3, 4).double().initial_state(2)
+    assert isinstance(state, State)
+    assert all(field.shape == (2, 4) and field.dtype == torch.float64 and not field.any() for field in state)
+    assert Users(3, 4).initial_state(2, dtype=torch.bfloat16).h.dtype == torch.bfloat16
+
+
+def test_calling_a_cell_is_one_step_from_the_initial_state() -> None:
+    cell, x = Users(3, 4), torch.randn(2, 3)
+    assert torch.equal(cell(x)[0], cell.step(x, cell.initial_state(2))[0])
+
+
+def test_states_are_taken_as_tuples_and_refused_with_their_shape() -> None:
+    cell, x = Users(3, 4), torch.randn(5, 2, 3)
+    outputs, _ = recurra.scan(cell, x, [torch.zeros(2, 4), torch.zeros(2, 4)])
+    assert torch.equal(outputs, recurra.scan(cell, x)[0])
+    gru, h = recurra.GRU(3, 4), torch.randn(2, 4)
+    assert torch.equal(recurra.scan(gru, x, h)[0], recurra.scan(gru, x, (h,))[0])
+    with pytest.raises(ShapeError, match=r"`state.c` of `Users` must have shape \[2, 4\], got \[2, 5\]"):
+        recurra.scan(cell, x, (torch.zeros(2, 4), torch.zeros(2, 5)))
+    for wrong in (torch.zeros(2, 4), (torch.zeros(2, 4),), "state", {"h": 1}):
+        with pytest.raises(ShapeError, match=r"must be State\(h, c\), got"):
+            recurra.scan(cell, x, wrong)
+
+
+def test_a_clone_keeps_the_arguments_but_for_the_changes_and_draws_new_weights() -> None:
+    cell = Users(3, 4, scale=0.5, activation=nn.PReLU())
+    clone = cell.clone(input_size=7)
+    assert (clone.input_size, clone.hidden_size, clone.scale) == (7, 4, 0.5)
+    assert clone.activation is not cell.activation
+    assert not torch.equal(cell.clone().linear.weight, cell.linear.weight)
+
+
+def test_a_clone_of_a_cell_with_free_arguments() -> None:
+    class Free(Users):
+        def __init__(self, *sizes: int, **options: Any) -> None:
+            super().__init__(*sizes, **options)
+            self.input_size, self.hidden_size = sizes
+            self.output_size = sizes[1]
+
+    clone = Free(3, 4, scale=2.0).clone(scale=3.0)
+    assert (clone.input_size, clone.scale) == (3, 3.0)
+    with pytest.raises(TypeError, match="colour"):
+        Users(3, 4).clone(colour="red")
+
+
+def test_a_deep_copy_remembers_its_arguments() -> None:
+    assert copy.deepcopy(Users(3, 4, scale=0.5)).clone().scale == 0.5
+
+
+def test_print_says_the_arguments() -> None:
+    assert "input_size=3, hidden_size=4, scale=0.5" in repr(Users(3, 4, scale=0.5))
+
+
+def test_a_cell_without_state_or_step_is_refused_with_a_sentence() -> None:
+    class Stateless(recurra.Cell):
+        pass
+
+    class Stepless(recurra.Cell):
+        State = State
+
+    with pytest.raises(TypeError, match="`Stateless` needs a class attribute `State`"):
+        Stateless(3, 4)
+    with pytest.raises(NotImplementedError, match="`Stepless` has no `step"):
+        recurra.scan(Stepless(3, 4), torch.randn(1, 1, 3))
+    with pytest.raises(TypeError, match="argument"):
+        Users(3)  # type: ignore[call-arg]
+
+
+def test_a_kernel_belongs_to_the_step_beside_it() -> None:
+    class Other(recurra.GRU):
+        def step(self, x: Tensor, state: Any, read: Any = None) -> tuple[Tensor, Any]:
+            return x, state
+
+    class Documented(recurra.GRU):
+        pass
+
+    assert kernel_of(Users(3, 4)) is None
+    assert kernel_of(Other(3, 4)) is None
+    assert kernel_of(Documented(3, 4)) is not None
+
+
+def test_a_source_prints_as_bibtex() -> None:
+    source = Source("key2020", "A and B", "Title", 2020, "Venue", url="https://example.org")
+    assert source.bibtex() == (
+        "@misc{key2020,\n  author = {A and B},\n  title = {Title},\n  year = {2020},\n  howpublished = {Venue},\n"
+        "  url = {https://example.org},\n}"
+    )
+    assert "url" not in Source("key", "A", "T", 2020, "V").bibtex()
