@@ -100,9 +100,9 @@ class TrainingConfig(BaseModel):
 
     # the machine
     seed: int = Field(0, ge=0, lt=2**32, description="Start of all random numbers; the same seed, the same run.")
-    precision: Literal["float32", "bf16"] = Field(
+    precision: Literal["auto", "float32", "bf16"] = Field(
         "float32",
-        description="Number format of the products; bf16 is faster where the hardware has it, weights stay float32.",
+        description="Number format of the products, weights stay float32; auto: bf16 where the hardware multiplies it.",
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:<number>; auto: cuda where there is one.")
     threads: int | None = Field(None, ge=1, description="Processor threads; none: as many as torch takes by itself.")

@@ -43,6 +43,7 @@ from recurra.training.optimise import (
     restore_optimizer,
     set_learning_rate,
 )
+from recurra.training.precision import uses_bf16
 from recurra.training.progress import Progress, ProgressKind, showing
 from recurra.training.seed import random_state, same_random_numbers_after, seed_everything, set_random_state
 
@@ -263,7 +264,9 @@ class _Run:
 
     def _forward_backward(self, compute: Callable[[nn.Module], Loss], is_last: bool) -> Loss:
         with self.group.apart(self.replica, alone=not is_last):
-            with torch.autocast(self.group.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            with torch.autocast(
+                self.group.device.type, torch.bfloat16, enabled=uses_bf16(self.config.precision, self.group.device)
+            ):
                 loss: Loss = self.replica(compute)
             loss.total.backward()
         return loss.detach()

@@ -1,0 +1,107 @@
+"""Output layers: what stands behind the recurrent part of a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from recurra.engine.products import linear
+from recurra.errors import ConfigError, ShapeError, did_you_mean
+from recurra.ragged import Ragged
+from recurra.shapes import describe
+
+__all__ = ["ACTIVATIONS", "OutputLayer"]
+
+Values = TypeVar("Values", Tensor, Ragged)
+Activation = Callable[[Tensor], Tensor]
+
+
+def _identity(y: Tensor) -> Tensor:
+    return y
+
+
+def _softmax(y: Tensor) -> Tensor:
+    return y.softmax(-1)
+
+
+def _log_softmax(y: Tensor) -> Tensor:
+    return y.log_softmax(-1)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "identity": _identity,
+    "log_softmax": _log_softmax,  # over the last dimension, natural logarithm
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "softmax": _softmax,  # over the last dimension
+    "tanh": torch.tanh,
+}
+
+
+class OutputLayer(nn.Module):
+    """The textbook's output layer, on every step by itself.
+
+        y = g(W_hy h + b_y)
+
+    Shapes: h [..., H] or Ragged with values [N, H] -> y [..., O] or Ragged with values [N, O].
+
+    Args:
+        hidden_size: H, the size of what comes in.
+        output_size: O, numbers of one output: classes, vocabulary, predicted quantities.
+        activation: g, a function or one of `ACTIVATIONS`. The identity where not given: losses such as cross-entropy
+            want the numbers before the softmax.
+        bias: whether b_y is there.
+
+    Attributes:
+        weight_hy: W_hy [O, H], begins uniform within ±1/sqrt(H).
+        bias_hy: b_y [O], begins likewise; None without bias.
+
+    Raises:
+        ConfigError: the activation is unknown.
+        ShapeError: h has another size than H.
+    """
+
+    bias_hy: nn.Parameter | None
+
+    def __init__(
+        self, hidden_size: int, output_size: int, activation: str | Activation = "identity", *, bias: bool = True
+    ) -> None:
+        super().__init__()
+        if isinstance(activation, str) and activation not in ACTIVATIONS:
+            raise ConfigError(
+                f"Unknown activation `{activation}`.{did_you_mean(activation, ACTIVATIONS)} "
+                f"All: {', '.join(ACTIVATIONS)}."
+            )
+        self.hidden_size = hidden_size
+        self.output_size = output_size
+        self.activation = activation
+        self.weight_hy = nn.Parameter(torch.empty(output_size, hidden_size))
+        self.register_parameter("bias_hy", nn.Parameter(torch.empty(output_size)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, h: Values) -> Values:
+        """Shapes: h [..., H] -> y [..., O], or Ragged likewise."""
+        if isinstance(h, Ragged):
+            return h.map(self._apply_layer)
+        return self._apply_layer(h)
+
+    def _apply_layer(self, h: Tensor) -> Tensor:
+        if h.dim() == 0 or h.shape[-1] != self.hidden_size:
+            raise ShapeError(f"`h` must have shape [..., H={self.hidden_size}], got {describe(h)}.")
+        g = ACTIVATIONS[self.activation] if isinstance(self.activation, str) else self.activation
+        return g(linear(h, self.weight_hy, self.bias_hy))
+
+    def extra_repr(self) -> str:
+        """Sizes and activation, for `print`."""
+        g = self.activation if isinstance(self.activation, str) else getattr(self.activation, "__name__", "function")
+        return f"{self.hidden_size}, {self.output_size}, activation={g!r}, bias={self.bias_hy is not None}"

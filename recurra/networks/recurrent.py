@@ -1,0 +1,342 @@
+"""`Recurrent`: any cell in layers and directions, with what published networks put between them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from recurra.cells.clip_state_gradient import ClipStateGradient
+from recurra.cells.learned_initial_state import LearnedInitialState
+from recurra.cells.recurrent_dropout import RecurrentDropout
+from recurra.cells.weight_drop import WeightDrop
+from recurra.cells.wrapper import check_probability, unwrap
+from recurra.cells.zoneout import Zoneout
+from recurra.engine.contract import Cell
+from recurra.engine.scan import scan
+from recurra.errors import ConfigError, ShapeError
+from recurra.networks.dropout import dropout as drop
+from recurra.ragged import Ragged
+from recurra.shapes import describe, expect_shape
+
+if TYPE_CHECKING:
+    from recurra.engine.stream import Stream
+
+__all__ = ["Recurrent", "variational"]
+
+Batch = TypeVar("Batch", Tensor, Ragged)
+
+
+class Recurrent(nn.Module):
+    """A stack of recurrent layers, of any cell.
+
+        network = recurra.Recurrent(recurra.LSTM(32, 64), num_layers=2, bidirectional=True, dropout=0.3)
+        outputs, state = network(x)                   # x [T, B, 32] or Ragged -> outputs [T, B, 128] or Ragged
+        outputs, state = network(more, state)         # go on where the last call ended (one direction)
+
+    Layer l takes the outputs of layer l - 1 (the first one x) and does, in this order,
+
+        u = dropout(y_{l-1})                          between layers, in training
+        v = [scan(cell, u) ; scan back(cell', u)]     outputs of both directions side by side
+        n = LayerNorm(v)                              with `layer_norm`
+        y_l = n + y_{l-1}                             with `residual`, from the second layer on
+
+    so that the sum that runs through the layers is never normalised or dropped.
+
+    Shapes: x [T, B, I] or Ragged with values [N, I] -> outputs [T, B, O * D] or Ragged with values [N, O * D]; state a
+        tuple of L * D cell states with fields [B, ...], layer after layer, forward before backward.
+
+    Args:
+        cells: one cell, which becomes the first layer (its clones, freshly initialised, become the others), or one cell
+            for each layer, sizes fitting.
+        num_layers: L; given by `cells` where that is a sequence.
+        bidirectional: every layer also runs a clone of its cell from the last step to the first; D = 2.
+        residual: from the second layer on, the input of a layer is added to its output.
+        dropout: probability of dropping a number between layers, drawn anew for every step.
+        variational_dropout: the same with one mask a sequence for all its steps.
+        layer_norm: normalise the outputs of each layer.
+        learned_initial_state: the state before the first step is a parameter.
+        zoneout: probability that a unit of a state keeps its old value at a step.
+        recurrent_dropout: probability that a unit of `h` is hidden from the next steps, one mask a sequence.
+        weight_drop: probability of dropping a recurrent weight, drawn once a call.
+        clip_state_gradient: limit of the gradient's numbers as they pass from step to step; none where not given.
+        engine: as in `recurra.scan`.
+
+    Attributes:
+        layers: ModuleList of L ModuleLists of D cells, with their wrappers.
+        input_size: I of the first layer.
+        output_size: O * D of the last layer.
+
+    Raises:
+        ConfigError: sizes of cells do not fit each other, or an option has a value that cannot be.
+
+    Source: directions: Schuster and Paliwal 1997, IEEE Trans. Signal Processing 45(11). Residual from the second layer
+        on: Wu et al. 2016, arXiv:1609.08144, section 3.1. One mask a sequence: Gal and Ghahramani 2016,
+        arXiv:1512.05287. LayerNorm: Ba et al. 2016, arXiv:1607.06450; inside the products it is an option of a cell.
+    """
+
+    def __init__(
+        self,
+        cells: Cell | Sequence[Cell],
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        residual: bool = False,
+        dropout: float = 0.0,
+        variational_dropout: float = 0.0,
+        layer_norm: bool = False,
+        learned_initial_state: bool = False,
+        zoneout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        clip_state_gradient: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.dropout = check_probability("dropout", dropout)
+        self.variational_dropout = check_probability("variational_dropout", variational_dropout)
+        if dropout and variational_dropout:
+            raise ConfigError("`dropout` and `variational_dropout` do the same in two ways: choose one of them.")
+        self.bidirectional = bidirectional
+        self.num_directions = 2 if bidirectional else 1
+        self.residual = residual
+        self.engine = engine
+        stack = _stack(cells, num_layers, self.num_directions)
+        if residual:
+            _check_residual(stack, self.num_directions)
+
+        def wrapped(cell: Cell) -> Cell:
+            return _wrap(cell, weight_drop, recurrent_dropout, zoneout, clip_state_gradient, learned_initial_state)
+
+        self.layers = nn.ModuleList(
+            nn.ModuleList(wrapped(one) for one in ([cell, _alike(cell)] if bidirectional else [cell])) for cell in stack
+        )
+        sizes = [cell.output_size * self.num_directions for cell in stack]
+        norms = (_norm_like(cell, size) for cell, size in zip(stack, sizes, strict=True) if layer_norm)
+        self.norms = nn.ModuleList(norms)
+        self.input_size = stack[0].input_size
+        self.output_size = sizes[-1]
+        self.num_layers = len(stack)
+
+    def forward(
+        self,
+        x: Batch,
+        state: Sequence[Any] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Batch, tuple[Any, ...]]:
+        """Run all layers over time.
+
+        Args:
+            x: the inputs, padded and time-major, or ragged.
+            state: L * D states to begin with, as returned; the cells' initial states where not given.
+            lengths: steps of each padded sequence, [B]; what stands beyond is never read, and outputs there are 0.
+            resets: bool [T, B], for padded inputs: True where all states begin anew just before that step.
+
+        Raises:
+            ShapeError: inputs, lengths, resets or state have the wrong shape.
+        """
+        ragged = self._as_ragged(x, lengths, resets)
+        states = self._split_state(state)
+        after: list[Any] = []
+        y = ragged
+        for index, cells in enumerate(self.layers):
+            u = self._drop(y) if index else y
+            values, ends = self._run_layer(cells, u, states[index])  # type: ignore[arg-type]
+            if self.norms:
+                values = self.norms[index](values)
+            y = y.replace(values + y.values if self.residual and index else values)
+            after.extend(ends)
+        if isinstance(x, Ragged):
+            return y, tuple(after)
+        return y.to_padded(num_steps=len(x)), tuple(after)
+
+    def step(self, x: Tensor, state: Sequence[Any]) -> tuple[Tensor, tuple[Any, ...]]:
+        """One time step of all layers, for streams and decoders; the same numbers as `forward` in evaluation.
+
+        Shapes: x [B, I], fields of states [B, ...] -> output [B, O], states.
+
+        Raises:
+            ConfigError: the network has two directions, or one mask a sequence is wanted in training.
+        """
+        if self.bidirectional:
+            raise ConfigError("A bidirectional network needs whole sequences: it has no single step.")
+        if self.training and self.variational_dropout:
+            raise ConfigError("`variational_dropout` has one mask for a whole sequence: no single step in training.")
+        after: list[Any] = []
+        y = x
+        for index, cell in enumerate(self.cells):
+            u = drop(y, self.dropout, self.training) if index else y
+            value, end = cell.step(u, state[index])
+            if self.norms:
+                value = self.norms[index](value)
+            y = value + y if self.residual and index else value
+            after.append(end)
+        return y, tuple(after)
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Live sequences: an object that takes step after step, in microseconds, and keeps the state.
+
+            stream = network.stream()
+            output = stream.push(x)       # x [I] -> output [O], an array of numpy or a tensor
+
+        It answers as the network does in evaluation, with the weights of this moment (`stream.refresh` reads them
+        again).
+
+        Args:
+            batch_size: B, sequences side by side.
+
+        Raises:
+            ConfigError: the network has two directions.
+            CompileError: the network was made with `engine="compiled"` and cannot be compiled.
+            TraceError: a step branches on the value of a tensor.
+        """
+        if self.bidirectional:
+            raise ConfigError("A bidirectional network needs whole sequences: it cannot be streamed.")
+        # imported when first used: LLVM takes longer to load than the rest of this library
+        stream: Stream = importlib.import_module("recurra.engine.stream").Stream(self, batch_size)
+        return stream
+
+    def initial_state(
+        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> tuple[Any, ...]:
+        """The L * D states before the first step."""
+        return tuple(cell.initial_state(batch_size, dtype=dtype, device=device) for cell in self.cells)
+
+    def as_state(self, state: Sequence[Any] | None, batch_size: int, *, like: Tensor) -> tuple[Any, ...]:
+        """Check L * D states that a user hands in, or make the initial ones for None."""
+        given = [one for layer in self._split_state(state) for one in layer]
+        return tuple(cell.as_state(one, batch_size, like=like) for cell, one in zip(self.cells, given, strict=True))
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All L * D cells, in the order of the states."""
+        return [cell for layer in self.layers for cell in layer]  # type: ignore[attr-defined]
+
+    def _as_ragged(self, x: Any, lengths: Any, resets: Tensor | None) -> Ragged:
+        if isinstance(x, Ragged):
+            if lengths is not None or resets is not None:
+                raise ShapeError("`lengths` and `resets` belong to padded inputs: a Ragged carries its own.")
+            expect_shape("x.values", x.values, N=None, I=self.input_size)
+            return x
+        expect_shape("x", x, T=None, B=None, I=self.input_size)
+        return Ragged.from_padded(x, lengths, resets=resets)
+
+    def _split_state(self, state: Sequence[Any] | None) -> list[list[Any]]:
+        directions = self.num_directions
+        if state is None:
+            return [[None] * directions for _ in self.layers]
+        if not isinstance(state, tuple | list) or len(state) != directions * self.num_layers:
+            got = f"{len(state)}" if isinstance(state, tuple | list) else describe(state)
+            raise ShapeError(
+                f"`state` must be {directions * self.num_layers} cell states, layer after layer, forward before "
+                f"backward, got {got}."
+            )
+        return [list(state[start : start + directions]) for start in range(0, len(state), directions)]
+
+    def _run_layer(self, cells: Sequence[Cell], x: Ragged, states: list[Any]) -> tuple[Tensor, list[Any]]:
+        outputs, ends = [], []
+        for direction, (cell, state) in enumerate(zip(cells, states, strict=True)):
+            output, end = scan(cell, x, state, reverse=direction == 1, engine=self.engine)
+            outputs.append(output.values)
+            ends.append(end)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), ends
+
+    def _drop(self, y: Ragged) -> Ragged:
+        if not self.variational_dropout:
+            return y.map(lambda values: drop(values, self.dropout, self.training))
+        return variational(y, self.variational_dropout, self.training)
+
+    def extra_repr(self) -> str:
+        """Sizes and what stands between the layers, for `print`."""
+        options = {
+            "bidirectional": self.bidirectional,
+            "residual": self.residual,
+            "dropout": self.dropout,
+            "variational_dropout": self.variational_dropout,
+            "layer_norm": len(self.norms) > 0,
+            "engine": self.engine if self.engine != "auto" else None,
+        }
+        said = "".join(f", {name}={value!r}" for name, value in options.items() if value)
+        return f"{self.input_size} -> {self.output_size}, num_layers={self.num_layers}{said}"
+
+
+def variational(x: Ragged, p: float, training: bool) -> Ragged:
+    """Dropout with one mask a sequence for all its steps. Shapes: x.values [N, H] -> [N, H]."""
+    if not training or p == 0:
+        return x
+    mask = drop(x.values.new_ones(x.batch_size, *x.values.shape[1:]), p, True)
+    return x.map(lambda values: values * x.expand(mask))
+
+
+def _alike(cell: Cell, **changes: int) -> Cell:
+    """A clone of a cell, of the type and on the device of its weights."""
+    clone = cell.clone(**changes)
+    like = next(cell.parameters(), None)
+    return clone if like is None else clone.to(like.device, like.dtype)
+
+
+def _stack(cells: Cell | Sequence[Cell], num_layers: int, num_directions: int) -> list[Cell]:
+    """The cell of each layer, forward."""
+    if isinstance(cells, Cell):
+        if isinstance(num_layers, bool) or not isinstance(num_layers, int) or num_layers < 1:
+            raise ConfigError(f"`num_layers` must be a whole number of at least 1, got {num_layers!r}.")
+        size = cells.output_size * num_directions
+        return [cells, *(_alike(cells, input_size=size) for _ in range(num_layers - 1))]
+    stack = list(cells)
+    if not stack or not all(isinstance(cell, Cell) for cell in stack):
+        raise ConfigError(f"`cells` must be a recurra.Cell or a sequence of them, got {cells!r}.")
+    if num_layers not in (1, len(stack)):
+        raise ConfigError(f"`cells` are {len(stack)} layers: leave out `num_layers`, got {num_layers}.")
+    if len({id(cell) for cell in stack}) < len(stack):
+        raise ConfigError("`cells` must be different objects: give one cell and `num_layers` to have it cloned.")
+    for index in range(1, len(stack)):
+        size = stack[index - 1].output_size * num_directions
+        if stack[index].input_size != size:
+            raise ConfigError(
+                f"`cells[{index}]` must have input_size={size}, the outputs of the layer below, "
+                f"got {stack[index].input_size}."
+            )
+    return stack
+
+
+def _check_residual(stack: list[Cell], num_directions: int) -> None:
+    if len(stack) == 1:
+        raise ConfigError("`residual` joins layers from the second one on: there is only one.")
+    for index, cell in enumerate(stack[1:], start=1):
+        if cell.input_size != cell.output_size * num_directions:
+            raise ConfigError(
+                f"`residual` needs layers of one size: layer {index} takes {cell.input_size} numbers and gives "
+                f"{cell.output_size * num_directions}."
+            )
+
+
+def _wrap(
+    cell: Cell,
+    weight_drop: float,
+    recurrent_dropout: float,
+    zoneout: float,
+    clip_state_gradient: float | None,
+    learned_initial_state: bool,
+) -> Cell:
+    """The wrappers that were asked for, weights innermost."""
+    if weight_drop:
+        cell = WeightDrop(cell, weight_drop)
+    if recurrent_dropout:
+        cell = RecurrentDropout(cell, recurrent_dropout)
+    if zoneout:
+        # masks of the wrapper inside are no state that could keep an old value
+        fields = unwrap(cell).State._fields
+        cell = Zoneout(cell, dict.fromkeys(fields, zoneout))
+    if learned_initial_state:
+        cell = LearnedInitialState(cell)
+    return cell if clip_state_gradient is None else ClipStateGradient(cell, clip_state_gradient)
+
+
+def _norm_like(cell: Cell, size: int) -> nn.LayerNorm:
+    like = next(cell.parameters(), torch.empty(0))
+    return nn.LayerNorm(size, device=like.device, dtype=like.dtype)

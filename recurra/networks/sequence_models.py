@@ -1,0 +1,316 @@
+"""The shapes that recurrent networks have in textbooks, as networks: [embedding], recurrent layers, output layer.
+
+        OneToOne          OneToMany            ManyToOne            ManyToMany           EncoderDecoder
+
+           y            y1  y2  y3                    y             y1  y2  y3                 y1  y2
+           ^            ^   ^   ^                     ^             ^   ^   ^                  ^   ^
+          [ ]          [ ]>[ ]>[ ]          [ ]>[ ]>[ ]            [ ]>[ ]>[ ]       [ ]>[ ]>[ ]>[ ]
+           ^            ^                    ^   ^   ^              ^   ^   ^         ^   ^
+           x            x                   x1  x2  x3             x1  x2  x3        x1  x2
+
+        one step     caption, music    sentiment, any class     tag, forecast        translation
+
+Each is called as `y, state = network(x, state)`. Inputs are padded [T, B, ...] with lengths, or Ragged; with
+`batch_first` padded tensors are [B, T, ...] on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from recurra.cells.wrapper import unwrap
+from recurra.engine.contract import Cell
+from recurra.errors import ConfigError, ShapeError
+from recurra.networks.heads import OutputLayer
+from recurra.networks.pooling import make_pooling
+from recurra.networks.recurrent import Recurrent
+from recurra.ragged import Ragged
+from recurra.shapes import describe
+
+__all__ = ["ManyToMany", "ManyToOne", "OneToMany", "OneToOne"]
+
+Batch = TypeVar("Batch", Tensor, Ragged)
+Lengths = Tensor | Sequence[int] | None
+
+
+class _SequenceModel(nn.Module):
+    """What the shapes share: an optional embedding in front, an output layer behind.
+
+    Attributes:
+        embedding: tokens to vectors; None where inputs are vectors.
+        recurrent: the recurrent layers.
+        output: the output layer.
+    """
+
+    def __init__(
+        self,
+        recurrent: Recurrent | Cell,
+        output: int | nn.Module,
+        embedding: nn.Embedding | None,
+        batch_first: bool,
+    ) -> None:
+        super().__init__()
+        layers = Recurrent(recurrent) if isinstance(recurrent, Cell) else recurrent
+        if not isinstance(layers, Recurrent):
+            raise ConfigError(f"`recurrent` must be a recurra.Recurrent or a recurra.Cell, got {describe(recurrent)}.")
+        if embedding is not None and embedding.embedding_dim != layers.input_size:
+            raise ConfigError(
+                f"`embedding` gives {embedding.embedding_dim} numbers a token, `recurrent` takes {layers.input_size}: "
+                "they must agree."
+            )
+        self.batch_first = batch_first
+        self.embedding = embedding
+        self.recurrent = layers
+        self.output = OutputLayer(layers.output_size, output) if isinstance(output, int) else output
+
+    def _read(self, x: Tensor | Ragged, lengths: Lengths, resets: Tensor | None = None) -> Ragged:
+        """The inputs as vectors, Ragged."""
+        if not isinstance(x, Ragged):
+            dims = 2 if self.embedding is not None else 3
+            if not isinstance(x, Tensor) or x.dim() != dims:
+                order = "B, T" if self.batch_first else "T, B"
+                size = "" if self.embedding is not None else f", I={self.recurrent.input_size}"
+                raise ShapeError(f"`x` must be a Ragged or have shape [{order}{size}], got {describe(x)}.")
+            x = Ragged.from_padded(x, lengths, batch_first=self.batch_first, resets=resets)
+        elif lengths is not None or resets is not None:
+            raise ShapeError("`lengths` and `resets` belong to padded inputs: a Ragged carries its own.")
+        return x if self.embedding is None else x.map(self.embedding)
+
+    def _padded_like(self, y: Ragged, x: Batch) -> Batch:
+        if isinstance(x, Ragged):
+            return y
+        num_steps = x.shape[1] if self.batch_first else x.shape[0]
+        return y.to_padded(batch_first=self.batch_first, num_steps=num_steps)
+
+    def extra_repr(self) -> str:
+        """The order of padded tensors, for `print`."""
+        return "batch_first=True" if self.batch_first else ""
+
+
+class OneToOne(_SequenceModel):
+    """One input, one output: a single step. Given its state again it is a network that lives in a loop.
+
+           y
+           ^
+          [ ] > state
+           ^
+           x
+
+        network = OneToOne(RNN(4, 16), 2)
+        y, state = network(x)                  # x [B, 4] -> y [B, 2]
+        y, state = network(x, state)
+
+    Args:
+        recurrent: the recurrent layers, of one direction, or a cell for one layer.
+        output: size of the output, or the module that makes it.
+        embedding: tokens to vectors, where x is tokens [B].
+    """
+
+    def __init__(
+        self, recurrent: Recurrent | Cell, output: int | nn.Module, *, embedding: nn.Embedding | None = None
+    ) -> None:
+        super().__init__(recurrent, output, embedding, False)
+
+    def forward(self, x: Tensor, state: Sequence[Any] | None = None) -> tuple[Tensor, tuple[Any, ...]]:
+        """Shapes: x [B, I], or tokens [B] -> y [B, O], state."""
+        if x.dim() != (1 if self.embedding is not None else 2):
+            size = "B" if self.embedding is not None else f"B, I={self.recurrent.input_size}"
+            raise ShapeError(f"`x` must have shape [{size}], got {describe(x)}.")
+        vector = x if self.embedding is None else self.embedding(x)
+        h, after = self.recurrent.step(vector, self.recurrent.as_state(state, len(x), like=vector))
+        return self.output(h), after
+
+
+class ManyToOne(_SequenceModel):
+    """A sequence in, one output: classification, regression.
+
+                  y
+                  ^
+                pool
+                  ^
+        [ ] > [ ] > [ ]
+         ^     ^     ^
+        x1    x2    x3
+
+        network = ManyToOne(Recurrent(LSTM(10, 32), num_layers=2), 3, batch_first=True)
+        logits, state = network(x, lengths=lengths)          # x [B, T, 10] -> logits [B, 3]
+
+        text = ManyToOne(LSTM(64, 128), 10, embedding=nn.Embedding(1000, 64), batch_first=True)
+        logits, state = text(tokens)                         # tokens [B, T] -> logits [B, 10]
+
+    Args:
+        recurrent: the recurrent layers, or a cell for one layer.
+        output: size of the output (classes), or the module that makes it from [B, O].
+        embedding: tokens to vectors, where x is tokens.
+        pooling: what is taken of the steps: `"last"`, `"mean"`, `"max"` or `"attention"`.
+        batch_first: padded x is [B, T, ...] instead of [T, B, ...].
+    """
+
+    def __init__(
+        self,
+        recurrent: Recurrent | Cell,
+        output: int | nn.Module,
+        *,
+        embedding: nn.Embedding | None = None,
+        pooling: str = "last",
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__(recurrent, output, embedding, batch_first)
+        self.pooling = make_pooling(pooling, self.recurrent.output_size, self.recurrent.num_directions)
+
+    def forward(
+        self, x: Tensor | Ragged, state: Sequence[Any] | None = None, *, lengths: Lengths = None
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """Shapes: x [T, B, I], tokens [T, B], or Ragged -> y [B, O], state after the last step."""
+        h, after = self.recurrent(self._read(x, lengths), state)
+        return self.output(self.pooling(h)), after
+
+
+class ManyToMany(_SequenceModel):
+    """A sequence in, an output for each of its steps: tagging, forecasting, language models.
+
+        y1    y2    y3
+         ^     ^     ^
+        [ ] > [ ] > [ ]
+         ^     ^     ^
+        x1    x2    x3
+
+        network = ManyToMany(Recurrent(GRU(8, 32), bidirectional=True), 5)
+        logits, state = network(x, lengths=lengths)          # x [T, B, 8] -> logits [T, B, 5]
+
+    For sequences that are not aligned there is `EncoderDecoder`.
+
+    Args:
+        recurrent: the recurrent layers, or a cell for one layer.
+        output: size of the output, or the module that makes it from [N, O], all steps at once.
+        embedding: tokens to vectors, where x is tokens.
+        batch_first: padded tensors are [B, T, ...] instead of [T, B, ...].
+    """
+
+    def __init__(
+        self,
+        recurrent: Recurrent | Cell,
+        output: int | nn.Module,
+        *,
+        embedding: nn.Embedding | None = None,
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__(recurrent, output, embedding, batch_first)
+
+    def forward(
+        self,
+        x: Batch,
+        state: Sequence[Any] | None = None,
+        *,
+        lengths: Lengths = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Batch, tuple[Any, ...]]:
+        """Shapes: x [T, B, I], tokens [T, B], or Ragged -> y of the same steps, [T, B, O] or Ragged; state."""
+        h, after = self.recurrent(self._read(x, lengths, resets), state)
+        return self._padded_like(h.map(self.output), x), after
+
+
+class OneToMany(_SequenceModel):
+    """One input, a sequence of outputs: captions, melodies from a mood, trajectories from a goal.
+
+         y1    y2    y3
+          ^     ^     ^
+    x > [ ] > [ ] > [ ]
+          ^     ^     ^
+        start  y1    y2
+
+    x becomes the initial state, through a layer with tanh for each field of it. Each step is told the output before it.
+
+        network = OneToMany(16, LSTM(8, 32), 8)
+        y, state = network(x, previous)              # training: x [B, 16], previous [T, B, 8] what each step is told
+        y, state = network.generate(x, 20)           # y [20, B, 8]: each step is told the network's own output
+
+    With an embedding the outputs are logits of tokens; `start` and `step` are then what beam search and sampling want.
+
+    Args:
+        size: numbers of the one input.
+        recurrent: the recurrent layers, of one direction, or a cell for one layer.
+        output: size of the output, or the module that makes it from [N, O].
+        embedding: tokens to vectors, where the sequence is tokens.
+        batch_first: padded tensors are [B, T, ...] instead of [T, B, ...].
+    """
+
+    def __init__(
+        self,
+        size: int,
+        recurrent: Recurrent | Cell,
+        output: int | nn.Module,
+        *,
+        embedding: nn.Embedding | None = None,
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__(recurrent, output, embedding, batch_first)
+        if self.recurrent.bidirectional:
+            raise ConfigError("`recurrent` must have one direction: what comes later is not known while generating.")
+        self.size = size
+        self.begin = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    name: nn.Linear(size, field.numel())
+                    for name, field in unwrap(cell).initial_state(1)._asdict().items()
+                    if field.is_floating_point()
+                }
+            )
+            for cell in self.recurrent.cells
+        )
+
+    def start(self, x: Tensor) -> tuple[Any, ...]:
+        """The state before the first step. Shapes: x [B, size] -> fields [B, ...]."""
+        if x.dim() != 2 or x.shape[1] != self.size:
+            raise ShapeError(f"`x` must have shape [B, {self.size}], got {describe(x)}.")
+        states = []
+        for cell, layers in zip(self.recurrent.cells, self.begin, strict=True):
+            initial = unwrap(cell).initial_state(len(x), dtype=x.dtype, device=x.device)
+            made = {
+                name: torch.tanh(layer(x)).view_as(getattr(initial, name))
+                for name, layer in layers.items()  # type: ignore[operator]
+            }
+            states.append(cell.as_state(initial._replace(**made), len(x), like=x))
+        return tuple(states)
+
+    def forward(self, x: Tensor, previous: Batch, *, lengths: Lengths = None) -> tuple[Batch, tuple[Any, ...]]:
+        """All steps at once, each told what stood before it.
+
+        Shapes: x [B, size], previous [T, B, I], tokens [T, B], or Ragged -> y of the same steps, state.
+        """
+        h, after = self.recurrent(self._read(previous, lengths), self.start(x))
+        return self._padded_like(h.map(self.output), previous), after
+
+    def step(self, previous: Tensor, state: Sequence[Any]) -> tuple[Tensor, tuple[Any, ...]]:
+        """One step. Shapes: previous [R, I], or tokens [R] -> y [R, O], state."""
+        vector = previous if self.embedding is None else self.embedding(previous)
+        h, after = self.recurrent.step(vector, state)
+        return self.output(h), after
+
+    def generate(self, x: Tensor, num_steps: int, first: Tensor | None = None) -> tuple[Tensor, tuple[Any, ...]]:
+        """Go on alone: every step is told the output of the one before. For tokens there is beam search.
+
+        Shapes: x [B, size], first [B, I] or None for zeros -> y [num_steps, B, I], state.
+
+        Raises:
+            ConfigError: the network has an embedding.
+        """
+        if self.embedding is not None:
+            raise ConfigError("`generate` is for vectors; for tokens use greedy, beam_search or sample with `step`.")
+        state = self.start(x)
+        y = x.new_zeros(len(x), self.recurrent.input_size) if first is None else first
+        outputs = []
+        for _ in range(num_steps):
+            y, state = self.step(y, state)
+            if y.shape[1:] != (self.recurrent.input_size,):
+                raise ShapeError(
+                    f"An output must be fit for the next step, [B, I={self.recurrent.input_size}], got {describe(y)}."
+                )
+            outputs.append(y)
+        if not outputs:
+            return x.new_zeros((len(x), 0, y.shape[1]) if self.batch_first else (0, len(x), y.shape[1])), state
+        return torch.stack(outputs, 1 if self.batch_first else 0), state
