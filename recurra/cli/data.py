@@ -1,0 +1,151 @@
+"""`recurra check-data` and `recurra sample`: a look at files before a fit, and files to try one on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recurra.cli.options import as_typed
+from recurra.cli.show import print_heading, print_table
+from recurra.data.check import Distribution, Finding, PairReport, check_pairs
+from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
+from recurra.data.samples import SAMPLES
+from recurra.errors import ConfigError, RunError, did_you_mean
+
+__all__ = ["register"]
+
+WORDS_FOR = {
+    "encoding": "not UTF-8",
+    "columns": "too few columns",
+    "csv": "not CSV",
+    "json": "not JSON",
+    "empty": "empty sentences",
+    "long": "over the limit of length",
+    "unequal": "files of different length",
+    "repeated_pair": "the same pair again",
+    "several_targets": "the same source with another target",
+    "copied": "target equals source",
+    "length_ratio": "one side over three times as long",
+    "control_character": "control characters",
+    "replacement_character": "characters lost before (U+FFFD)",
+    "twice_encoded": "encoded twice (Ã© for é)",
+}
+LINES_SHOWN = 6
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("check-data")(check_data)
+    app.command("sample")(sample)
+
+
+def check_data(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATHS...", help="One file of sentence pairs, or two parallel files.", show_default=False
+        ),
+    ],
+    source_column: Annotated[
+        str | None, typer.Option("--source-column", metavar="TEXT", help="Name or number of the column of the source.")
+    ] = None,
+    target_column: Annotated[
+        str | None, typer.Option("--target-column", metavar="TEXT", help="The same for the target.")
+    ] = None,
+    max_words: Annotated[
+        int, typer.Option("--max-words", metavar="INTEGER", min=1, help="Words of the longest sentence allowed.")
+    ] = MAX_WORDS,
+    max_characters: Annotated[
+        int,
+        typer.Option("--max-characters", metavar="INTEGER", min=1, help="Characters of the longest sentence allowed."),
+    ] = MAX_CHARACTERS,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Look at sentence pairs before a fit: counts, lengths, repetitions, faults by line; exit code 2 if unusable."""
+    with as_typed(["source_column", "target_column"]):
+        report = check_pairs(
+            list(paths),
+            source_column=source_column,
+            target_column=target_column,
+            max_words=max_words,
+            max_characters=max_characters,
+        )
+    if as_json:
+        print(report.to_json())
+    else:
+        _print_report(report)
+    if not report.usable:
+        raise typer.Exit(2)
+
+
+def _print_report(report: PairReport) -> None:
+    print_heading(f"{' and '.join(report.files)}: {report.pairs:,} usable pairs")
+    print()
+    rows = []
+    for name, side in (("source", report.source), ("target", report.target)):
+        for unit, lengths in (("words", side.words), ("characters", side.characters)):
+            rows.append([f"{name}, {unit}", *_lengths(lengths)])
+    columns = ["length", "shortest", "median", "mean", "95 % at most", "longest"]
+    print_table(columns, rows, numbers=columns[1:])
+    print()
+    print_table(
+        ["different", "source", "target"],
+        [
+            ["sentences", f"{report.source.distinct_sentences:,}", f"{report.target.distinct_sentences:,}"],
+            ["words", f"{report.source.distinct_words:,}", f"{report.target.distinct_words:,}"],
+        ],
+        numbers=["source", "target"],
+    )
+    if report.remarks:
+        print()
+        _print_findings("worth a look", report.remarks)
+    if report.faults:
+        print()
+        _print_findings("cannot be used", report.faults)
+    print()
+    if report.usable:
+        print("Ready for `recurra fit`.")
+    else:
+        print("Not ready: correct these lines, or fit with `--on-bad skip` to leave them out.")
+
+
+def _lengths(lengths: Distribution | None) -> list[str]:
+    if lengths is None:
+        return ["-"] * 5
+    return [f"{lengths.min:,}", f"{lengths.median:,}", f"{lengths.mean:,.1f}", f"{lengths.p95:,}", f"{lengths.max:,}"]
+
+
+def _print_findings(title: str, findings: dict[str, Finding]) -> None:
+    rows = []
+    for kind, finding in findings.items():
+        lines = ", ".join(map(str, finding.lines[:LINES_SHOWN])) + (", ..." if finding.count > LINES_SHOWN else "")
+        example = finding.example if len(finding.example) <= 90 else finding.example[:89] + "…"
+        rows.append([WORDS_FOR.get(kind, kind), f"{finding.count:,}", lines, example])
+    print_table([title, "count", "lines", "the first"], rows, numbers=["count"])
+
+
+def sample(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Which sample; without a name they are listed.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write its files to.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of an earlier sample.")] = False,
+) -> None:
+    """Write sample data, to try a task on: `recurra sample english-french --out demo`."""
+    if name is None and out is not None and len(SAMPLES) == 1:
+        (name,) = SAMPLES
+    if name is None:
+        print_table(["sample", "what"], [[each, SAMPLES[each].description] for each in SAMPLES])
+        return
+    if name not in SAMPLES:
+        raise ConfigError(f"Unknown sample `{name}`.{did_you_mean(name, SAMPLES)} All: {', '.join(SAMPLES)}.")
+    if out is None:
+        raise ConfigError("Say where the files go: `--out DIR`.")
+    if not overwrite and out.is_dir() and any(out.iterdir()):
+        raise RunError(
+            f"`{out}` is not empty: name another folder, or replace files of the same names with `--overwrite`."
+        )
+    for path in SAMPLES[name].write(out):
+        print(path)

@@ -1,0 +1,76 @@
+"""`recurra evaluate RUN PATHS...`: the scores of a run on files with the right answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recurra.cli.options import as_typed
+from recurra.cli.show import print_table
+from recurra.tasks.translate import TranslationScores, load
+from recurra.tasks.translate import evaluate as evaluate_translator
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATHS...", help="One file of sentence pairs, or two parallel files.", show_default=False
+        ),
+    ],
+    source_column: Annotated[
+        str | None, typer.Option("--source-column", metavar="TEXT", help="Name or number of the column of the source.")
+    ] = None,
+    target_column: Annotated[
+        str | None, typer.Option("--target-column", metavar="TEXT", help="The same for the target.")
+    ] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            "--beam",
+            metavar="INTEGER",
+            help="Candidates in the running; 1 is the fastest.",
+            show_default="that of the run",
+        ),
+    ] = None,
+    lowercase: Annotated[
+        bool | None,
+        typer.Option("--lowercase/--no-lowercase", help="Compare in lower case.", show_default="as the run writes"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Score a run on sentence pairs: BLEU and chrF with their signatures, exact match, perplexity."""  # fmt: skip
+    model = load(run)
+    with as_typed(["source_column", "target_column", "beam"]):
+        scores = evaluate_translator(
+            model, *paths, source_column=source_column, target_column=target_column, beam=beam, lowercase=lowercase
+        )
+    if as_json:
+        print(json.dumps(scores.model_dump()))
+    else:
+        print_scores(scores)
+
+
+def print_scores(scores: TranslationScores) -> None:
+    """A table on stdout."""
+    print_table(
+        ["score", "value", "how"],
+        [
+            ["BLEU", f"{scores.bleu:.2f}", scores.bleu_signature],
+            ["chrF", f"{scores.chrf:.2f}", scores.chrf_signature],
+            ["exact match", f"{scores.exact_match:.2f} %", f"of {scores.sentences:,} sentences"],
+            ["perplexity", f"{scores.perplexity:.3f}", "of the references, a piece of the run's vocabulary"],
+        ],
+        numbers=["value"],
+    )

@@ -1,0 +1,158 @@
+"""Pictures of a run: the loss over training, and where a network attends.
+
+Figures are drawn without pyplot: no window, no global state, safe in threads.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from recurra.errors import import_extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["AttentionMap", "draw_attention", "draw_curves"]
+
+INK, TRAIN, VALIDATION = "#22303c", "#2a78a8", "#d1603d"
+MOST_PANELS = 12  # sentences in one picture
+CELL_INCHES = 0.34  # of a word against a word
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """How much each output word looked at each input word.
+
+    Shapes: weights [T, S], each row from 0 to 1 with sum 1.
+    """
+
+    weights: Tensor
+    inputs: Sequence[str]  # S words
+    outputs: Sequence[str]  # T words
+
+
+def draw_attention(maps: Sequence[AttentionMap]) -> bytes:
+    """A PNG with one panel a sentence: input words across, output words down, darker where attention is higher.
+
+    Args:
+        maps: at least one; those after the twelfth are left out, and the picture says so.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    shown = list(maps)[:MOST_PANELS]
+    columns = math.ceil(math.sqrt(len(shown)))
+    rows = math.ceil(len(shown) / columns)
+    across = max(max(len(m.inputs) for m in shown), 4)
+    down = max(max(len(m.outputs) for m in shown), 4)
+    size = (columns * (across * CELL_INCHES + 1.6), rows * (down * CELL_INCHES + 1.6))
+    figure = _figure(size)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, attention in zip(panels, shown, strict=False):
+        _attention_panel(panel, attention)
+    for panel in panels[len(shown) :]:
+        panel.axis("off")
+    if len(maps) > len(shown):
+        figure.suptitle(f"The first {len(shown)} of {len(maps)} sentences", color=INK, fontsize=10)
+    return _png(figure)
+
+
+def _attention_panel(panel: Axes, attention: AttentionMap) -> None:
+    weights = attention.weights.detach().float().cpu().numpy()
+    panel.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    panel.set_xticks(range(len(attention.inputs)), [_label(word) for word in attention.inputs])
+    panel.set_yticks(range(len(attention.outputs)), [_label(word) for word in attention.outputs])
+    panel.tick_params(axis="x", rotation=60, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False)
+    for label in panel.get_xticklabels():
+        label.set(horizontalalignment="left", rotation_mode="anchor")
+    panel.tick_params(axis="both", labelsize=9, length=0, colors=INK)
+    panel.set_xticks(np.arange(-0.5, len(attention.inputs)), minor=True)
+    panel.set_yticks(np.arange(-0.5, len(attention.outputs)), minor=True)
+    panel.grid(which="minor", color="#e4e9ed", linewidth=0.8)
+    panel.tick_params(which="minor", length=0)
+    panel.spines[:].set_visible(False)
+
+
+def _label(word: str) -> str:
+    """A word as a tick label; `$` would begin mathematics."""
+    word = word if len(word) <= 18 else word[:17] + "…"
+    return word.replace("$", r"\$")
+
+
+@dataclass(frozen=True)
+class _Curve:
+    steps: list[float]
+    values: list[float]
+
+
+def draw_curves(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    train: str,
+    validation: str,
+    steps: str,
+    unit: str,
+    train_label: str = "training",
+) -> bytes:
+    """A PNG of a quantity over training, on the training part and on the validation part.
+
+    Args:
+        rows: lines of `metrics.jsonl`; a row without one of the keys is no point of that curve.
+        train: key of the quantity on the training part.
+        validation: key of the quantity on the validation part.
+        steps: key of the place in training.
+        unit: what the quantity is, for the axis.
+        train_label: what the curve of the training part is called; it may be measured under other conditions.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    figure = _figure((7.2, 4.2))
+    panel = figure.subplots()
+    learned, held_out = _curve(rows, steps, train), _curve(rows, steps, validation)
+    panel.plot(learned.steps, learned.values, color=TRAIN, linewidth=1.6, label=train_label)
+    panel.plot(held_out.steps, held_out.values, color=VALIDATION, linewidth=1.6, marker="o", markersize=4,
+               label="validation")  # fmt: skip
+    if held_out.values:
+        best = int(np.argmin(held_out.values))
+        panel.annotate(
+            f"best {held_out.values[best]:.3f}",
+            (held_out.steps[best], held_out.values[best]),
+            xytext=(0, 10), textcoords="offset points", ha="right", color=VALIDATION, fontsize=9,
+        )  # fmt: skip
+    panel.set_xlabel("updates of the weights", color=INK)
+    panel.set_ylabel(unit, color=INK)
+    panel.grid(color="#e4e9ed", linewidth=0.8)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.tick_params(colors=INK)
+    panel.legend(frameon=False, labelcolor=INK)
+    return _png(figure)
+
+
+def _curve(rows: Sequence[Mapping[str, Any]], steps: str, key: str) -> _Curve:
+    points = [(row[steps], row[key]) for row in rows if row.get(key) is not None and steps in row]
+    return _Curve([float(x) for x, _ in points], [float(y) for _, y in points])
+
+
+def _figure(inches: tuple[float, float]) -> Figure:
+    module = import_extra("matplotlib.figure", "plot")
+    figure: Figure = module.Figure(figsize=inches, layout="constrained", facecolor="white")
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # a script that the built-in font lacks shows as boxes, which is no reason to stop
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()

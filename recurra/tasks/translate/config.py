@@ -1,0 +1,198 @@
+"""Every option of a translator: the examples, the vocabulary, the network, how it trains and how it translates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from recurra.cells.registry import find_cell
+from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
+from recurra.errors import did_you_mean
+from recurra.tasks.options import with_default
+from recurra.training.config import TrainingConfig
+
+__all__ = ["SCORES_OF_TRANSLATIONS", "TranslateConfig"]
+
+# values of `metric` that need the validation part translated, which is slower than its loss
+SCORES_OF_TRANSLATIONS = ("bleu", "chrf", "exact_match")
+
+
+class TranslateConfig(TrainingConfig):
+    """How a translator is made; see `TrainingConfig` for how its network is trained."""
+
+    panels: ClassVar[Mapping[str, str]] = {
+        "source_column": "Sentence pairs",
+        "tokenizer": "Vocabulary",
+        "cell": "Network",
+        "dropout": "Network: regularisation",
+        "beam_size": "Translating",
+        "batch_tokens": "Training: batches",
+        **TrainingConfig.panels,
+    }
+    unused: ClassVar[tuple[str, ...]] = ("k1", "k2")  # options of training that mean nothing here
+
+    # sentence pairs
+    source_column: str | None = Field(
+        None, description="Name of the column (or key) of the source, or its number from 1; none: see the docs."
+    )
+    target_column: str | None = Field(None, description="The same for the target.")
+    max_words: int | None = Field(MAX_WORDS, ge=1, description="Words of the longest sentence allowed; none: no limit.")
+    max_characters: int | None = Field(
+        MAX_CHARACTERS, ge=1, description="Characters of the longest sentence allowed; none: no limit."
+    )
+    on_bad: Literal["error", "skip"] = Field(
+        "error", description="What to do about lines that cannot be used: refuse the file, or leave them out."
+    )
+    validation_fraction: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Part of the sources set aside for validation, chosen by their hash, where no validation files "
+        "are given.",
+    )
+
+    # vocabulary
+    tokenizer: Literal["bpe", "word", "char"] = Field(
+        "bpe", description="Pieces that sentences are cut into: frequent subwords, words, or characters."
+    )
+    vocab_size: int = Field(6000, ge=5, description="Different pieces at most; the four special ones are among them.")
+    min_frequency: int = Field(2, ge=1, description="How often a piece must occur to be in the vocabulary.")
+    lowercase: bool = Field(False, description="Read and write lower case only.")
+    shared_vocabulary: bool = Field(
+        True, description="One vocabulary and one embedding for both languages; good where they share an alphabet."
+    )
+    bpe_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Probability that a join of subwords is left out, drawn anew each epoch: words are learned in many "
+        "cuts. Needs the tokenizer bpe.",
+    )
+
+    # network
+    cell: str = Field("lstm", description="Recurrent cell of encoder and decoder; `recurra cells` lists them.")
+    cell_options: dict[str, Any] = Field(
+        default_factory=dict, description='Options of the cell by name, as JSON: {"peephole": true}.'
+    )
+    embedding_size: int = Field(256, ge=1, description="Numbers that stand for one piece.")
+    hidden_size: int = Field(
+        256, ge=2, description="Units of a decoder layer; each direction of the encoder has half as many."
+    )
+    encoder_layers: int = Field(2, ge=1, description="Recurrent layers of the encoder, each in both directions.")
+    decoder_layers: int = Field(2, ge=1, description="Recurrent layers of the decoder.")
+    residual: bool = Field(False, description="Add the input of a layer to its output, from the second layer on.")
+    attention: Literal["general", "dot", "additive", "multi_head", "none"] = Field(
+        "general", description="How the decoder compares itself with the states of the encoder."
+    )
+    num_heads: int = Field(4, ge=1, description="Heads of the attention multi_head.")
+    scale_embeddings: bool = Field(
+        True,
+        description="Multiply embeddings by the root of their size as they enter; they begin small for the output.",
+    )
+    input_feeding: bool = Field(
+        False,
+        description="Give the decoder what it attended to at the step before; training then goes step by step and is "
+        "several times slower.",
+    )
+    tie_embeddings: bool = Field(
+        True, description="Use the embedding of the target as the weights of the output layer."
+    )
+
+    # network: regularisation
+    dropout: float = Field(0.35, ge=0, lt=1, description="Part of the numbers between layers set to 0 while training.")
+    embedding_dropout: float | None = Field(
+        None, ge=0, lt=1, description="The same for embeddings; none: as `dropout`."
+    )
+    feature_dropout: float | None = Field(
+        None, ge=0, lt=1, description="The same for what the output layer reads; none: as `dropout`."
+    )
+    memory_dropout: float = Field(0.0, ge=0, lt=1, description="The same for what the attention looks at.")
+    variational: bool = Field(
+        False, description="Drop the same numbers at every step of a sentence, between layers and in embeddings."
+    )
+    word_dropout: float = Field(0.0, ge=0, lt=1, description="Part of the pieces hidden wholly while training.")
+    weight_drop: float = Field(
+        0.0, ge=0, lt=1, description="Part of the weights from state to state set to 0, one draw a batch."
+    )
+    recurrent_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Part of the units of the state dropped, the same at every step of a sentence; slow.",
+    )
+    zoneout: float = Field(
+        0.0, ge=0, lt=1, description="Probability that a unit keeps the value it had at the step before; slow."
+    )
+
+    # translating
+    beam_size: int = Field(
+        5, ge=1, description="Translations kept in the running at each step; 1 takes the best piece."
+    )
+    length_penalty: float = Field(
+        0.6, ge=0, description="Power of the length that scores are divided by; above 0 helps longer translations."
+    )
+    unknown_words: Literal["copy", "keep", "drop"] = Field(
+        "copy",
+        description="What stands for a piece that is not in the vocabulary: the source word attended to most, <unk>, "
+        "or another piece that the network finds next best.",
+    )
+
+    # batches
+    batch_tokens: int = Field(
+        1100,
+        ge=1,
+        description="Pieces of a batch at most, on either side, padding included; sentences of like length meet.",
+    )
+    report_sentences: int = Field(
+        2000, ge=1, description="Sentences of the validation part translated for the scores of the report, at most."
+    )
+    plots: bool = Field(True, description="Draw the loss and the attention of some sentences into `plots/`.")
+
+    # defaults of training that fit this task
+    max_steps: int | None = with_default(TrainingConfig, "max_steps", None)
+    epochs: int | None = with_default(TrainingConfig, "epochs", 22)
+    learning_rate: float = with_default(TrainingConfig, "learning_rate", 2e-3)
+    weight_decay: float = with_default(TrainingConfig, "weight_decay", 0.0)
+    beta2: float = with_default(TrainingConfig, "beta2", 0.98)
+    warmup_steps: int = with_default(TrainingConfig, "warmup_steps", 300)
+    label_smoothing: float = with_default(TrainingConfig, "label_smoothing", 0.1)
+    averaging: Literal["none", "ema", "last"] = with_default(TrainingConfig, "averaging", "ema")
+    precision: Literal["auto", "float32", "bf16"] = with_default(TrainingConfig, "precision", "auto")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _goal_of_the_metric(cls, options: Any) -> Any:
+        """A good score is a large one, unless it is the loss or the perplexity: nobody should have to say so."""
+        if not isinstance(options, dict):
+            return options
+        if any(options.get(name) is not None for name in cls.unused):
+            raise ValueError("`k1` and `k2` cut long sequences; sentences are trained whole: leave them out.")
+        if "metric" not in options or "metric_goal" in options:
+            return options
+        return {**options, "metric_goal": "min" if options["metric"] in ("loss", "perplexity") else "max"}
+
+    @field_validator("cell")
+    @classmethod
+    def _cell_exists(cls, name: str) -> str:
+        find_cell(name)
+        return name
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_exists(cls, name: str) -> str:
+        known = ("loss", "perplexity", "accuracy", *SCORES_OF_TRANSLATIONS)
+        if name not in known:
+            raise ValueError(f"Unknown metric `{name}`.{did_you_mean(name, known)} All: {', '.join(known)}.")
+        return name
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        if self.bpe_dropout and self.tokenizer != "bpe":
+            raise ValueError(f"`bpe_dropout` needs the tokenizer `bpe`, got `{self.tokenizer}`.")
+        if self.hidden_size % 2:
+            raise ValueError(f"`hidden_size` must be even, half of it for each direction, got {self.hidden_size}.")
+        if (self.source_column is None) != (self.target_column is None):
+            raise ValueError("Give both `source_column` and `target_column`, or neither.")
+        return self

@@ -1,0 +1,113 @@
+"""How good a translator is: on the validation part while it learns, and on files of pairs afterwards."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from recurra.data.batches import BucketedBatches
+from recurra.data.readers import Pair, read_pairs
+from recurra.tasks.translate.config import SCORES_OF_TRANSLATIONS
+from recurra.tasks.translate.network import translation_loss
+from recurra.tasks.translate.predict import Translator
+from recurra.tasks.translate.scores import TranslationScores, score_translations
+
+__all__ = ["Validation", "evaluate", "score_pairs"]
+
+TRANSLATED_WHILE_TRAINING = 500  # sentences at most, without beam
+
+
+class _Fit(NamedTuple):
+    """How well references are predicted, piece by piece."""
+
+    loss: float  # nats a piece
+    accuracy: float  # part of the pieces that are the most probable ones
+
+
+class Validation:
+    """Scores of the validation part, for the training loop.
+
+    Args:
+        translator: the one that learns.
+        pairs: the validation part.
+    """
+
+    def __init__(self, translator: Translator, pairs: Sequence[Pair]) -> None:
+        self.translator = translator
+        self.pairs = list(pairs)
+        self.batches = _batches_of(translator, self.pairs)
+
+    def __call__(self, network: nn.Module) -> dict[str, float]:
+        """Loss, perplexity and accuracy; and scores of translations where `metric` is one of them."""
+        fit = _predict_references(network, self.batches)
+        scores = {"loss": fit.loss, "perplexity": math.exp(min(fit.loss, 700)), "accuracy": fit.accuracy}
+        config = self.translator.config
+        if config.metric in SCORES_OF_TRANSLATIONS:
+            sample = self.pairs[:TRANSLATED_WHILE_TRAINING]
+            translations = self.translator([pair.source for pair in sample], beam=1)
+            found = score_translations(translations, [pair.target for pair in sample], lowercase=config.lowercase)
+            scores |= {name: getattr(found, name) for name in SCORES_OF_TRANSLATIONS}
+        return scores
+
+
+def evaluate(
+    translator: Translator,
+    *paths: str | os.PathLike[str],
+    source_column: str | None = None,
+    target_column: str | None = None,
+    beam: int | None = None,
+    lowercase: bool | None = None,
+) -> TranslationScores:
+    """Score a translator on files of sentence pairs.
+
+    Args:
+        translator: from `fit` or `load`.
+        paths: one file of pairs or two parallel files.
+        source_column: see `TranslateConfig`.
+        target_column: likewise.
+        beam: candidates in the running at each step; the translator's own where not given.
+        lowercase: compare in lower case; where not given, as the translator writes.
+
+    Raises:
+        DataError: a file cannot be used.
+    """
+    pairs = read_pairs(
+        list(paths), source_column=source_column, target_column=target_column, max_words=None, max_characters=None
+    )
+    return score_pairs(translator, pairs, beam=beam, lowercase=lowercase)
+
+
+def score_pairs(
+    translator: Translator, pairs: Sequence[Pair], *, beam: int | None = None, lowercase: bool | None = None
+) -> TranslationScores:
+    """Translate the sources of some pairs, and score against their targets."""
+    translations = translator([pair.source for pair in pairs], beam=beam)
+    fit = _predict_references(translator.network, _batches_of(translator, pairs))
+    scores = score_translations(
+        translations,
+        [pair.target for pair in pairs],
+        lowercase=translator.config.lowercase if lowercase is None else lowercase,
+    )
+    return scores.model_copy(update={"perplexity": math.exp(min(fit.loss, 700))})
+
+
+def _batches_of(translator: Translator, pairs: Sequence[Pair]) -> BucketedBatches:
+    # four times the pieces of a training batch: there are no gradients to keep
+    budget = 4 * translator.config.batch_tokens
+    return BucketedBatches(translator.vocabularies.encode(pairs), budget=budget, length_noise=0.0)
+
+
+@torch.no_grad()
+def _predict_references(network: nn.Module, batches: BucketedBatches) -> _Fit:
+    network.eval()
+    device = next(network.parameters()).device
+    loss = translation_loss(label_smoothing=0.0)
+    total = reduce(add, (loss(network, batches.load(item).to(device)) for item in batches.plan(0)))
+    return _Fit(float(total.mean), float(total.extra["accuracy"]) / float(total.count))

@@ -1,0 +1,95 @@
+"""The command itself: exit codes, what goes to stderr, and neighbours of mistyped words."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recurra
+from recurra.cli.main import main
+from recurra.data.samples import SAMPLES, Sample
+
+
+def spoken(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert spoken(capsys, "--version") == (0, f"recurra {recurra.__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["fit"], ["fit", "translate", "-h"], ["predict", "-h"]])
+def test_help_is_there_at_every_level(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    code, out, err = spoken(capsys, *arguments)
+
+    assert (code, err) == (0, "")
+    assert "Usage: recurra" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fitt"], "Unknown command `fitt`. Did you mean `fit`? All: sample, check-data, fit"),
+        (["fit", "transalte"], "Unknown task `transalte`. Did you mean `translate`?"),
+        (["fit", "translate", "--hiden-size", "3"], "Unknown option `--hiden-size`. Did you mean `--hidden-size`"),
+        (["predict", "--n-besst", "3"], "Unknown option `--n-besst`. Did you mean `--n-best`"),
+        (["predict"], "Missing argument `RUN`"),
+        (["predict", "a", "b", "c"], "unexpected extra argument"),
+        (["predict", "run", "--n-best", "many"], "`--n-best`"),
+        (["fit", "translate", "p.tsv", "--out"], "requires an argument"),
+        (["cells", "lstmm"], "Unknown cell `lstmm`. Did you mean `lstm`?"),
+        (["cells", "--cite", "gruu"], "Unknown cell `gruu`. Did you mean `gru`?"),
+        (["sample", "english-frensh", "--out", "x"], "Did you mean `english-french`?"),
+        (["summary", "lstmm"], "neither a run folder nor a cell. Did you mean `lstm`?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_sentence_on_stderr_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    code, out, err = spoken(capsys, *arguments)
+
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_debug_anywhere_shows_where_an_error_came_from(capsys: pytest.CaptureFixture[str], place: int) -> None:
+    arguments = ["cells", "lstmm"]
+    arguments.insert(place, "--debug")
+
+    code, _, err = spoken(capsys, *arguments)
+
+    assert code == 2
+    assert "Traceback" in err
+    assert err.endswith("Unknown cell `lstmm`. Did you mean `lstm`? All: gru, lstm, rnn.\n")
+
+
+def test_a_disk_that_refuses_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(folder: Path) -> tuple[Path, ...]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setitem(SAMPLES, "english-french", Sample("", refuse))
+
+    code, out, err = spoken(capsys, "sample", "english-french", "--out", tmp_path / "run")
+
+    assert (code, out, err) == (2, "", f"`{tmp_path / 'run'}`: permission denied.\n")
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = f"{sys.executable} -m recurra.cli cells lstm | head -1"
+
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+
+    assert done.stdout == "lstm\n"
+    assert done.stderr == ""
+    assert done.returncode == 0

@@ -1,0 +1,62 @@
+"""Pictures: a PNG comes out, whatever the words."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+
+from recurra.tasks.report import AttentionMap, draw_attention, draw_curves
+
+image = pytest.importorskip("matplotlib.image")
+
+
+def some_map(inputs: list[str], outputs: list[str]) -> AttentionMap:
+    return AttentionMap(torch.rand(len(outputs), len(inputs)).softmax(1), inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    "words", [["a"], ["le", "chat"], ["$x^2$", "[B]", "100%"], ["日本語", "😀"], ["w" * 60, ""]], ids=str
+)
+def test_any_words_can_stand_at_the_axes(words: list[str]) -> None:
+    picture = image.imread(io.BytesIO(draw_attention([some_map(words, words)])))
+
+    assert picture.shape[0] > 100
+    assert picture.shape[1] > 100
+
+
+def test_more_sentences_make_a_larger_picture_up_to_a_limit() -> None:
+    one, four, many, more = (
+        image.imread(io.BytesIO(draw_attention([some_map(["a", "b"], ["c"])] * count))) for count in (1, 4, 13, 40)
+    )
+
+    assert one.size < four.size < many.size
+    assert many.shape == more.shape
+
+
+def test_dark_is_where_attention_is() -> None:
+    weights = torch.eye(2)
+
+    picture = image.imread(io.BytesIO(draw_attention([AttentionMap(weights, ["a", "b"], ["c", "d"])])))
+
+    blue = (picture[..., 2] - picture[..., 0]) > 0.15  # coloured, neither ink nor paper
+    down, across = blue.nonzero()
+    upper, left = down < down.mean(), across < across.mean()
+    assert (upper == left).mean() > 0.95
+
+
+def test_curves_are_drawn_from_rows_with_gaps() -> None:
+    rows = [{"step": 1, "train": 3.0}, {"step": 2, "validation": 2.5}, {"step": 2, "train": 2.0}, {"other": 1}]
+
+    picture = image.imread(
+        io.BytesIO(draw_curves(rows, train="train", validation="validation", steps="step", unit="loss"))
+    )
+
+    assert picture.shape[:2] == (630, 1080)
+
+
+def test_curves_without_a_validation_part_are_drawn_too() -> None:
+    assert draw_curves([{"step": 1, "train": 3.0}], train="train", validation="v", steps="step", unit="loss")[:4] == (
+        b"\x89PNG"
+    )

@@ -1,0 +1,56 @@
+"""Scores of a translator: on files, and on the validation part while it learns."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from recurra.data.readers import Pair
+from recurra.errors import DataError
+from recurra.tasks.translate import evaluate, load
+from recurra.tasks.translate.evaluate import Validation
+from tests.tasks.translate.toy import PAIRS, write_pairs
+
+
+def test_what_was_learned_by_heart_scores_full_marks(learned_run: Path, tmp_path: Path) -> None:
+    scores = evaluate(load(learned_run), write_pairs(tmp_path / "p.tsv"))
+
+    assert scores.bleu == pytest.approx(100)
+    assert scores.exact_match == 100
+    assert scores.perplexity == pytest.approx(1, abs=0.1)
+    assert scores.sentences == len(PAIRS)
+
+
+def test_wrong_references_are_scored_as_wrong(learned_run: Path, tmp_path: Path) -> None:
+    turned = [(source, PAIRS[-1 - row][1]) for row, (source, _) in enumerate(PAIRS)]
+
+    scores = evaluate(load(learned_run), write_pairs(tmp_path / "p.tsv", turned))
+
+    assert scores.exact_match == 0
+    assert scores.perplexity is not None
+    assert scores.perplexity > 10
+
+
+def test_case_counts_unless_it_is_asked_not_to(learned_run: Path, tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "p.tsv", [(source, target.upper()) for source, target in PAIRS])
+
+    assert evaluate(load(learned_run), path).exact_match == 0
+    assert evaluate(load(learned_run), path, lowercase=True).exact_match == 100
+
+
+def test_validation_gives_mean_loss_and_accuracy_a_piece(learned_run: Path) -> None:
+    model = load(learned_run)
+    validation = Validation(model, [Pair(source, target, 1) for source, target in PAIRS])
+
+    scores = validation(model.network)
+
+    assert set(scores) == {"loss", "perplexity", "accuracy"}
+    assert scores["perplexity"] == pytest.approx(math.exp(scores["loss"]))
+    assert scores["accuracy"] == 1
+
+
+def test_a_missing_file_is_refused(learned_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="There is no file"):
+        evaluate(load(learned_run), tmp_path / "none.tsv")
