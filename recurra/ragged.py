@@ -28,6 +28,8 @@ WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 class _TakeRows(torch.autograd.Function):
     """Rows of `source` by unique indices; the backward is a copy, where index_select would add atomically."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(source: Tensor, rows: Tensor) -> Tensor:
         return source.index_select(0, rows)
@@ -46,6 +48,8 @@ class _TakeRows(torch.autograd.Function):
 
 class _PutRows(torch.autograd.Function):
     """Rows of `source` put at unique places among `num_rows` rows of `fill`; the transpose of _TakeRows."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(source: Tensor, rows: Tensor, num_rows: int, fill: float) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,22 @@ def _filled(create: Any) -> Any:
     return poisoned
 
 
+@pytest.fixture(scope="session")
+def code_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where compiled cells are kept while the tests run: never the user's own; one for all processes of a session."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled-code"
+
+
 @pytest.fixture(autouse=True)
-def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _same_start(monkeypatch: pytest.MonkeyPatch, code_cache: Path) -> Iterator[None]:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
     for name in list(os.environ):
         if name.startswith("RECURRA_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("RECURRA_CACHE_DIR", str(code_cache))
     # memory that is read before it is written shows as NaN, not as whatever was there
     monkeypatch.setattr(torch, "empty", _filled(torch.empty))
     monkeypatch.setattr(torch, "empty_like", _filled(torch.empty_like))

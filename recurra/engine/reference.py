@@ -12,7 +12,7 @@ from recurra.errors import ShapeError
 from recurra.ragged import Ragged, take_rows
 from recurra.shapes import describe
 
-__all__ = ["run"]
+__all__ = ["check_step", "run"]
 
 
 def run(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
@@ -35,7 +35,7 @@ def run(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
         ended.append(done)
         rows.append(starts[:count] + t)
         output, after = cell.step(x.values.index_select(0, rows[-1]), cell.State(*fields))
-        _check(cell, output, after, fields)
+        check_step(cell, output, after, fields)
         outputs.append(output)
         fields = tuple(after)
     ended.append(fields)
@@ -59,7 +59,12 @@ def _cut(fields: tuple[Tensor, ...], count: int) -> tuple[tuple[Tensor, ...], tu
     return tuple(field[:count] for field in fields), tuple(field[count:] for field in fields)
 
 
-def _check(cell: Cell, output: Tensor, after: Any, before: tuple[Tensor, ...]) -> None:
+def check_step(cell: Cell, output: Tensor, after: Any, before: tuple[Tensor, ...]) -> None:
+    """Check what a step returned against the contract.
+
+    Raises:
+        ShapeError: the state has another type or shape than before, or the output is not [B, O].
+    """
     name = type(cell).__name__
     if not isinstance(after, cell.State):
         raise ShapeError(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -10,26 +14,46 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from recurra.engine import reference
-from recurra.engine.contract import Cell
+from recurra.engine.contract import Cell, kernel_of
 from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe
 
-__all__ = ["ENGINES", "scan"]
+__all__ = ["ENGINES", "run_segments", "scan"]
 
 Batch = TypeVar("Batch", Tensor, Ragged)
 Engine = Callable[[Cell, Ragged, Any], tuple[Tensor, Any]]
 
 
 def _auto(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
-    kernel = cell.kernel()
+    kernel = kernel_of(cell)
+    if kernel is not None and kernel.supports(x.values) and kernel.is_fast(x):
+        return kernel.run(x, state)
+    if x.max_length > 1 and not torch.compiler.is_compiling():  # one step is a few calls of torch: nothing to compile
+        try:
+            return _compiled(cell, x, state)
+        except CompileError as error:
+            if kernel is None:
+                _say_slow(str(error))
     if kernel is not None and kernel.supports(x.values):
         return kernel.run(x, state)
     return reference.run(cell, x, state)
 
 
+@functools.cache  # once for each reason, and the reason names the cell
+def _say_slow(why: str) -> None:
+    warnings.warn(f"{why} It runs on the reference engine, a Python loop over time.", stacklevel=2)
+
+
+def _compiled(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
+    # imported when first used: LLVM takes longer to load than the rest of this library
+    engine = importlib.import_module("recurra.engine.compiled")
+    result: tuple[Tensor, Any] = engine.run(cell, x, state)
+    return result
+
+
 def _torch(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
-    kernel = cell.kernel()
+    kernel = kernel_of(cell)
     if kernel is None or not kernel.supports(x.values):
         raise CompileError(
             f"torch has no kernel that computes `{cell}` on {x.values.dtype} exactly: use engine='auto' or 'reference'."
@@ -39,6 +63,7 @@ def _torch(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
 
 ENGINES: dict[str, Engine] = {
     "auto": _auto,  # the fastest engine that computes exactly the same
+    "compiled": _compiled,  # kernels made from the step, or an error
     "reference": reference.run,  # the Python loop
     "torch": _torch,  # torch's own kernels (oneDNN, cuDNN), or an error
 }
@@ -72,7 +97,9 @@ def scan(
         resets: bool [T, B], for padded inputs: True where the state begins anew just before that step. A Ragged
             carries its own.
         reverse: run from the last step of each sequence to its first; outputs stay in the order of the inputs.
-        engine: `"auto"` takes the fastest engine that computes exactly the same; `"reference"` is the Python loop.
+        engine: `"auto"` takes the fastest engine that computes exactly the same, and warns once when that is the Python
+            loop; `"compiled"` makes kernels from the step or says why it cannot; `"torch"` takes torch's own kernel;
+            `"reference"` is the Python loop.
 
     Raises:
         ShapeError: inputs, lengths, resets or state have the wrong shape.
@@ -86,8 +113,15 @@ def scan(
             f"`x` must have I={cell.input_size} columns for `{type(cell).__name__}`, got {describe(_tensor(x))}."
         )
     state = cell.as_state(state, ragged.batch_size, like=ragged.values)
+
+    def forward(x: Ragged, state: Any) -> tuple[Tensor, Any]:
+        return run(cell, x, state)
+
+    def fresh(batch_size: int) -> Any:
+        return cell.initial_state(batch_size, dtype=ragged.values.dtype, device=ragged.values.device)
+
     with parametrize.cached():  # a weight drawn anew for each sequence (weight drop) is drawn once a scan
-        values, state = _run_segments(run, cell, ragged, state, reverse)
+        values, state = run_segments(forward, ragged, state, fresh, reverse=reverse)
     outputs = ragged.replace(values)
     if isinstance(x, Ragged):
         return outputs, state
@@ -116,23 +150,46 @@ def _as_ragged(cell: Cell, x: Tensor | Ragged, lengths: Any, resets: Tensor | No
     return Ragged.from_padded(x, lengths, resets=resets)
 
 
-def _run_segments(run: Engine, cell: Cell, x: Ragged, state: Any, reverse: bool) -> tuple[Tensor, Any]:
-    """Turn resets and direction into plain sequences that run forward."""
+def run_segments(
+    forward: Callable[[Ragged, Any], tuple[Tensor, Any]],
+    x: Ragged,
+    state: Any,
+    fresh: Callable[[int], Any],
+    *,
+    reverse: bool = False,
+) -> tuple[Tensor, Any]:
+    """Turn resets and direction into plain sequences that run forward in time.
+
+    Args:
+        forward: runs a Ragged without resets from a state, as `Kernel.run` does.
+        x: the sequences, with resets or without.
+        state: a named tuple, the state before the first step in the order of running.
+        fresh: the state after a reset, for a number of sequences.
+        reverse: run from the last step of each sequence to its first.
+
+    Returns: outputs [N, O] in the order of `x`, and the state after the last step in the order of running.
+    """
     if reverse:
-        values, state = _run_resets(run, cell, x.reverse(), state)
+        values, state = _run_resets(forward, x.reverse(), state, fresh)
         return x.replace(values).reverse().values, state
-    return _run_resets(run, cell, x, state)
+    return _run_resets(forward, x, state, fresh)
 
 
-def _run_resets(run: Engine, cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
-    if x.resets is None:
-        return run(cell, x, state)
+def _run_resets(
+    forward: Callable[[Ragged, Any], tuple[Tensor, Any]], x: Ragged, state: Any, fresh: Callable[[int], Any]
+) -> tuple[Tensor, Any]:
+    if x.resets is None or len(x.resets) == 0:
+        return forward(x if x.resets is None else replace(x, resets=None), state)
     segments, origin = x.split_at_resets()
-    fresh = cell.initial_state(segments.batch_size, dtype=x.values.dtype, device=x.values.device)
     changes = origin.diff() != 0
     edge = torch.ones(1, dtype=torch.bool, device=origin.device)
-    first = torch.cat([edge, changes]).nonzero().flatten()[: x.batch_size]  # where each sequence begins
-    last = torch.cat([changes, edge]).nonzero().flatten()[: x.batch_size]
-    begin = cell.State(*(new.index_copy(0, first, old) for new, old in zip(fresh, state, strict=True)))
-    values, after = run(cell, segments, begin)
-    return values, cell.State(*(field.index_select(0, last) for field in after))
+    first = torch.cat([edge, changes]).nonzero().flatten()  # where each sequence begins
+    last = torch.cat([changes, edge]).nonzero().flatten()
+    begin = type(state)(
+        *(
+            new.to(old.dtype).index_copy(0, first, old)
+            for new, old in zip(fresh(segments.batch_size), state, strict=True)
+        )
+    )
+    values, after = forward(segments, begin)
+    return values, type(state)(*(field.index_select(0, last) for field in after))

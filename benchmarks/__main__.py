@@ -1,0 +1,74 @@
+"""Recurrent layers against torch.nn: time of a forward and backward pass, as medians.
+
+The tests of what is measured run first; where they fail there is nothing to measure. Both sides run in turn, so that a
+noisy machine is noisy for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+import recurra
+
+TESTS = ("tests/engine", "tests/cells", "tests/networks/test_recurrent.py")
+SHAPES = [(100, 32, 64), (100, 32, 256), (256, 1, 64), (50, 64, 512)]  # T, B, H; I is H
+CELLS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    options.add_argument("--repeats", type=int, default=20, help="passes of each, of which the median counts")
+    options.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    options.add_argument("--skip-tests", action="store_true", help="measure what may be wrong")
+    given = options.parse_args()
+    if not given.skip_tests and subprocess.run([sys.executable, "-m", "pytest", *TESTS], check=False).returncode:
+        print("Tests fail: no speed of wrong numbers.", file=sys.stderr)
+        return 1
+    torch.set_num_threads(given.threads)
+    print(f"torch {torch.__version__}, {given.threads} threads, commit {_commit()}, float32, median of {given.repeats}")
+    print(f"{'forward + backward':28} {'recurra':>10} {'torch.nn':>10} {'ratio':>6}")
+    for name, theirs in CELLS.items():
+        for num_steps, batch_size, size in SHAPES:
+            x = torch.randn(num_steps, batch_size, size)
+            ours = recurra.Recurrent(getattr(recurra, name)(size, size))
+            mine, torchs = _medians([_pass(ours, x), _pass(theirs(size, size), x)], given.repeats)
+            label = f"{name:4} T={num_steps} B={batch_size} H={size}"
+            print(f"{label:28} {mine:7.2f} ms {torchs:7.2f} ms {torchs / mine:5.2f}x")
+    return 0
+
+
+def _pass(network: nn.Module, x: Tensor) -> Callable[[], None]:
+    def run() -> None:
+        network.zero_grad()
+        network(x)[0].sum().backward()
+
+    return run
+
+
+def _medians(runs: list[Callable[[], None]], repeats: int) -> list[float]:
+    """Milliseconds of each, measured in turn after three passes to warm up."""
+    times: list[list[float]] = [[] for _ in runs]
+    for repeat in range(repeats + 3):
+        for run, mine in zip(runs, times, strict=True):
+            start = time.perf_counter()
+            run()
+            if repeat >= 3:
+                mine.append(1000 * (time.perf_counter() - start))
+    return [statistics.median(mine) for mine in times]
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

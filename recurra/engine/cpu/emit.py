@@ -1,0 +1,481 @@
+"""A schedule as LLVM IR: one function that runs tiles of sequences over all their time steps.
+
+The function gets one table of 64-bit words (`Table` says what is where) and the number of the thread. A tile is up to
+a few dozen sequences of falling length; at step t the first `active[t]` of them still run, so the ones that ended cost
+nothing. State and intermediate rows stand in scratch memory of the thread; products read weights packed into panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from recurra.engine.cpu.functions import OPERATIONS, Vectors
+from recurra.engine.cpu.target import Target
+from recurra.engine.loop import POINTWISE, REDUCTIONS, Value
+from recurra.engine.schedule import Group, Place, Schedule
+
+__all__ = ["Layout", "emit"]
+
+_I64 = ir.IntType(64)
+_I32 = ir.IntType(32)
+_POINTER = ir.PointerType()
+
+# words of a tile: its first sequence, how many, steps of the longest, where its `active` counts begin
+TILE_WORDS = 4
+# words of the table before the addresses of arrays, vectors, matrices, states in, states out
+HEADER = ("num_threads", "num_tiles", "tiles", "active", "row_base", "row_stride", "scratch", "scratch_rows")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes that the caller must follow when it fills the table.
+
+    Attributes:
+        lanes: numbers in one vector.
+        panels: for each matrix its (inner size, outer size, columns of a panel).
+        strides: numbers from one row to the next of each scratch buffer.
+        row_tile: rows of the largest register tile; scratch has that many rows more than a tile has sequences.
+    """
+
+    lanes: int
+    panels: tuple[tuple[int, int, int], ...]
+    strides: tuple[int, ...]
+    row_tile: int
+
+    def offset(self, buffer: int, rows: int) -> int:
+        """Where a scratch buffer begins, in numbers, for tiles of at most `rows` sequences."""
+        return sum(self.strides[:buffer]) * (rows + self.row_tile)
+
+
+class _Emitter:
+    def __init__(self, plan: Schedule, target: Target, bits: int, reverse: bool, name: str) -> None:
+        self.plan, self.target, self.bits, self.reverse = plan, target, bits, reverse
+        self.lanes = target.lanes(bits // 8)
+        self.itemsize = bits // 8
+        self.module = ir.Module(name)
+        self.module.triple = target.triple
+        self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER, _I64]), name)
+        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.vectors = Vectors(self.b, bits, self.lanes, fused=target.fused)
+        self.numbers = Vectors(self.b, bits, 1, fused=target.fused)
+        self.tiles = [self._dot_tile(dot) for segment in plan.segments for dot in segment.dots]
+        dots = [dot for segment in plan.segments for dot in segment.dots]
+        self.dot_tile = dict(zip(dots, self.tiles, strict=True))
+        self.layout = Layout(
+            self.lanes, self._panels(), self._strides(), max((rows for rows, _ in self.tiles), default=1)
+        )
+
+    # --- sizes -----------------------------------------------------------------------------------------------------
+
+    def _dot_tile(self, dot: Value) -> tuple[int, int]:
+        return self.target.tile(-(-dot.width // self.lanes))
+
+    def _panels(self) -> tuple[tuple[int, int, int], ...]:
+        panels = [(0, 0, 0)] * len(self.plan.matrices)
+        for dot, (_, vectors) in self.dot_tile.items():
+            rows, matrix = dot.args
+            panels[self.plan.place[matrix].index] = (rows.width, dot.width, vectors * self.lanes)
+        return tuple(panels)
+
+    def _strides(self) -> tuple[int, ...]:
+        strides = [-(-width // self.lanes) * self.lanes for width in self.plan.scratch]
+        for dot, (_, vectors) in self.dot_tile.items():
+            panel = vectors * self.lanes
+            strides[self.plan.place[dot].index] = -(-dot.width // panel) * panel
+        return tuple(strides)
+
+    # --- small words -----------------------------------------------------------------------------------------------
+
+    def word(self, number: int) -> ir.Constant:
+        return ir.Constant(_I64, number)
+
+    def at(self, pointer: Any, index: Any, itemsize: int | None = None) -> Any:
+        """The address of number `index` after `pointer`."""
+        bytes_ = self.b.mul(index, self.word(itemsize or self.itemsize))
+        return self.b.gep(pointer, [bytes_], inbounds=True, source_etype=ir.IntType(8))
+
+    def read_word(self, pointer: Any, index: int) -> Any:
+        return self.b.load(self.at(pointer, self.word(index), 8), typ=_I64)
+
+    def read_pointer(self, pointer: Any, index: int) -> Any:
+        return self.b.inttoptr(self.read_word(pointer, index), _POINTER)
+
+    def loop(
+        self, start: Any, stop: Any, step: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
+    ) -> list[Any]:
+        """`for index in range(start, stop, step): carried = body(index, carried)`; returns what is carried out."""
+        b = self.b
+        before = b.block
+        head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
+        b.branch(head)
+        b.position_at_end(head)
+        index = b.phi(_I64)
+        index.add_incoming(start, before)
+        phis = []
+        for value in carried:
+            phi = b.phi(value.type)
+            phi.add_incoming(value, before)
+            phis.append(phi)
+        b.cbranch(b.icmp_signed("<", index, stop), inside, after)
+        b.position_at_end(inside)
+        results = body(index, list(phis))
+        following = b.add(index, self.word(step))
+        index.add_incoming(following, b.block)
+        for phi, value in zip(phis, results, strict=True):
+            phi.add_incoming(value, b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        return phis
+
+    def load(self, pointer: Any, count: int, lanes: int) -> Any:
+        """`count` numbers as a vector of `lanes`; the missing lanes are 0 and their memory is not touched."""
+        real = self.numbers.real
+        if lanes == 1:
+            return self.b.load(pointer, typ=real, align=self.itemsize)
+        kind = ir.VectorType(real, lanes)
+        if count == lanes:
+            return self.b.load(pointer, typ=kind, align=self.itemsize)
+        return self._masked("load", kind, [pointer], count, [ir.Constant(kind, [0.0] * lanes)])
+
+    def store(self, value: Any, pointer: Any, count: int, lanes: int) -> None:
+        if lanes == 1 or count == lanes:
+            self.b.store(value, pointer, align=self.itemsize)
+        else:
+            self._masked("store", value.type, [value, pointer], count, [])
+
+    def _masked(self, what: str, kind: Any, first: list[Any], count: int, last: list[Any]) -> Any:
+        name = f"llvm.masked.{what}.v{kind.count}f{self.bits}.p0"
+        mask_type = ir.VectorType(ir.IntType(1), kind.count)
+        mask = ir.Constant(mask_type, [lane < count for lane in range(kind.count)])
+        args = [*first, ir.Constant(_I32, self.itemsize), mask, *last]
+        function = self.module.globals.get(name)
+        if function is None:
+            result = kind if what == "load" else ir.VoidType()
+            function = ir.Function(self.module, ir.FunctionType(result, [arg.type for arg in args]), name)
+        return self.b.call(function, args)
+
+    def splat(self, number: Any, vectors: Vectors) -> Any:
+        if vectors.lanes == 1:
+            return number
+        undefined = ir.Constant(ir.VectorType(number.type, vectors.lanes), ir.Undefined)
+        single = self.b.insert_element(undefined, number, ir.Constant(_I32, 0))
+        zeros = ir.Constant(ir.VectorType(_I32, vectors.lanes), [0] * vectors.lanes)
+        return self.b.shuffle_vector(single, undefined, zeros)
+
+    # --- the function ------------------------------------------------------------------------------------------------
+
+    def emit(self) -> ir.Module:
+        b, plan = self.b, self.plan
+        table, thread = self.function.args
+        header = {name: self.read_word(table, index) for index, name in enumerate(HEADER)}
+        self.row_base = b.inttoptr(header["row_base"], _POINTER)
+        self.row_stride = header["row_stride"]
+        tiles = b.inttoptr(header["tiles"], _POINTER)
+        active = b.inttoptr(header["active"], _POINTER)
+        scratch_rows = header["scratch_rows"]
+        cursor = len(HEADER)
+
+        def addresses(count: int) -> list[Any]:
+            nonlocal cursor
+            found = [self.read_pointer(table, cursor + index) for index in range(count)]
+            cursor += count
+            return found
+
+        self.arrays = addresses(len(plan.arrays))
+        self.vector_addresses = addresses(len(plan.vectors))
+        self.matrices = addresses(len(plan.matrices))
+        states_in = addresses(len(plan.carries))
+        states_out = addresses(len(plan.carries))
+        per_thread = b.mul(b.mul(scratch_rows, self.word(sum(self.layout.strides))), self.word(self.itemsize))
+        base = b.add(header["scratch"], b.mul(thread, per_thread))
+        self.buffers = []
+        start = self.word(0)
+        for stride in self.layout.strides:
+            self.buffers.append(self.at(b.inttoptr(base, _POINTER), b.mul(start, scratch_rows)))
+            start = self.word(start.constant + stride)
+
+        def tile(index: Any, _: list[Any]) -> list[Any]:
+            words = self.at(tiles, b.mul(index, self.word(TILE_WORDS)), 8)
+            first, rows, steps, counts = (self.read_word(words, k) for k in range(TILE_WORDS))
+            self._copy_states(states_in, first, rows, into_scratch=True)
+
+            def step(number: Any, _: list[Any]) -> list[Any]:
+                t = b.sub(b.sub(steps, number), self.word(1)) if self.reverse else number
+                running = b.load(self.at(active, b.add(counts, t), 8), typ=_I64)
+                self._step(first, t, running)
+                return []
+
+            self.loop(self.word(0), steps, 1, [], step)
+            self._copy_states(states_out, first, rows, into_scratch=False)
+            return []
+
+        # tile k belongs to thread k modulo the number of threads
+        self._strided_tiles(thread, header["num_tiles"], header["num_threads"], tile)
+        b.ret_void()
+        self._emit_team()
+        return self.module
+
+    def _emit_team(self) -> None:
+        """`<name>_team(table)`: what each thread of an OpenMP team runs; it asks the team for its own number."""
+        kind = ir.FunctionType(ir.VoidType(), [_POINTER])
+        team = ir.Function(self.module, kind, f"{self.function.name}_team")
+        b = ir.IRBuilder(team.append_basic_block("entry"))
+        ask = ir.Function(self.module, ir.FunctionType(_I32, []), "omp_get_thread_num")
+        b.call(self.function, [team.args[0], b.sext(b.call(ask, []), _I64)])
+        b.ret_void()
+
+    def _strided_tiles(
+        self, thread: Any, count: Any, threads: Any, tile: Callable[[Any, list[Any]], list[Any]]
+    ) -> None:
+        rounds = self.b.sdiv(self.b.add(self.b.sub(count, thread), self.b.sub(threads, self.word(1))), threads)
+        self.loop(self.word(0), rounds, 1, [], lambda k, c: tile(self.b.add(thread, self.b.mul(k, threads)), c))
+
+    def _copy_states(self, outside: list[Any], first: Any, rows: Any, *, into_scratch: bool) -> None:
+        for address, buffer in zip(outside, self.plan.carries, strict=True):
+            width, stride = self.plan.scratch[buffer], self.layout.strides[buffer]
+
+            def row(
+                r: Any,
+                _: list[Any],
+                *,
+                address: Any = address,
+                buffer: int = buffer,
+                width: int = width,
+                stride: int = stride,
+            ) -> list[Any]:
+                out = self.at(address, self.b.mul(self.b.add(first, r), self.word(width)))
+                inside = self.at(self.buffers[buffer], self.b.mul(r, self.word(stride)))
+                source, goal = (out, inside) if into_scratch else (inside, out)
+
+                def columns(column: Any, count: int) -> None:
+                    lanes = self.lanes
+                    self.store(self.load(self.at(source, column), count, lanes), self.at(goal, column), count, lanes)
+
+                self._columns(width, columns)
+                return []
+
+            self.loop(self.word(0), rows, 1, [], row)
+
+    def _columns(self, width: int, body: Callable[[Any, int], None]) -> None:
+        """Run `body(column, count)` over whole vectors, then over the rest."""
+        whole = width // self.lanes * self.lanes
+
+        def block(column: Any, _: list[Any]) -> list[Any]:
+            body(column, self.lanes)
+            return []
+
+        if whole:
+            self.loop(self.word(0), self.word(whole), self.lanes, [], block)
+        if width % self.lanes:
+            body(self.word(whole), width % self.lanes)
+
+    def _step(self, first: Any, t: Any, running: Any) -> None:
+        shift = self.b.mul(t, self.row_stride)
+        for segment in self.plan.segments:
+            for dot in segment.dots:
+                self._dot(dot, running)
+            if not segment.groups:
+                continue
+
+            def row(r: Any, _: list[Any], *, groups: list[Group] = segment.groups) -> list[Any]:
+                base = self.b.load(self.at(self.row_base, self.b.add(first, r), 8), typ=_I64)
+                self._row(groups, r, self.b.add(base, shift))
+                return []
+
+            self.loop(self.word(0), running, 1, [], row)
+
+    # --- products ----------------------------------------------------------------------------------------------------
+
+    def _dot(self, dot: Value, running: Any) -> None:
+        rows_of, matrix = dot.args
+        largest, vectors = self.dot_tile[dot]
+        inner = rows_of.width
+        panel = vectors * self.lanes
+        source_place, goal_place = self.plan.place[rows_of], self.plan.place[dot]
+        source = self.at(self.buffers[source_place.index], self.word(source_place.start))
+        source_stride = self.layout.strides[source_place.index]
+        goal = self.buffers[goal_place.index]
+        goal_stride = self.layout.strides[goal_place.index]
+        weights = self.matrices[self.plan.place[matrix].index]
+
+        def one_panel(p: Any, _: list[Any]) -> list[Any]:
+            panel_weights = self.at(weights, self.b.mul(p, self.word(inner * panel)))
+            panel_goal = self.at(goal, self.b.mul(p, self.word(panel)))
+            row = self.word(0)
+            size = largest
+            while size >= 1:
+
+                def tile(r: Any, _: list[Any], *, size: int = size) -> list[Any]:
+                    rows = self.at(source, self.b.mul(r, self.word(source_stride)))
+                    goals = self.at(panel_goal, self.b.mul(r, self.word(goal_stride)))
+                    self._product(rows, source_stride, panel_weights, inner, goals, goal_stride, size, vectors)
+                    return []
+
+                count = self.b.sdiv(self.b.sub(running, row), self.word(size))
+                stop = self.b.add(row, self.b.mul(count, self.word(size)))
+                self.loop(row, stop, size, [], tile)
+                row = stop
+                size //= 2
+            return []
+
+        self.loop(self.word(0), self.word(-(-dot.width // panel)), 1, [], one_panel)
+
+    def _product(
+        self, rows: Any, stride: int, weights: Any, inner: int, goals: Any, goal_stride: int, size: int, vectors: int
+    ) -> None:
+        """goals[r, :] = rows[r, :] @ panel, for `size` rows; the sums stay in registers."""
+        v, lanes = self.vectors, self.lanes
+        # one or two rows leave too few sums to hide the latency of an FMA: split the inner size among more of them
+        chains = 4 if size == 1 else 2 if size == 2 else 1
+        chains = chains if inner % chains == 0 else 1
+
+        def accumulate(k: Any, sums: list[Any]) -> list[Any]:
+            for chain in range(chains):
+                at = self.b.add(k, self.word(chain))
+                line = self.at(weights, self.b.mul(at, self.word(vectors * lanes)))
+                columns = [self.load(self.at(line, self.word(n * lanes)), lanes, lanes) for n in range(vectors)]
+                for r in range(size):
+                    number = self.load(self.at(rows, self.b.add(at, self.word(r * stride))), 1, 1)
+                    spread = self.splat(number, v)
+                    for n in range(vectors):
+                        index = (chain * size + r) * vectors + n
+                        sums[index] = v.fma(spread, columns[n], sums[index])
+            return sums
+
+        sums = self.loop(self.word(0), self.word(inner), chains, [v.const(0.0)] * (chains * size * vectors), accumulate)
+        for r in range(size):
+            for n in range(vectors):
+                total = sums[r * vectors + n]
+                for chain in range(1, chains):
+                    total = self.b.fadd(total, sums[(chain * size + r) * vectors + n])
+                self.store(total, self.at(goals, self.word(r * goal_stride + n * lanes)), lanes, lanes)
+
+    # --- passes over a row -------------------------------------------------------------------------------------------
+
+    def _address(self, place: Place, r: Any, row: Any) -> Any:
+        """Where the row of a place begins: `r` counts within the tile, `row` within the arrays."""
+        if place.kind == "scratch":
+            start = self.b.mul(r, self.word(self.layout.strides[place.index]))
+            return self.at(self.buffers[place.index], self.b.add(start, self.word(place.start)))
+        if place.kind == "array":
+            width = self.plan.arrays[place.index][1]
+            return self.at(
+                self.arrays[place.index], self.b.add(self.b.mul(row, self.word(width)), self.word(place.start))
+            )
+        return self.at(self.vector_addresses[place.index], self.word(place.start))
+
+    def _row(self, groups: list[Group], r: Any, row: Any) -> None:
+        for group in groups:
+            self._group(group, r, row)
+
+    def _group(self, group: Group, r: Any, row: Any) -> None:
+        single = group.width == 1
+        vectors = self.numbers if single else self.vectors
+        inside = set(group.values)
+        needed = {arg for value in group.values for arg in value.operands() if arg not in inside and arg.op != "const"}
+        ordered = sorted(needed, key=lambda value: value.name)
+        starts = {value: self._address(self.plan.place[value], r, row) for value in ordered}
+        goals = {value: [self._address(p, r, row) for p in self.plan.stores.get(value, [])] for value in group.values}
+        spread = {v: self._load_flagged(v, starts[v], 1, self.numbers) for v in ordered if v.width == 1}
+        spread = {value: self.splat(number, vectors) for value, number in spread.items()}
+        sums = [value for value in group.values if value.op in REDUCTIONS]
+
+        def block(column: Any, count: int, totals: list[Any]) -> list[Any]:
+            known: dict[Value, Any] = dict(spread)
+            for value in ordered:
+                if value not in known:
+                    known[value] = self._load_flagged(value, self.at(starts[value], column), count, vectors)
+            results = dict(zip(sums, totals, strict=True))
+            for value in group.values:
+                if value.op in REDUCTIONS:
+                    x = self._operand(value.args[0], known, vectors)
+                    results[value] = self._accumulate(value.op, results[value], x, count, vectors)
+                else:
+                    args = [self._operand(arg, known, vectors) for arg in value.args]
+                    known[value] = OPERATIONS[value.op](vectors, *args)
+            # all reads come before all writes: a pass may write the state that it reads
+            for value in group.values:
+                if value.op in POINTWISE:
+                    for goal in goals[value]:
+                        self._store_flagged(value, known[value], self.at(goal, column), count, vectors)
+            return [results[value] for value in sums]
+
+        totals = [vectors.const({"sum": 0.0, "max": float("-inf"), "min": float("inf")}[value.op]) for value in sums]
+        if single:
+            totals = block(self.word(0), 1, totals)
+        else:
+            whole = group.width // self.lanes * self.lanes
+            if whole:
+                totals = self.loop(
+                    self.word(0), self.word(whole), self.lanes, totals, lambda c, carried: block(c, self.lanes, carried)
+                )
+            if group.width % self.lanes:
+                totals = block(self.word(whole), group.width % self.lanes, totals)
+        for value, total in zip(sums, totals, strict=True):
+            number = total if single else self._across(value.op, total)
+            for goal in goals[value]:
+                self.store(number, goal, 1, 1)
+
+    def _operand(self, value: Value, known: dict[Value, Any], vectors: Vectors) -> Any:
+        return vectors.const(value.args[0]) if value.op == "const" else known[value]
+
+    def _load_flagged(self, value: Value, pointer: Any, count: int, vectors: Vectors) -> Any:
+        """Truth values stand in memory as 0 and 1."""
+        loaded = self.load(pointer, count, vectors.lanes)
+        return self.b.fcmp_unordered("!=", loaded, vectors.const(0.0)) if value.boolean else loaded
+
+    def _store_flagged(self, value: Value, what: Any, pointer: Any, count: int, vectors: Vectors) -> None:
+        if value.boolean:
+            what = vectors.choose(what, vectors.const(1.0), vectors.const(0.0))
+        self.store(what, pointer, count, vectors.lanes)
+
+    def _accumulate(self, op: str, total: Any, x: Any, count: int, vectors: Vectors) -> Any:
+        better = {"sum": "add", "max": "maximum", "min": "minimum"}[op]
+        result = OPERATIONS[better](vectors, total, x)
+        if count == vectors.lanes:
+            return result
+        mask = ir.Constant(vectors.flag, [lane < count for lane in range(vectors.lanes)])
+        return vectors.choose(mask, result, total)
+
+    def _across(self, op: str, total: Any) -> Any:
+        """The sum or extremum of the lanes, by halves."""
+        better = OPERATIONS[{"sum": "add", "max": "maximum", "min": "minimum"}[op]]
+        lanes = self.lanes
+        while lanes > 1:
+            half = lanes // 2
+            undefined = ir.Constant(total.type, ir.Undefined)
+            parts = []
+            for start in (0, half):
+                pick = ir.Constant(ir.VectorType(_I32, half), [start + lane for lane in range(half)])
+                parts.append(self.b.shuffle_vector(total, undefined, pick))
+            total = better(Vectors(self.b, self.bits, half) if half > 1 else _Pair(self.b, self.bits), *parts)
+            lanes = half
+        return self.b.extract_element(total, ir.Constant(_I32, 0))
+
+
+class _Pair(Vectors):
+    """Vectors of one lane, as `shufflevector` leaves them."""
+
+    def __init__(self, builder: ir.IRBuilder, bits: int) -> None:
+        super().__init__(builder, bits, 1)
+        self.real = ir.VectorType(self.real, 1)
+        self.whole = ir.VectorType(self.whole, 1)
+        self.flag = ir.VectorType(self.flag, 1)
+
+
+def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str) -> tuple[str, Layout]:
+    """The LLVM IR of a schedule, as text, and the sizes that its caller must follow.
+
+    Args:
+        plan: the schedule.
+        target: the processor.
+        bits: 32 or 64, the precision.
+        reverse: run from the last time step to the first.
+        name: of the function.
+    """
+    emitter = _Emitter(plan, target, bits, reverse, name)
+    return str(emitter.emit()), emitter.layout

@@ -1,0 +1,110 @@
+"""`explain`: every stage of a compiled cell, as text."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import fx
+
+from recurra.engine.compiled import Compiled, compiled
+from recurra.engine.contract import Cell
+from recurra.engine.loop import Program
+from recurra.engine.lower import lower
+from recurra.engine.region import RegionCode
+from recurra.errors import ConfigError, did_you_mean
+
+__all__ = ["STAGES", "explain"]
+
+STAGES = ("summary", "trace", "split", "loop", "schedule", "llvm", "asm")
+
+
+def explain(cell: Cell, stage: str = "summary", *, dtype: torch.dtype = torch.float32) -> str:
+    """What the compiled engine makes of a cell.
+
+        print(recurra.explain(cell))              # what is hoisted, what is kept, how much work a step is
+        print(recurra.explain(cell, "loop"))      # the loop body, forward and reverse
+
+    Args:
+        cell: any cell.
+        stage: `summary`; `trace`, the step and its backward in core ATen; `split`, what runs before, inside and after
+            the loop; `loop`, its vector program; `schedule`, its passes and memory; `llvm` and `asm`.
+        dtype: torch.float32 or torch.float64.
+
+    Raises:
+        ConfigError: no such stage.
+        CompileError: the cell has no compiled form.
+        TraceError: its step branches on the value of a tensor.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f"Unknown stage `{stage}`.{did_you_mean(stage, STAGES)} All: {', '.join(STAGES)}.")
+    if any(parameter.dtype != dtype for parameter in cell.parameters()):
+        cell = copy.deepcopy(cell).to(dtype)
+    code = compiled(cell, dtype)
+    programs = [lower(code.plan.forward), lower(code.plan.reverse)]
+    if stage == "summary":
+        return _summary(cell, code, programs)
+    if stage == "trace":
+        return str(code.plan.trace.graph)
+    if stage == "split":
+        return _split(code)
+    if stage == "loop":
+        return "\n\n".join(str(program) for program in programs)
+    kernels = (code.training, code.reverse)
+    if stage == "schedule":
+        return "\n\n".join(str(kernel.plan) for kernel in kernels)
+    return "\n\n".join(kernel.ir if stage == "llvm" else kernel.code.assembly() for kernel in kernels)
+
+
+def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
+    plan = code.plan
+    itemsize = torch.empty(0, dtype=code.dtype).element_size()
+    kept = sum(_row_numbers(node) for node in plan.kept)
+    lines = [f"{type(cell).__name__}({cell.extra_repr()}), {str(code.dtype).removeprefix('torch.')}"]
+    for title, region in (
+        ("before the loop", plan.before),
+        ("after the loop", plan.after),
+        ("before the reverse loop", plan.before_reverse),
+        ("after the reverse loop", plan.after_reverse),
+    ):
+        products = sum(node.target is torch.ops.aten.mm.default for node in region.nodes)
+        lines.append(f"  {title}: {len(region.nodes)} operations on all steps at once, {products} of them products")
+    for program in programs:
+        dots = [value for value in program.values if value.op == "dot"]
+        flops = sum(2 * dot.args[0].width * dot.width for dot in dots)
+        others = sum(value.op not in ("dot", "carry", "array", "vector", "matrix", "const") for value in program.values)
+        shapes = ", ".join(f"{dot.args[0].width} x {dot.width}" for dot in dots) or "none: no product in the loop"
+        lines.append(
+            f"  inside the {program.name} loop: products {shapes}; {others} other operations; "
+            f"{flops:,} flops a step and sequence"
+        )
+    lines.append(f"  kept for the backward pass: {kept * itemsize:,} bytes a step and sequence")
+    return "\n".join(lines)
+
+
+def _row_numbers(node: fx.Node) -> int:
+    shape = node.meta["val"].shape
+    return int(torch.Size(shape[1:]).numel())
+
+
+def _split(code: Compiled) -> str:
+    plan = code.plan
+    lines: list[str] = []
+
+    def part(title: str, nodes: tuple[fx.Node, ...]) -> None:
+        lines.append(f"{title}:" if nodes else f"{title}: nothing")
+        lines.extend(f"  {node.format_node()}" for node in nodes)
+
+    def region(title: str, name: str) -> None:
+        code_of: RegionCode = getattr(code.regions, name)
+        part(f"{title} ({len(code_of.parts)} parts)" if code_of.parts else title, getattr(plan, name).nodes)
+
+    region("parameters alone", "prelude")
+    region("before the loop", "before")
+    part("inside the loop", plan.forward.nodes)
+    region("after the loop", "after")
+    region("before the reverse loop", "before_reverse")
+    part("inside the reverse loop", plan.reverse.nodes)
+    region("after the reverse loop", "after_reverse")
+    lines.append(f"kept for the backward pass: {', '.join(node.name for node in plan.kept)}")
+    return "\n".join(lines)

@@ -1,0 +1,402 @@
+"""Stage 4 of the compiled engine: graph nodes become values of a loop program, by one table of ATen calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import fx
+
+from recurra.engine.loop import POINTWISE, Program, Value, verify
+from recurra.engine.movement import MAX_PIECES, origins, pieces
+from recurra.engine.split import Loop, is_rows
+from recurra.engine.trace import Unsupported
+
+__all__ = ["lower"]
+
+aten, prims = torch.ops.aten, torch.ops.prims
+
+_CONSTANT = ("full", "zeros", "ones", "scalar_tensor")  # written where they are read, wherever they were computed
+_COMPARE = ("gt", "ge", "lt", "le", "eq", "ne")
+_LOGIC = ("and", "or", "not")
+
+
+def lower(loop: Loop) -> Program:
+    """Turn the graph nodes of a loop into a program.
+
+    Raises:
+        Unsupported: an operation has no vector form.
+    """
+    builder = _Builder(Program(loop.name), set(loop.carries), set(loop.nodes))
+    program = builder.program
+    program.carries = [builder.value(node) for node in loop.carries]
+    for node in loop.nodes:
+        builder.value(node)
+    program.results = [builder.full(builder.value(node), _width(node)) for node in loop.results]
+    program.saved = {node: builder.full(builder.value(node), _width(node)) for node in loop.saved}
+    _remove_dead(program)
+    for index, value in enumerate(program.values):
+        value.name = f"{'m' if value.op == 'matrix' else 'v'}{index}"
+    return verify(program)
+
+
+def _remove_dead(program: Program) -> None:
+    live: set[int] = set()
+    stack = [*program.carries, *program.results, *program.saved.values()]
+    while stack:
+        value = stack.pop()
+        if id(value) not in live:
+            live.add(id(value))
+            stack.extend(value.operands())
+    program.values = [value for value in program.values if id(value) in live]
+
+
+@dataclass
+class _Builder:
+    program: Program
+    carries: set[fx.Node]
+    inside: set[fx.Node]
+    known: dict[Any, Value] = field(default_factory=dict)
+
+    # --- making values -----------------------------------------------------------------------------------------------
+
+    def add(self, op: str, args: tuple[Any, ...], width: int, boolean: bool = False) -> Value:
+        value = Value(op, args, width, boolean)
+        self.program.values.append(value)
+        return value
+
+    def leaf(self, op: str, node: fx.Node, width: int, boolean: bool = False) -> Value:
+        if (op, node) not in self.known:
+            value = Value(op, (), width, boolean, node)
+            self.program.values.append(value)
+            self.known[op, node] = value
+        return self.known[op, node]
+
+    def const(self, number: float) -> Value:
+        """A number that serves the whole row."""
+        key = ("const", repr(number))  # 0 and -0 are equal, and NaN is not
+        if key not in self.known:
+            self.known[key] = self.add("const", (number,), 1)
+        return self.known[key]
+
+    def pointwise(self, op: str, *args: Any) -> Value:
+        """A pointwise operation on values and numbers, of the kinds that it works on."""
+        values = [arg if isinstance(arg, Value) else self.value(arg) for arg in args]
+        width = max(value.width for value in values)
+        boolean = op in _COMPARE or op in _LOGIC
+        if op in _LOGIC:
+            values = [self.flag(value) for value in values]
+        elif op == "where":
+            boolean = values[1].boolean and values[2].boolean
+            kind = self.flag if boolean else self.number
+            values = [self.flag(values[0]), kind(values[1]), kind(values[2])]
+        elif op != "copy":
+            values = [self.number(value) for value in values]
+        return self.add(op, tuple(values), width, boolean)
+
+    def number(self, value: Value) -> Value:
+        """1 for true and 0 for false."""
+        if not value.boolean:
+            return value
+        return self.add("where", (value, self.value(1.0), self.value(0.0)), value.width)
+
+    def flag(self, value: Value) -> Value:
+        """True for what is not 0."""
+        return value if value.boolean else self.add("ne", (value, self.value(0.0)), value.width, True)
+
+    def full(self, value: Value, width: int) -> Value:
+        """As a vector of that many numbers of its own, for what is kept, carried or put beside others."""
+        if value.width == width and value.op not in ("const", "vector"):
+            return value
+        if value.boolean:
+            return self.add("or", (value, self.flag(self.value(0.0))), width, True)
+        # -0 is what can be added to every number and changes none
+        return self.add("add", (value, self.value(-0.0)), width)
+
+    def move(self, sources: list[Value], places: list[int], op: str) -> Value:
+        """The numbers at these places of the sources; of width 1 where all of them are one number."""
+        found = list(islice(pieces(sources, places), MAX_PIECES + 1))
+        if len(found) > MAX_PIECES:
+            raise Unsupported(op, f"it moves a row in more than {MAX_PIECES} pieces")
+        parts = [(self._slice(source, start, 1 if same else count), count) for source, start, count, same in found]
+        if len(parts) == 1:
+            return parts[0][0]
+        boolean = all(part.boolean for part, _ in parts)
+        parts = [(part if boolean else self.number(part), count) for part, count in parts]
+        return self.add("cat", tuple(self.full(part, count) for part, count in parts), len(places), boolean)
+
+    def _slice(self, source: Value, start: int, width: int) -> Value:
+        if width == source.width:
+            return source
+        return self.add("slice", (source, start), width, source.boolean)
+
+    # --- graph nodes -------------------------------------------------------------------------------------------------
+
+    def value(self, node: Any) -> Value:
+        """The value of a graph node or a number."""
+        if not isinstance(node, fx.Node):
+            if isinstance(node, complex):
+                raise Unsupported("complex")
+            return self.const(float(node))
+        if node in self.known:
+            return self.known[node]
+        if node in self.inside or (node.op == "call_function" and _name(node) in _CONSTANT):
+            lowering = _LOWER.get(node.target)
+            if lowering is None:
+                raise Unsupported(_name(node))
+            made = lowering(self, node)
+        else:
+            made = self._leaf_of(node)
+        self.known[node] = made
+        return made
+
+    def _leaf_of(self, node: fx.Node) -> Value:
+        shape, dtype = node.meta["val"].shape, node.meta["val"].dtype
+        if not _is_real(node):
+            raise Unsupported(_name(node), f"its type is {dtype}")
+        if is_rows(node):
+            kind = "carry" if node in self.carries else "array"
+            return self.leaf(kind, node, math.prod(shape[1:]), dtype == torch.bool)
+        return self.leaf("vector", node, math.prod(shape), dtype == torch.bool)
+
+    def operand(self, arg: Any, node: fx.Node) -> Value:
+        """An argument of a pointwise call, spread to the shape of its result."""
+        value = self.value(arg)
+        if not isinstance(arg, fx.Node) or value.width == 1:
+            return value
+        mine = arg.meta["val"].shape[1:] if is_rows(arg) else arg.meta["val"].shape
+        trailing = node.meta["val"].shape[1:]
+        if not is_rows(arg) and len(mine) > len(trailing):  # [1, H]: its first size stands where the rows do
+            if mine[0] != 1:
+                raise Unsupported(_name(node), f"it broadcasts {list(mine)} to {list(trailing)}")
+            mine = mine[1:]
+        if tuple(mine) == tuple(trailing):
+            return value
+        try:
+            places = torch.arange(value.width).reshape(mine).expand(trailing)
+        except RuntimeError:
+            raise Unsupported(_name(node), f"it broadcasts {list(mine)} to {list(trailing)}") from None
+        return self.move([value], places.flatten().tolist(), _name(node))
+
+
+def _is_real(node: fx.Node) -> bool:
+    return node.meta["val"].dtype in (torch.float32, torch.float64, torch.bool)
+
+
+def _name(node: fx.Node) -> str:
+    target: Any = getattr(node.target, "overloadpacket", node.target)
+    return target if isinstance(target, str) else target.__name__  # an input of the graph goes by its name
+
+
+def _width(node: fx.Node) -> int:
+    return math.prod(node.meta["val"].shape[1:])
+
+
+def _arg(node: fx.Node, index: int, default: Any = None) -> Any:
+    """An argument of a call; fx's own type for it has no use here."""
+    return node.args[index] if len(node.args) > index else default
+
+
+_Lowering = Callable[[_Builder, fx.Node], Value]
+
+
+def _pointwise(op: str) -> _Lowering:
+    def make(builder: _Builder, node: fx.Node) -> Value:
+        if node.kwargs.get("rounding_mode") is not None:
+            raise Unsupported(_name(node), f"rounding_mode={node.kwargs['rounding_mode']!r}")
+        args = [builder.operand(arg, node) for arg in node.args[: POINTWISE[op]]]
+        if node.kwargs.get("alpha", 1) != 1:
+            args[1] = builder.pointwise("mul", args[1], node.kwargs["alpha"])
+        boolean = node.meta["val"].dtype == torch.bool
+        made = builder.pointwise({"add": "or", "mul": "and"}.get(op, op) if boolean else op, *args)
+        if made.boolean != boolean:
+            raise Unsupported(_name(node), "on truth values")
+        return made
+
+    return make
+
+
+def _composed(function: Callable[..., Value]) -> _Lowering:
+    """A pointwise call made of several operations: `function(make, *operands)`, where `make(op, *args)`."""
+
+    def lowering(builder: _Builder, node: fx.Node) -> Value:
+        operands = [builder.operand(a, node) if isinstance(a, fx.Node) else a for a in node.args]
+        return function(builder.pointwise, *operands)
+
+    return lowering
+
+
+def _power(make: Any, base: Any, exponent: Any) -> Any:
+    if (
+        not isinstance(exponent, int | float)
+        or not math.isfinite(exponent)
+        or 2 * exponent != int(2 * exponent)
+        or abs(exponent) > 16
+    ):
+        raise Unsupported("pow", "only whole and half exponents from -16 to 16")
+    if exponent == 0:
+        return make("copy", 1.0)
+    power = None if abs(exponent) % 1 == 0 else make("sqrt", base)
+    square, left = base, int(abs(exponent))
+    while left:
+        if left & 1:
+            power = square if power is None else make("mul", power, square)
+        left >>= 1
+        square = make("mul", square, square) if left else square
+    return power if exponent > 0 else make("div", 1.0, power)
+
+
+def _clamp(make: Any, x: Value, low: Any = None, high: Any = None) -> Value:
+    x = x if low is None else make("maximum", x, low)
+    return x if high is None else make("minimum", x, high)
+
+
+def _sign(make: Any, x: Value) -> Value:
+    return make("where", make("gt", x, 0.0), 1.0, make("where", make("lt", x, 0.0), -1.0, 0.0))
+
+
+def _moved(builder: _Builder, node: fx.Node) -> Value:
+    if not is_rows(node):
+        raise Unsupported(_name(node), "it mixes the rows of the batch")
+    sources, places = origins(node, builder.value)
+    return builder.move(sources, places.tolist(), _name(node))
+
+
+def _dot(builder: _Builder, node: fx.Node) -> Value:
+    left, right = _arg(node, 0), _arg(node, 1)
+    if not is_rows(left) or is_rows(right):
+        raise Unsupported("mm", "only a row times a matrix of parameters")
+    inner, outer = right.meta["val"].shape
+    rows = builder.full(builder.number(builder.value(left)), inner)
+    return builder.add("dot", (rows, builder.leaf("matrix", right, inner * outer)), outer)
+
+
+# --- over a row ------------------------------------------------------------------------------------------------------
+
+
+def _over_row(builder: _Builder, node: fx.Node, op: str, value: Value) -> Value:
+    """Reduce a value of the shape of the call's first argument over the sizes that the call names."""
+    dims = _arg(node, 1)
+    shape = _arg(node, 0).meta["val"].shape
+    wanted = {d % len(shape) for d in ([dims] if isinstance(dims, int) else dims or range(len(shape)))}
+    if not is_rows(_arg(node, 0)) or 0 in wanted:
+        raise Unsupported(_name(node), "it mixes the rows of the batch")
+    value = builder.full(builder.number(value), math.prod(shape[1:]))
+    kept = [d - 1 for d in range(1, len(shape)) if d not in wanted]
+    places = torch.arange(value.width).reshape(shape[1:])
+    places = places.permute(*kept, *(d - 1 for d in sorted(wanted)))
+    table = places.reshape(math.prod(shape[d + 1] for d in kept), -1)  # [results, numbers of each]
+    outer, inner = table.shape
+    if min(outer, inner) > MAX_PIECES:
+        raise Unsupported(_name(node), f"{outer} results of {inner} numbers each in one row")
+    if inner < outer:
+        columns = [builder.move([value], table[:, k].tolist(), _name(node)) for k in range(inner)]
+        total = columns[0]
+        for column in columns[1:]:
+            total = builder.pointwise({"sum": "add", "max": "maximum", "min": "minimum"}[op], total, column)
+        return total
+    results = [
+        builder.add(op, (builder.full(builder.move([value], row.tolist(), _name(node)), inner),), 1) for row in table
+    ]
+    return results[0] if outer == 1 else builder.add("cat", tuple(results), outer)
+
+
+def _reduction(op: str) -> _Lowering:
+    def make(builder: _Builder, node: fx.Node) -> Value:
+        found = _over_row(builder, node, op, builder.value(_arg(node, 0)))
+        return builder.flag(found) if node.meta["val"].dtype == torch.bool else found
+
+    return make
+
+
+def _count(node: fx.Node) -> int:
+    return math.prod(_arg(node, 0).meta["val"].shape[1:]) // max(1, _width(node))
+
+
+def _mean(builder: _Builder, node: fx.Node) -> Value:
+    total = _over_row(builder, node, "sum", builder.value(_arg(node, 0)))
+    return builder.pointwise("div", total, float(_count(node)))
+
+
+def _variance(builder: _Builder, node: fx.Node) -> Value:
+    x = builder.value(_arg(node, 0))
+    mean = _mean(builder, node)
+    if _width(node) != 1:
+        raise Unsupported(_name(node), "only over a whole row")
+    centred = builder.pointwise("sub", builder.full(x, _count(node)), mean)
+    total = _over_row(builder, node, "sum", builder.pointwise("mul", centred, centred))
+    correction = node.kwargs.get("correction", _arg(node, 2, 1))
+    return builder.pointwise("div", total, _count(node) - (1.0 if correction is None else float(correction)))
+
+
+def _full(builder: _Builder, node: fx.Node) -> Value:
+    if _name(node) == "scalar_tensor":
+        return builder.value(_arg(node, 0))
+    number = {"zeros": 0.0, "ones": 1.0}.get(_name(node))
+    made = builder.value(_arg(node, 1) if number is None else number)
+    return builder.flag(made) if node.meta["val"].dtype == torch.bool else made
+
+
+def _cast(builder: _Builder, node: fx.Node) -> Value:
+    source = _arg(node, 0)
+    value = builder.value(source)
+    to, was = node.meta["val"].dtype, source.meta["val"].dtype
+    if to == torch.bool:
+        return builder.flag(value)
+    if to != was and was.is_floating_point:  # whole numbers in a loop are counts and signs: floats hold them exactly
+        raise Unsupported("to", f"from {was} to {to}")
+    return builder.number(value)
+
+
+def _same(builder: _Builder, node: fx.Node) -> Value:
+    return builder.value(_arg(node, 0))
+
+
+def _table() -> dict[Any, _Lowering]:
+    table: dict[Any, _Lowering] = {}
+
+    def give(lowering: _Lowering, *names: str) -> None:
+        for name in names:
+            namespace, _, op = name.rpartition(":")
+            packet = getattr(prims if namespace == "prims" else aten, op)
+            table.update({getattr(packet, overload): lowering for overload in packet.overloads()})
+
+    for name in ("add", "sub", "mul", "div", "maximum", "minimum", *_COMPARE, "where"):
+        give(_pointwise(name), name)
+    for name in ("neg", "abs", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "sin", "cos", "floor", "erf"):
+        give(_pointwise(name), name)
+    for name in _LOGIC:
+        give(_pointwise(name), f"logical_{name}", f"bitwise_{name}")
+    give(_pointwise("div"), "prims:div")
+    give(_composed(lambda make, x: make("maximum", x, 0.0)), "relu")
+    give(_composed(lambda make, x: make("div", 1.0, x)), "reciprocal")
+    give(_composed(lambda make, x: make("div", 1.0, make("sqrt", x))), "rsqrt")
+    give(_composed(lambda make, x: make("neg", make("floor", make("neg", x)))), "ceil")
+    give(_composed(lambda make, x: make("ne", x, x)), "isnan")
+    give(_composed(lambda make, x: make("eq", make("abs", x), math.inf)), "isinf")
+    give(_composed(_power), "pow")
+    give(_composed(_clamp), "clamp")
+    give(_composed(lambda make, x, low: make("maximum", x, low)), "clamp_min")
+    give(_composed(lambda make, x, high: make("minimum", x, high)), "clamp_max")
+    give(_composed(_sign), "sign", "sgn")
+    give(_moved, "view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "expand", "prims:broadcast_in_dim")
+    give(_moved, "slice", "select", "cat", "permute", "flip", "repeat", "constant_pad_nd", "slice_scatter")
+    give(_moved, "select_scatter", "t", "transpose", "roll", "unfold", "diagonal", "as_strided_copy")
+    give(_dot, "mm")
+    give(_reduction("sum"), "sum", "prims:sum")
+    give(_reduction("max"), "amax", "prims:amax")
+    give(_reduction("min"), "amin", "prims:amin")
+    give(_reduction("max"), "any")
+    give(_mean, "mean")
+    give(_variance, "var", "prims:var")
+    give(_full, "full", "zeros", "ones", "scalar_tensor")
+    give(_cast, "_to_copy", "prims:convert_element_type")
+    give(_same, "clone", "alias", "detach")
+    return table
+
+
+_LOWER = _table()

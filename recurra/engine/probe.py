@@ -1,0 +1,65 @@
+"""A step run on a few rows, for what no graph tells: whether the rows of its batch see each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recurra.engine.contract import Cell
+from recurra.engine.reference import check_step
+from recurra.engine.trace import without_parametrizations
+from recurra.errors import CompileError, ShapeError
+
+__all__ = ["expect_contract", "expect_rows_apart"]
+
+
+def expect_contract(cell: Cell, dtype: torch.dtype) -> None:
+    """Run the step once and look at what it returns.
+
+    Raises:
+        ShapeError: the step returns other shapes than the contract asks for.
+    """
+    twin = without_parametrizations(cell)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            _step(twin, *_example(twin, dtype))
+        except ShapeError:
+            raise
+        except Exception:  # numbers of ours are not what this step is for: what it says to its user's own comes later
+            return
+
+
+def expect_rows_apart(cell: Cell, dtype: torch.dtype) -> None:
+    """Compare a batch of three with its rows one by one.
+
+    Raises:
+        CompileError: a mean over the batch, or the like, is in the step: it cannot run over all steps at once.
+    """
+    # scan keeps the value of a parametrized weight while it runs; one made here, without gradient, must not be it
+    cell = without_parametrizations(cell)
+    with torch.no_grad():
+        x, fields = _example(cell, dtype)
+        together = _step(cell, x, fields)
+        for row in range(3):
+            alone = _step(cell, x[row : row + 1], [field[row : row + 1] for field in fields])
+            for whole, part in zip(together, alone, strict=True):
+                if not torch.allclose(whole[row : row + 1], part, rtol=1e-3, atol=1e-4, equal_nan=True):
+                    raise CompileError(
+                        f"`{type(cell).__name__}.step` mixes the rows of its batch, which are different sequences: "
+                        "it has no compiled form."
+                    )
+
+
+def _example(cell: Cell, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
+    draw = torch.Generator().manual_seed(0)
+    state = cell.initial_state(3, dtype=dtype, device="cpu")
+    fields = [torch.rand(field.shape, generator=draw, dtype=dtype).to(field.dtype) for field in state]
+    return torch.rand(3, cell.input_size, generator=draw, dtype=dtype), fields
+
+
+def _step(cell: Cell, x: Tensor, fields: list[Tensor]) -> list[Any]:
+    output, after = cell.step(x, cell.State(*fields))
+    check_step(cell, output, after, tuple(fields))
+    return [output, *after]

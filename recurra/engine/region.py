@@ -1,0 +1,157 @@
+"""Running a region: products and sums over all rows by torch, chains of row-wise operations by one compiled pass.
+
+A region's nodes are put into alternating parts. Torch parts hold the products with weights and whatever contracts over
+the rows (parameter gradients); row parts hold pointwise operations and sums over a row, which torch would run as one
+pass over memory each.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from recurra.engine.cpu import team
+from recurra.engine.cpu.loop_kernel import LoopKernel, Tiling
+from recurra.engine.lower import lower
+from recurra.engine.products import product, transposed_product
+from recurra.engine.schedule import schedule
+from recurra.engine.simplify import is_random
+from recurra.engine.split import Loop, Region, is_rows
+from recurra.engine.trace import BATCH, Unsupported, batch_factor
+
+__all__ = ["RegionCode"]
+
+aten = torch.ops.aten
+
+# a compiled pass costs a call of some 20 µs; below this many operations torch's own calls are as good
+_WORTH_COMPILING = 4
+
+
+@dataclass(frozen=True)
+class _Part:
+    nodes: tuple[fx.Node, ...]
+    inputs: tuple[fx.Node, ...]
+    outputs: tuple[fx.Node, ...]
+    run: Callable[[dict[fx.Node, Tensor], int], None]
+
+
+class RegionCode:
+    """A region, ready to run."""
+
+    def __init__(self, region: Region, dtype: torch.dtype) -> None:
+        self.region = region
+        by_torch = {node for node in region.nodes if not _row_wise(node)}
+        while True:
+            try:
+                self.parts = [self._part(nodes, by_torch, dtype) for nodes in _alternate(region, by_torch)]
+                return
+            except Unsupported as error:
+                # an operation with no vector form is no loss here: torch has it
+                name = error.op
+                by_torch |= {n for n in region.nodes if _name(n) == name}
+
+    def run(self, values: dict[fx.Node, Tensor], num_rows: int) -> None:
+        """Compute the outputs of the region from `values`, and add them to it."""
+        for part in self.parts:
+            part.run(values, num_rows)
+
+    def _part(self, nodes: tuple[fx.Node, ...], by_torch: set[fx.Node], dtype: torch.dtype) -> _Part:
+        members = set(nodes)
+        read_later = {*self.region.outputs}
+        for node in self.region.nodes:
+            if node not in members:
+                read_later |= set(node.all_input_nodes)
+        outputs = tuple(node for node in nodes if node in read_later)
+        inputs = tuple(dict.fromkeys(arg for node in nodes for arg in node.all_input_nodes if arg not in members))
+        if nodes[0] in by_torch or len(nodes) < _WORTH_COMPILING:
+            run = _by_torch(nodes, inputs, outputs)
+        else:
+            run = _by_rows(self.region.name, nodes, outputs, dtype)
+        return _Part(nodes, inputs, outputs, run)
+
+
+def _name(node: fx.Node) -> str:
+    target: Any = node.target
+    name: str = getattr(target, "overloadpacket", target).__name__
+    return name
+
+
+def _row_wise(node: fx.Node) -> bool:
+    """Whether a node computes each row from the same row of its operands."""
+    if not is_rows(node) or node.target is aten.mm.default or is_random(node):
+        return False
+    # a size that the batch went into elsewhere than first, as after a transpose, is no matter of one row
+    return all(
+        BATCH not in arg.meta["val"].shape[1:] and (is_rows(arg) or BATCH not in arg.meta["val"].shape)
+        for arg in [node, *node.all_input_nodes]
+    )
+
+
+def _alternate(region: Region, by_torch: set[fx.Node]) -> list[tuple[fx.Node, ...]]:
+    """Parts in order: as few as the dependences allow, torch and rows by turns."""
+    turn: dict[fx.Node, int] = {}
+    for node in region.nodes:
+        parity = 0 if node in by_torch else 1
+        earliest = max((turn[arg] for arg in node.all_input_nodes if arg in turn), default=0)
+        turn[node] = earliest if earliest % 2 == parity else earliest + 1
+    turns = sorted(set(turn.values()))
+    return [tuple(node for node in region.nodes if turn[node] == number) for number in turns]
+
+
+def _by_torch(
+    nodes: tuple[fx.Node, ...], inputs: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...]
+) -> Callable[[dict[fx.Node, Tensor], int], None]:
+    graph = fx.Graph()
+    num_rows = graph.placeholder("num_rows")
+    copies = {node: graph.placeholder(node.name) for node in inputs}
+    for node in nodes:
+        if node.target is aten.mm.default:
+            left, right = (copies[arg] for arg in node.args)  # type: ignore[index]
+            copies[node] = graph.call_function(_product if is_rows(node) else _contraction, (left, right))
+            continue
+        copy = graph.node_copy(node, copies.__getitem__)
+        copy.args = _with_rows(copy.args, num_rows, copy)
+        copies[node] = copy
+    graph.output([copies[node] for node in outputs])
+    call = fx.GraphModule(torch.nn.Module(), graph).forward
+
+    def run(values: dict[fx.Node, Tensor], count: int) -> None:
+        results = call(count, *(values[node] for node in inputs))
+        values.update(zip(outputs, results, strict=True))
+
+    return run
+
+
+def _by_rows(
+    name: str, nodes: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...], dtype: torch.dtype
+) -> Callable[[dict[fx.Node, Tensor], int], None]:
+    kernel = LoopKernel(schedule(lower(Loop(name, nodes, (), (), outputs))), dtype, reverse=False)
+
+    def run(values: dict[fx.Node, Tensor], count: int) -> None:
+        kernel.run_on(values, Tiling.of_rows(count, team.num_threads()), (), count)
+
+    return run
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    return product(left, right.t())
+
+
+def _contraction(left: Tensor, right: Tensor) -> Tensor:
+    return transposed_product(left.t(), right)
+
+
+def _with_rows(value: Any, num_rows: fx.Node, where: fx.Node) -> Any:
+    """Replace every size that the traced batch went into."""
+    if isinstance(value, tuple | list):
+        return type(value)(_with_rows(item, num_rows, where) for item in value)
+    factor = batch_factor(value)
+    if factor in (0, 1):
+        return num_rows if factor else value
+    with where.graph.inserting_before(where):
+        return where.graph.call_function(operator.mul, (num_rows, factor))

@@ -1,0 +1,141 @@
+"""Stage 2 of the compiled engine: rewrites that make the traced graph smaller, one function each."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx
+
+__all__ = ["simplify"]
+
+aten = torch.ops.aten
+
+_SAME = {aten.clone.default, aten.alias.default, aten.detach.default, aten.lift_fresh_copy.default}
+_VIEWS = {aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.expand.default}
+
+
+def simplify(graph: fx.Graph) -> fx.Graph:
+    """Run every rewrite once, in order; the graph is changed in place."""
+    rewrites = (_out_of_place, _shapes_only, _slices_for_splits, _drop_identities, _cancel_transposes, _share_equal)
+    for rewrite in rewrites:
+        rewrite(graph)
+        graph.eliminate_dead_code()
+    graph.lint()
+    return graph
+
+
+def _value(node: Any) -> Any:
+    return node.meta.get("val") if isinstance(node, fx.Node) else None
+
+
+def _same_type(node: fx.Node, other: Any) -> bool:
+    mine, theirs = _value(node), _value(other)
+    return theirs is not None and mine.dtype == theirs.dtype and mine.shape == theirs.shape
+
+
+def _out_of_place(graph: fx.Graph) -> None:
+    """`logical_and_(a, b)`, which torch's decompositions write where nobody else reads `a`, as `logical_and(a, b)`."""
+    for node in graph.nodes:
+        target: Any = node.target
+        if node.op != "call_function" or not hasattr(target, "_schema") or not target._schema.is_mutable:
+            continue
+        plain = getattr(aten, target.overloadpacket.__name__.removesuffix("_"), None)
+        if plain is not None and target._overloadname in plain.overloads():
+            node.target = getattr(plain, target._overloadname)
+
+
+_LIKE = {
+    aten.rand_like.default: aten.rand.default,
+    aten.randn_like.default: aten.randn.default,
+    aten.zeros_like.default: aten.zeros.default,
+    aten.ones_like.default: aten.ones.default,
+    aten.empty_like.default: aten.zeros.default,
+}
+
+
+def _shapes_only(graph: fx.Graph) -> None:
+    """`rand_like(h)` reads the shape of h, not h: written so, masks can be drawn for all steps before the loop."""
+    for node in list(graph.nodes):
+        if node.target in _LIKE or node.target is aten.full_like.default:
+            value = node.meta["val"]
+            kind = {"dtype": value.dtype, "device": value.device}
+            with graph.inserting_before(node):
+                if node.target is aten.full_like.default:
+                    fresh = graph.call_function(aten.full.default, (list(value.shape), node.args[1]), kind)
+                else:
+                    fresh = graph.call_function(_LIKE[node.target], (list(value.shape),), kind)
+            fresh.meta = dict(node.meta)
+            node.replace_all_uses_with(fresh)
+
+
+def is_random(node: fx.Node) -> bool:
+    """Whether two calls with the same arguments give different numbers."""
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
+def _slices_for_splits(graph: fx.Graph) -> None:
+    """`getitem(split(x), k)` is a slice of x: one kind of node instead of two, and no tuples."""
+    for node in list(graph.nodes):
+        if node.target is not operator.getitem or node.args[0].target is not aten.split_with_sizes.default:
+            continue
+        split, index = node.args
+        source, sizes = split.args[:2]
+        dim = split.args[2] if len(split.args) > 2 else 0
+        start = sum(sizes[:index])
+        with graph.inserting_before(node):
+            piece = graph.call_function(aten.slice.Tensor, (source, dim, start, start + sizes[index]))
+        piece.meta = dict(node.meta)
+        node.replace_all_uses_with(piece)
+
+
+def _drop_identities(graph: fx.Graph) -> None:
+    """x * 1, x / 1, copies and views that change nothing."""
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        source: Any = None
+        if node.target in (aten.mul.Tensor, aten.div.Tensor, aten.mul.Scalar, aten.div.Scalar):
+            left, right = node.args[:2]
+            if isinstance(right, int | float) and right == 1:
+                source = left
+            elif isinstance(left, int | float) and left == 1 and node.target is aten.mul.Tensor:
+                source = right
+        elif node.target in _SAME or node.target in _VIEWS or node.target is aten._to_copy.default:
+            source = node.args[0]
+        if source is not None and _same_type(node, source):
+            node.replace_all_uses_with(source)
+
+
+def _cancel_transposes(graph: fx.Graph) -> None:
+    """The transpose of a transpose is the matrix itself."""
+    for node in list(graph.nodes):
+        inner = node.args[0] if node.target is aten.permute.default else None
+        if (
+            isinstance(inner, fx.Node)
+            and inner.target is aten.permute.default
+            and node.args[1] == inner.args[1] == [1, 0]
+        ):
+            node.replace_all_uses_with(inner.args[0])
+
+
+def _share_equal(graph: fx.Graph) -> None:
+    """Two calls with the same arguments are one call."""
+    seen: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function" or is_random(node):
+            continue
+        key = (node.target, _frozen(node.args), _frozen(node.kwargs))
+        if key in seen:
+            node.replace_all_uses_with(seen[key])
+        else:
+            seen[key] = node
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return tuple((key, _frozen(item)) for key, item in value.items())
+    return (type(value).__name__, value)  # 1 and 1.0 and True are equal, and different arguments

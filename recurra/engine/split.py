@@ -1,0 +1,242 @@
+"""Stage 3 of the compiled engine: what is done before, inside and after the loop over time.
+
+A value that depends on the input alone is computed for all steps of all sequences at once, before the loop; a value
+that does not feed the state is computed so after it; parameter gradients, sums over the batch in the traced step,
+become one product over all steps after the reverse loop. Only what is truly recurrent stays inside. Rows of the traced
+batch do not see each other, so "all steps at once" is the traced code itself with N rows instead of B.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from recurra.engine.simplify import is_random
+from recurra.engine.trace import BATCH, Trace, Unsupported
+
+__all__ = ["Loop", "Plan", "Region", "is_rows", "split"]
+
+aten = torch.ops.aten
+
+_X, _STATE, _D_OUTPUT, _D_STATE = 1, 2, 4, 8
+
+
+@dataclass(frozen=True)
+class Region:
+    """Nodes that are computed for all rows at once; `cpu.rows` runs them."""
+
+    name: str
+    nodes: tuple[fx.Node, ...]
+    inputs: tuple[fx.Node, ...]
+    outputs: tuple[fx.Node, ...]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Nodes that run once a time step.
+
+    Attributes:
+        nodes: the calls, in order.
+        carries: the node at which each field enters a step (its value after the step before).
+        results: the node that holds each field after the step, in the order of `carries`.
+        saved: nodes whose value at every step is kept, for a region or for the reverse loop.
+    """
+
+    name: str
+    nodes: tuple[fx.Node, ...]
+    carries: tuple[fx.Node, ...]
+    results: tuple[fx.Node, ...]
+    saved: tuple[fx.Node, ...]
+
+    @property
+    def inputs(self) -> tuple[fx.Node, ...]:
+        """What the loop reads besides its carries: rows [N, width] and parameters."""
+        inside = {*self.nodes, *self.carries}
+        read = [arg for node in self.nodes for arg in node.all_input_nodes] + list(self.results) + list(self.saved)
+        return tuple(dict.fromkeys(node for node in read if node not in inside))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A traced step, split. Run in the order of the fields."""
+
+    trace: Trace
+    prelude: Region  # parameters alone: transposes, slices, products of weights
+    before: Region
+    forward: Loop
+    after: Region
+    before_reverse: Region
+    reverse: Loop
+    after_reverse: Region
+    kept: tuple[fx.Node, ...]  # values of the forward pass that the backward pass reads
+
+
+def split(trace: Trace) -> Plan:
+    """Split a traced step."""
+    nodes = [node for node in trace.graph.nodes if node.op == "call_function"]
+    inputs, outputs = trace.inputs, trace.outputs
+    num_constants, num_fields = len(trace.constants), len(trace.fields)
+    x = inputs[num_constants]
+    state = tuple(inputs[num_constants + 1 : num_constants + 1 + num_fields])
+    d_output = inputs[num_constants + 1 + num_fields]
+    d_state = tuple(inputs[num_constants + 2 + num_fields :])
+    output, state_after = outputs[0], tuple(outputs[1 : 1 + num_fields])
+    gradients = outputs[1 + num_fields : -num_fields]
+    d_before = tuple(outputs[-num_fields:])
+
+    depends = _dependence(
+        trace.inputs,
+        nodes,
+        {x: _X, d_output: _D_OUTPUT, **dict.fromkeys(state, _STATE), **dict.fromkeys(d_state, _D_STATE)},
+    )
+    _refuse_shared_draws(nodes)
+    of_forward = _ancestors([output, *state_after])
+    into_state, into_d_state = _ancestors(state_after), _ancestors(d_before)
+    forward = {n for n in nodes if n in of_forward and depends[n] & _STATE and n in into_state}
+    reverse = {n for n in nodes if n not in of_forward and depends[n] & _D_STATE and n in into_d_state}
+    forward |= _slices_of_rows(nodes, forward)
+    reverse |= _pulled_in(nodes, reverse, of_forward, depends)
+    reverse |= {n for n in _slices_of_rows(nodes, reverse) if n.args[0] not in forward}
+    reverse |= _cheap_again(reverse, forward)
+    forward_loop = [n for n in nodes if n in forward]
+    reverse_loop = [n for n in nodes if n in reverse]
+
+    # from the end to the beginning: what a part computes is what the parts after it read
+    reads: list[Any] = list(gradients)
+
+    def region(name: str, inside: Callable[[fx.Node], Any]) -> Region:
+        part = _region(nodes, name, [n for n in reads if n not in forward and n not in reverse], inside)
+        reads.extend(part.inputs)
+        return part
+
+    after_reverse = region(
+        "after_reverse", lambda n: n not in of_forward and depends[n] & _D_STATE and n not in reverse
+    )
+    saved_reverse = tuple(dict.fromkeys(n for n in reads if n in reverse or n in d_state))
+    reads += [n for n in [*_reads(reverse_loop), *d_before] if n not in reverse]
+    before_reverse = region(
+        "before_reverse",
+        # what was pulled into the loop is computed here too, where something before the loop reads it
+        lambda n: n not in of_forward and depends[n] and not depends[n] & _D_STATE,
+    )
+    kept = tuple(dict.fromkeys(n for n in reads if n in of_forward and depends[n] and n is not x))
+    reads.append(output)
+    after = region("after", lambda n: n in of_forward and depends[n] & _STATE and n not in forward)
+    saved = tuple(dict.fromkeys(n for n in reads if n in forward or n in state))
+    reads += [*_reads(forward_loop), *state_after]
+    before = region("before", lambda n: n in of_forward and depends[n] == _X)
+    prelude = region("prelude", lambda n: not depends[n])
+    return Plan(
+        trace=trace,
+        prelude=prelude,
+        before=before,
+        forward=Loop("forward", tuple(forward_loop), state, state_after, saved),
+        after=after,
+        before_reverse=before_reverse,
+        reverse=Loop("reverse", tuple(reverse_loop), d_state, d_before, saved_reverse),
+        after_reverse=after_reverse,
+        kept=kept,
+    )
+
+
+def _refuse_shared_draws(nodes: list[fx.Node]) -> None:
+    """Random numbers that all sequences share are new at each step: nothing before the loop can draw them."""
+    for node in nodes:
+        if is_random(node) and not is_rows(node):
+            name = node.target.overloadpacket.__name__  # type: ignore[union-attr]
+            raise Unsupported(name, "it draws numbers that have no row for each sequence")
+
+
+def is_rows(node: fx.Node) -> bool:
+    """Whether a value has one row for each sequence of the batch."""
+    shape = node.meta["val"].shape
+    return len(shape) > 0 and shape[0] == BATCH
+
+
+def _dependence(inputs: list[fx.Node], nodes: list[fx.Node], seeds: dict[fx.Node, int]) -> dict[fx.Node, int]:
+    depends: dict[fx.Node, int] = {**dict.fromkeys(inputs, 0), **seeds}
+    for node in nodes:
+        depends[node] = functools.reduce(operator.or_, (depends[arg] for arg in node.all_input_nodes), 0)
+        if depends[node] == 0 and is_rows(node):
+            depends[node] = _X  # zeros or ones of the batch size: known before the loop, like the input
+    return depends
+
+
+def _ancestors(targets: Iterable[Any]) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    stack = [node for node in targets if isinstance(node, fx.Node)]
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack.extend(node.all_input_nodes)
+    return found
+
+
+def _reads(nodes: Iterable[fx.Node]) -> list[fx.Node]:
+    return [arg for node in nodes for arg in node.all_input_nodes]
+
+
+def _region(nodes: list[fx.Node], name: str, wanted: Iterable[Any], inside: Callable[[fx.Node], Any]) -> Region:
+    """The nodes for which `inside` holds and that `wanted` needs, as a region."""
+    outputs = tuple(
+        dict.fromkeys(n for n in wanted if isinstance(n, fx.Node) and n.op == "call_function" and inside(n))
+    )
+    members: set[fx.Node] = set()
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node in members:
+            continue
+        members.add(node)
+        stack.extend(arg for arg in node.all_input_nodes if arg.op == "call_function" and inside(arg))
+    ordered = tuple(node for node in nodes if node in members)
+    inputs = dict.fromkeys(arg for node in ordered for arg in node.all_input_nodes if arg not in members)
+    return Region(name, ordered, tuple(inputs), outputs)
+
+
+def _slices_of_rows(nodes: list[fx.Node], loop: set[fx.Node]) -> set[fx.Node]:
+    """Slices that a loop reads join it: inside, a slice is an offset into a row; outside, a strided tensor."""
+    read = set(_reads(loop))
+    return {n for n in nodes if n in read and n.target is aten.slice.Tensor and is_rows(n) and n.args[1] != 0}
+
+
+def _cheap_again(reverse: set[fx.Node], forward: set[fx.Node]) -> set[fx.Node]:
+    """Values of the forward loop that follow in one step from one that is kept anyway: 1 - z is not kept beside z."""
+    read = set(_reads(reverse))
+    pointwise = (aten.sub.Tensor, aten.add.Tensor, aten.mul.Tensor, aten.neg.default)
+    return {
+        n
+        for n in read & forward
+        if n.target in pointwise and len(n.all_input_nodes) == 1 and n.all_input_nodes[0] in read
+    }
+
+
+def _pulled_in(
+    nodes: list[fx.Node], core: set[fx.Node], forward_nodes: set[fx.Node], depends: dict[fx.Node, int]
+) -> set[fx.Node]:
+    """What joins the reverse loop although it need not.
+
+    Cheap functions of saved values (1 - h * h) are computed where they are used rather than written to memory first;
+    a concatenation of gate gradients is written in place by the loop, so that it can go straight into a product.
+    """
+    pulled: set[fx.Node] = set()
+    stack = list(core)
+    while stack:
+        for arg in stack.pop().all_input_nodes:
+            joins = arg not in core and arg not in pulled and arg.op == "call_function" and arg not in forward_nodes
+            if joins and depends[arg] and arg.target is not aten.mm.default and is_rows(arg):
+                pulled.add(arg)
+                stack.append(arg)
+    for node in nodes:
+        if node.target is aten.cat.default and node not in forward_nodes and depends[node] & _D_STATE:
+            pieces = node.all_input_nodes
+            if node not in core and all(piece in core or piece in pulled for piece in pieces):
+                pulled.add(node)
+    return pulled

@@ -1,0 +1,174 @@
+"""One time step as one loop body, products with the input included: what a stream runs.
+
+Over a whole sequence the products with the input are best done for all steps at once. A stream has one step at a time
+and nothing to gather: everything that depends on the input or the state goes into the loop, and only what follows from
+the parameters alone is computed beforehand.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recurra.engine.contract import Cell
+from recurra.engine.cpu import team
+from recurra.engine.cpu.emit import HEADER
+from recurra.engine.cpu.loop_kernel import LoopKernel, pack
+from recurra.engine.loop import Program, Value
+from recurra.engine.lower import lower
+from recurra.engine.region import RegionCode
+from recurra.engine.schedule import schedule
+from recurra.engine.simplify import simplify
+from recurra.engine.split import Loop, Plan, split
+from recurra.engine.trace import trace
+
+__all__ = ["StepCode", "StepMemory"]
+
+_WORTH_A_THREAD = 1 << 21  # flops of a step below which a second thread costs more than it saves
+
+
+class StepCode:
+    """Machine code for one step of a cell in one precision.
+
+    Raises:
+        Unsupported: an operation of the step has no vector form.
+        CompileError, TraceError: the step cannot be traced.
+    """
+
+    def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
+        traced = trace(cell, dtype)
+        simplify(traced.graph)
+        self.plan: Plan = split(traced)
+        self.prelude = RegionCode(self.plan.prelude, dtype)
+        inside = {*self.plan.before.nodes, *self.plan.forward.nodes, *self.plan.after.nodes}
+        nodes = tuple(node for node in traced.graph.nodes if node in inside)
+        forward = self.plan.forward
+        program = lower(Loop("step", nodes, forward.carries, forward.results, (traced.outputs[0],)))
+        self.kernel = LoopKernel(schedule(_copied_for_products(program)), dtype, reverse=False)
+
+    @property
+    def flops(self) -> int:
+        """Of the products of one step of one sequence."""
+        return sum(2 * inner * outer for inner, outer, _ in self.kernel.layout.panels)
+
+    def parameters(self, constants: Sequence[Tensor]) -> list[Tensor]:
+        """Vectors, then packed matrices, as the code reads them, from the constants of the trace."""
+        kernel, plan = self.kernel, self.kernel.plan
+        values = dict(zip(self.plan.trace.inputs, constants, strict=False))
+        self.prelude.run(values, 0)
+        vectors = [values[node].to(kernel.dtype).reshape(-1).clone() for node in plan.vectors]
+        matrices = [
+            pack(values[node], *panel).clone() for node, panel in zip(plan.matrices, kernel.layout.panels, strict=True)
+        ]
+        return [*vectors, *matrices]
+
+
+class StepMemory:
+    """The buffers of a number of sequences, with the table that tells the code where they are.
+
+    Attributes:
+        states: one [B, width] a field of the state, in the precision of the code; written by every run.
+        x, y: [B, I] and [B, O], what `step` reads and writes.
+        step: runs one step; a call of machine code and nothing else.
+    """
+
+    def __init__(self, code: StepCode, constants: Sequence[Tensor], batch_size: int, sizes: tuple[int, int]) -> None:
+        self.code, self.batch_size = code, batch_size
+        kernel = code.kernel
+        layout, dtype = kernel.layout, kernel.dtype
+        worth = batch_size * code.flops // _WORTH_A_THREAD
+        self.threads = max(1, min(team.num_threads(), batch_size // layout.row_tile, worth))
+        rows = min(kernel.row_limit, -(-batch_size // self.threads))
+        self.first = np.arange(0, batch_size, rows)
+        self.count = np.minimum(rows, batch_size - self.first)
+        self.scratch = torch.zeros(self.threads * (rows + layout.row_tile) * sum(layout.strides), dtype=dtype)
+        self.row_base = np.arange(batch_size, dtype=np.int64)
+        self.states = [
+            torch.zeros(batch_size, kernel.plan.scratch[index], dtype=dtype) for index in kernel.plan.carries
+        ]
+        self.x = torch.zeros(batch_size, sizes[0], dtype=dtype).numpy()
+        self.y = torch.zeros(batch_size, sizes[1], dtype=dtype).numpy()
+        self.parameters = code.parameters(constants)
+        self._rows = rows + layout.row_tile
+        self._one = self._table(self.x, self.y, 1)
+        self.step: Callable[[], None] = self._call(self._one[0])
+
+    def refresh(self, constants: Sequence[Tensor]) -> None:
+        """Take over new values of the parameters."""
+        for old, new in zip(self.parameters, self.code.parameters(constants), strict=True):
+            old.copy_(new)
+
+    def chunk(self, x: np.ndarray) -> np.ndarray:
+        """Several steps in one call. Shapes: x [T, B, I] -> outputs [T, B, O]."""
+        x = np.ascontiguousarray(x, self.x.dtype)
+        y = np.zeros((*x.shape[:2], self.y.shape[1]), self.y.dtype)
+        if y.size:
+            table = self._table(x, y, len(x))
+            self._call(table[0])()
+        return y
+
+    def _table(self, x: np.ndarray, y: np.ndarray, num_steps: int) -> tuple[np.ndarray, Any]:
+        """The table of a run, and what must live as long as it."""
+        plan = self.code.kernel.plan
+        begin = np.arange(len(self.first)) * num_steps
+        tiles = np.stack([self.first, self.count, np.full_like(begin, num_steps), begin], 1).astype(np.int64)
+        active = np.repeat(self.count, num_steps).astype(np.int64)
+        header = {
+            "num_threads": self.threads,
+            "num_tiles": len(tiles),
+            "tiles": tiles.ctypes.data,
+            "active": active.ctypes.data,
+            "row_base": self.row_base.ctypes.data,
+            "row_stride": self.batch_size,
+            "scratch": self.scratch.data_ptr(),
+            "scratch_rows": self._rows,
+        }
+        states = [state.data_ptr() for state in self.states]
+        addresses = [
+            *[x.ctypes.data] * plan.num_inputs,  # none where the step does not look at x
+            y.ctypes.data,
+            *(tensor.data_ptr() for tensor in self.parameters),
+            *states,
+            *states,  # read at the first step, written after the last: one memory is enough
+        ]
+        table = np.array([*(header[name] for name in HEADER), *addresses], np.int64)
+        return table, (tiles, active, x, y)
+
+    def _call(self, table: np.ndarray) -> Callable[[], None]:
+        address, run = table.ctypes.data, self.code.kernel.code.run
+        if self.threads == 1:
+            return functools.partial(run, ctypes.c_void_p(address), ctypes.c_int64(0))
+        return functools.partial(self._by_team, address)
+
+    def _by_team(self, address: int) -> None:
+        if team.num_threads() >= self.threads:
+            team.run(self.code.kernel.code, address, self.threads)
+            return
+        for thread in range(self.threads):  # fewer threads than at the beginning, as after a fork
+            self.code.kernel.code.run(address, thread)
+
+
+def _copied_for_products(program: Program) -> Program:
+    """Products read rows of scratch memory: what comes from an array is copied there first."""
+    copies: dict[Value, Value] = {}
+    values: list[Value] = []
+    for value in program.values:
+        if value.op == "dot":
+            rows, matrix = value.args
+            source = rows
+            while source.op == "slice":
+                source = source.args[0]
+            if source.op == "array":
+                if rows not in copies:
+                    copies[rows] = Value("copy", (rows,), rows.width, name=f"{rows.name}'")
+                    values.append(copies[rows])
+                value.args = (copies[rows], matrix)
+        values.append(value)
+    program.values = values
+    return program

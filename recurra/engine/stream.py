@@ -1,0 +1,431 @@
+"""Sequences that arrive step by step: `Stream` keeps their state and answers each step at once.
+
+A step of a small network is a few microseconds of arithmetic, less than one call through torch's dispatcher. So a
+stream lowers the whole network, all layers and what stands between them, into one piece of machine code, packs the
+weights for it once, and a push is: copy x, one call, copy y.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import os
+import tempfile
+import warnings
+import weakref
+from collections import namedtuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from recurra.engine.compiled import compiled, fingerprint, obstacle, tensor_at
+from recurra.engine.contract import Cell
+from recurra.engine.step_code import StepCode, StepMemory
+from recurra.errors import CompileError, ConfigError, RunError, ShapeError, TraceError
+from recurra.shapes import describe
+
+__all__ = ["Steps", "Stream"]
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+class Steps(Protocol):
+    """What a network must have to be streamed, as `recurra.Recurrent` does."""
+
+    input_size: int
+    output_size: int
+    engine: str
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells of all layers, in the order of their states."""
+
+    def step(self, x: Tensor, state: Sequence[Any]) -> tuple[Tensor, tuple[Any, ...]]:
+        """One time step of all layers."""
+
+    def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> tuple[Any, ...]:
+        """The states before the first step."""
+
+    def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> tuple[Any, ...]:
+        """Check states that a user hands in."""
+
+
+class Stream:
+    """One or many live sequences: push what arrives, get the outputs, the state is kept.
+
+        stream = network.stream()                     # one sequence
+        output = stream.push(x)                       # x [I] -> output [O], numpy to numpy, torch to torch
+        outputs = stream.push(chunk)                  # chunk [T, 1, I] -> outputs [T, 1, O]
+
+        stream = network.stream(batch_size=16)        # sixteen sequences that go side by side
+        outputs = stream.push(x)                      # x [16, I] -> outputs [16, O]
+        stream.reset(rows=[3])                        # the fourth one begins anew
+
+    A stream answers as the network does in evaluation: nothing is dropped and nothing is differentiated, whichever mode
+    the network itself is in. Weights are read when the stream is made; after training on, call `refresh`. Numbers come
+    out in the precision of the network. A stream is used by one thread at a time; streams of one network share their
+    machine code.
+
+    Args:
+        network: anything with a step, such as `recurra.Recurrent`, in one direction.
+        batch_size: B, sequences side by side.
+
+    Attributes:
+        batch_size: B.
+        is_compiled: whether a step is one call of machine code; otherwise it is the step of the network, run by torch.
+
+    Raises:
+        ConfigError: `batch_size` is no number of sequences, or the network runs in both directions.
+        CompileError: the network was made with `engine="compiled"` and cannot be compiled.
+        TraceError: a step branches on the value of a tensor.
+    """
+
+    def __init__(self, network: Steps, batch_size: int = 1) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f"`batch_size` must be a whole number of at least 1, got {batch_size!r}.")
+        self.batch_size = batch_size
+        self._network = network
+        twin = _in_evaluation(network)
+        self._initial = _Whole(twin).initial_state(batch_size)
+        self._like = next(twin.parameters(), torch.empty(0))
+        code = _code_of(network, twin)
+        self._runner: _Machine | _ByTorch
+        if code is None:
+            self._runner = _ByTorch(twin, batch_size)
+        else:
+            self._runner = _Machine(code, twin, batch_size)
+        self.is_compiled = code is not None
+        self._views = self._runner.views()
+        self._step = self._runner.step
+        self.reset()
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    def push(self, x: Array) -> Array:
+        """Go on by one step, or by all steps of a chunk.
+
+        Shapes: x [I] (for one sequence), [B, I], or a chunk [T, B, I] -> outputs [O], [B, O] or [T, B, O], of the kind
+            of x: an array of numpy or a tensor on the CPU.
+
+        Raises:
+            ShapeError: x has another shape, or is neither.
+        """
+        if type(x) is np.ndarray:
+            views = self._views.get(x.shape)
+            if views is not None:
+                into, out = views
+                into[...] = x
+                self._step()
+                return out.copy()
+            return self._push_chunk(x)
+        if isinstance(x, Tensor):
+            numbers = x.detach()
+            if numbers.device.type != "cpu" or numbers.dtype not in _NUMPY_HAS:
+                numbers = numbers.to("cpu", torch.float32)
+            return torch.from_numpy(self.push(numbers.numpy()))
+        raise ShapeError(f"`x` must be an array of numpy or a tensor, got {describe(x)}.")
+
+    def _push_chunk(self, x: np.ndarray) -> np.ndarray:
+        network = self._network
+        if x.ndim != 3 or x.shape[1:] != (self.batch_size, network.input_size):
+            one = f"[I={network.input_size}], " if self.batch_size == 1 else ""
+            row = f"B={self.batch_size}, I={network.input_size}"
+            raise ShapeError(f"`x` must have shape {one}[{row}] or [T, {row}], got {list(x.shape)}.")
+        return self._runner.chunk(x)
+
+    def refresh(self) -> None:
+        """Read the weights of the network again; the state stays."""
+        twin = _in_evaluation(self._network)
+        self._initial = _Whole(twin).initial_state(self.batch_size)
+        self._runner.refresh(twin)
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """The states of all layers, as the network takes and gives them; a copy, and it can be set."""
+        fields = [
+            field.reshape(initial.shape).to(initial.device, initial.dtype, copy=True)
+            for field, initial in zip(self._runner.states, self._initial, strict=True)
+        ]
+        return _Whole(self._network).divide(fields)
+
+    @state.setter
+    def state(self, state: Sequence[Any]) -> None:
+        checked = self._network.as_state(state, self.batch_size, like=self._like)
+        self._write([field for one in checked for field in one])
+
+    def reset(self, rows: int | Sequence[int] | Tensor | np.ndarray | None = None) -> None:
+        """Begin anew: all sequences, or those of some rows.
+
+        Args:
+            rows: a row, several, or a mask of bools [B].
+
+        Raises:
+            ShapeError: there is no such row.
+        """
+        if rows is None:
+            self._write(self._initial)
+            return
+        index = _rows(rows, self.batch_size)
+        for field, initial in zip(self._runner.states, self._initial, strict=True):
+            field[index] = initial.detach().reshape(field.shape)[index].to(field)
+
+    def _write(self, fields: Sequence[Tensor]) -> None:
+        for field, value in zip(self._runner.states, fields, strict=True):
+            field.copy_(value.detach().reshape(field.shape))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a safetensors file, whole or not at all.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        content = safetensors.torch.save(self._named_state(), {"format": "recurra.stream", "version": "1"})
+        try:
+            _write_whole(Path(path), content)
+        except OSError as error:
+            raise RunError(f"`{path}` could not be written ({(error.strerror or str(error)).lower()}).") from error
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a state that was saved, by this stream or by another of the same sizes.
+
+        Raises:
+            RunError: the file is missing, damaged, or of a network or a batch of other sizes; the state is unchanged.
+        """
+        try:
+            stored = safetensors.torch.load(Path(path).read_bytes())
+        except OSError as error:
+            raise RunError(f"`{path}` could not be read ({(error.strerror or str(error)).lower()}).") from error
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise RunError(f"`{path}` is damaged, or no state that a stream has saved.") from error
+        want = self._named_state()
+        if {name: value.shape for name, value in stored.items()} != {n: v.shape for n, v in want.items()}:
+            raise RunError(
+                f"`{path}` holds the state of other sizes: this stream has {_listed(want)}, the file {_listed(stored)}."
+            )
+        self._write([stored[name] for name in want])
+
+    def _named_state(self) -> dict[str, Tensor]:
+        return {
+            f"{layer}.{name}": field.contiguous()
+            for layer, one in enumerate(self.state)
+            for name, field in zip(one._fields, one, strict=True)
+        }
+
+    def __repr__(self) -> str:
+        how = "compiled" if self.is_compiled else "by torch"
+        return f"Stream({self._network.input_size} -> {self._network.output_size}, batch_size={self.batch_size}, {how})"
+
+
+_NUMPY_HAS = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8)
+
+
+# --- the network as one cell -----------------------------------------------------------------------------------------
+
+
+class _Whole(Cell):
+    """A network's step as the step of one cell, with the fields of all layers in one state."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.input_size, self.output_size = network.input_size, network.output_size
+        self._kinds = [cell.State for cell in network.cells]
+        names = (f"layer{layer}_{name}" for layer, kind in enumerate(self._kinds) for name in kind._fields)
+        self._state = _state_of(tuple(names))
+
+    @property
+    def State(self) -> Any:
+        """The fields of all layers."""
+        return self._state
+
+    def divide(self, fields: Sequence[Tensor]) -> tuple[Any, ...]:
+        """The states of the layers from all fields."""
+        left = list(fields)
+        return tuple(kind(*(left.pop(0) for _ in kind._fields)) for kind in self._kinds)
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        output, after = self.network.step(x, self.divide(state))
+        return output, self.State(*(field for one in after for field in one))
+
+    def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> Any:
+        states = self.network.initial_state(batch_size, dtype=dtype, device=device)
+        return self.State(*(field for one in states for field in one))
+
+
+@functools.cache
+def _state_of(names: tuple[str, ...]) -> Any:
+    return namedtuple("State", names)
+
+
+def _in_evaluation(network: Any) -> Any:
+    """A copy in evaluation mode; the network itself may be training in another thread."""
+    with torch.no_grad():
+        return copy.deepcopy(network).eval()
+
+
+_known: weakref.WeakKeyDictionary[Any, dict[Any, StepCode | CompileError]] = weakref.WeakKeyDictionary()
+
+
+def _code_of(network: Any, twin: Any) -> StepCode | None:
+    """Machine code for the network's step, or None where torch must run it."""
+    if network.engine in ("reference", "torch"):
+        return None
+    like = next(twin.parameters(), torch.empty(0))
+    whole = _Whole(twin)
+    why = obstacle(whole, like.new_empty(0)) or _other_types(whole, like.dtype)
+    found: StepCode | CompileError
+    if why:
+        found = CompileError(f"A stream of this network has no compiled form: {why}.")
+    else:
+        shapes = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
+        versions = _known.setdefault(network, {})
+        key = (like.dtype, shapes, fingerprint(network))
+        if key not in versions:
+            versions[key] = _compile(whole, like.dtype)
+        found = versions[key]
+    if not isinstance(found, CompileError):
+        return found
+    if network.engine == "compiled":
+        raise found
+    _say_slow(str(found))
+    return None
+
+
+def _other_types(whole: _Whole, dtype: torch.dtype) -> str:
+    types = {field.dtype for field in whole.initial_state(1)} - {dtype, torch.bool}
+    return f"its state holds {', '.join(sorted(map(str, types)))}" if types else ""
+
+
+def _compile(whole: _Whole, dtype: torch.dtype) -> StepCode | CompileError:
+    try:
+        return StepCode(whole, dtype)
+    except (CompileError, TraceError) as error:
+        try:
+            for cell in whole.network.cells:  # one of them can name the line of its step
+                compiled(cell, dtype)
+        except CompileError as better:
+            return better
+        if isinstance(error, TraceError):
+            raise
+        return error
+
+
+@functools.cache  # once for each reason
+def _say_slow(why: str) -> None:
+    warnings.warn(f"{why} The stream runs on torch, operation by operation.", stacklevel=5)
+
+
+# --- two ways to run it ----------------------------------------------------------------------------------------------
+
+
+class _Machine:
+    """Steps as machine code."""
+
+    def __init__(self, code: StepCode, network: Any, batch_size: int) -> None:
+        self._code = code
+        sizes = (network.input_size, network.output_size)
+        self._memory = StepMemory(code, self._constants(network), batch_size, sizes)
+        self.step = self._memory.step
+        self.states = self._memory.states
+        self.chunk = self._memory.chunk
+
+    def _constants(self, network: Any) -> list[Tensor]:
+        with torch.no_grad():
+            return [tensor_at(_Whole(network), name).detach() for name in self._code.plan.trace.constants]
+
+    def views(self) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+        """For each shape of one step: where x goes and where the output stands."""
+        return _views(self._memory.x, self._memory.y)
+
+    def refresh(self, network: Any) -> None:
+        """Take over new weights."""
+        self._memory.refresh(self._constants(network))
+
+
+class _ByTorch:
+    """Steps by torch, for what has no compiled form."""
+
+    def __init__(self, network: Any, batch_size: int) -> None:
+        self._whole = _Whole(network)
+        self._like = next(network.parameters(), torch.empty(0))
+        numbers = torch.float64 if self._like.dtype == torch.float64 else torch.float32  # numpy knows no bfloat16
+        self._x = torch.zeros(batch_size, network.input_size, dtype=numbers)
+        self._y = torch.zeros(batch_size, network.output_size, dtype=numbers)
+        self.states = [field.detach().clone() for field in self._whole.initial_state(batch_size)]
+
+    def views(self) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+        """For each shape of one step: where x goes and where the output stands."""
+        return _views(self._x.numpy(), self._y.numpy())
+
+    def step(self) -> None:
+        """One step."""
+        with torch.no_grad():
+            x = self._x.to(self._like.device, self._like.dtype)
+            output, after = self._whole.step(x, self._whole.State(*self.states))
+            self._y.copy_(output)
+            for field, value in zip(self.states, [value.clone() for value in after], strict=True):
+                field.copy_(value)
+
+    def chunk(self, x: np.ndarray) -> np.ndarray:
+        """Several steps."""
+        outputs = np.zeros((*x.shape[:2], self._y.shape[1]), self._y.numpy().dtype)
+        for row, output in zip(x, outputs, strict=True):
+            self._x.numpy()[...] = row
+            self.step()
+            output[...] = self._y.numpy()
+        return outputs
+
+    def refresh(self, network: Any) -> None:
+        """Take over new weights."""
+        self._whole = _Whole(network)
+
+
+def _views(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+    views = {x.shape: (x, y)}
+    if len(x) == 1:
+        views[x.shape[1:]] = (x[0], y[0])
+    return views
+
+
+# --- small words -----------------------------------------------------------------------------------------------------
+
+
+def _rows(rows: Any, batch_size: int) -> Tensor:
+    index = torch.as_tensor(rows).reshape(-1)
+    if index.dtype == torch.bool and len(index) == batch_size:
+        return index.nonzero().flatten()
+    if index.numel() == 0:
+        return index.long()
+    whole = not index.dtype.is_floating_point and index.dtype != torch.bool
+    if not whole or int(index.min()) < -batch_size or int(index.max()) >= batch_size:
+        raise ShapeError(
+            f"`rows` must be rows from 0 to {batch_size - 1}, or a mask of {batch_size} bools, got {rows}."
+        )
+    return index.long()
+
+
+def _listed(tensors: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {list(value.shape)}" for name, value in sorted(tensors.items())) or "nothing"
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

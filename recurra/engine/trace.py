@@ -1,0 +1,300 @@
+"""Stage 1 of the compiled engine: run the step once on symbols, forward and backward, down to core ATen.
+
+The batch is traced at one large prime size, so that every number in the graph that the batch size went into can be
+told from every other and replaced later: one trace serves all batch sizes and, because rows do not see each other, all
+time steps at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._decomp import core_aten_decompositions, get_decompositions
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from recurra.engine.contract import Cell
+from recurra.errors import CompileError, TraceError
+
+__all__ = ["BATCH", "Trace", "Unsupported", "batch_factor", "line_of", "trace", "without_parametrizations"]
+
+BATCH = 999_983  # prime, and larger than any layer: a size that it divides is a size that the batch went into
+
+aten = torch.ops.aten
+
+
+def batch_factor(number: Any) -> int:
+    """How many times the batch size a number of the graph is; 0 where the batch size did not go into it."""
+    if isinstance(number, bool) or not isinstance(number, int) or number % BATCH or abs(number) >= 2**62:
+        return 0
+    return number // BATCH
+
+
+class Unsupported(CompileError):
+    """The step holds an operation that has no vector form; `op` is its ATen name."""
+
+    def __init__(self, op: str, why: str = "") -> None:
+        super().__init__(f"`{op}` has no compiled form inside the loop over time{why and ': ' + why}.")
+        self.op = op
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One step and its backward as a flat graph.
+
+    Inputs of the graph, in order: the constants (parameters and buffers of the cell), `x`, the state fields, the
+    gradient of the output, the gradients of the state fields after the step. Outputs: the output, the state after the
+    step, then the gradients of the float constants that need one, of `x` and of the state fields before the step.
+
+    Attributes:
+        graph: core ATen calls; `meta["val"]` of each node has its shape and type.
+        constants: names of parameters and buffers, as in `cell.state_dict()`.
+        learned: those of them that get a gradient.
+        fields: names of the state fields.
+    """
+
+    graph: fx.Graph
+    constants: tuple[str, ...]
+    learned: tuple[str, ...]
+    fields: tuple[str, ...]
+
+    @property
+    def inputs(self) -> list[fx.Node]:
+        """The placeholders."""
+        return [node for node in self.graph.nodes if node.op == "placeholder"]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What the graph returns."""
+        return list(self.graph.output_node().args[0])  # type: ignore[arg-type]
+
+
+@functools.cache
+def _decompositions() -> dict[Any, Any]:
+    """Core ATen, with a few of its larger ops taken apart further into products, pointwise ops and row sums."""
+    table = dict(core_aten_decompositions())
+    further = [
+        aten.addmm,
+        aten.native_layer_norm,
+        aten.native_layer_norm_backward,
+        aten._softmax,
+        aten._softmax_backward_data,
+        aten._log_softmax,
+        aten._log_softmax_backward_data,
+        aten.gelu,
+        aten.gelu_backward,
+        aten.hardtanh,
+        aten.hardtanh_backward,
+        aten.elu,
+        aten.elu_backward,
+        aten.leaky_relu,
+        aten.leaky_relu_backward,
+        aten.var,
+        aten.var_mean,
+        aten.linalg_vector_norm,
+        aten.softshrink_backward,
+        aten.hardshrink_backward,
+        aten.native_group_norm,
+        aten.native_group_norm_backward,
+    ]
+    table.update(get_decompositions(further))
+    return table
+
+
+def without_parametrizations(cell: Cell) -> Cell:
+    """A copy whose parametrized weights are plain parameters: the loop reads their value, whatever made it."""
+    if not any(parametrize.is_parametrized(module) for module in cell.modules()):
+        return cell
+    twin = copy.deepcopy(cell)
+    for module in list(twin.modules()):
+        if parametrize.is_parametrized(module):
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a random weight is drawn for its shape alone
+                made: Any = module.parametrizations
+                values = {name: make() for name, make in made.items()}
+            # torch's own way to remove a parametrization would change the class that the original shares
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module.parametrizations
+            for name, value in values.items():
+                module.register_parameter(name, nn.Parameter(value))
+    return twin
+
+
+def trace(cell: Cell, dtype: torch.dtype) -> Trace:
+    """Trace the step of a cell and its backward.
+
+    Raises:
+        TraceError: the step branches on the value of a tensor, or cannot be run on symbols; the message has the line.
+    """
+    with torch.random.fork_rng(devices=[]):  # compiling draws nothing from the stream of the run
+        return _trace(without_parametrizations(cell), dtype)
+
+
+def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
+    for name, value in _example(cell, dtype)._asdict().items():
+        if not value.is_floating_point():
+            raise CompileError(
+                f"`state.{name}` of `{type(cell).__name__}` is {value.dtype}: the compiled loop carries floats alone."
+            )
+    named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    learned = tuple(name for name, value in cell.named_parameters() if value.is_floating_point())
+    fixed = tuple(name for name in named if name not in learned)
+    fields = tuple(cell.State._fields)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        constants = {name: mode.from_tensor(value.detach()) for name, value in named.items()}
+        x = torch.empty(BATCH, cell.input_size, dtype=dtype)
+        state = cell.State(*(torch.empty(BATCH, *s.shape[1:], dtype=s.dtype) for s in _example(cell, dtype)))
+        d_output = torch.empty(BATCH, cell.output_size, dtype=dtype)
+        d_state = cell.State(*(torch.empty_like(field) for field in state))
+
+        def step_and_pull(*flat: Tensor) -> list[Tensor]:
+            values = list(flat)
+            weights = {name: values.pop(0) for name in (*fixed, *learned)}
+            buffers = {name: weights.pop(name) for name in fixed}
+            x, state = values[0], cell.State(*values[1 : 1 + len(fields)])
+            d_output, d_state = values[1 + len(fields)], tuple(values[2 + len(fields) :])
+
+            def step(weights: dict[str, Tensor], x: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+                output, after = torch.func.functional_call(cell, {**weights, **buffers}, (x, state))
+                return output, tuple(after)
+
+            (output, after), pull = torch.func.vjp(step, weights, x, state)  # type: ignore[misc]
+            d_weights, d_x, d_before = pull((d_output, d_state))
+            return [output, *after, *(d_weights[name] for name in learned), d_x, *d_before]
+
+        joint: Callable[..., Any] = step_and_pull
+        flat = [*(constants[name] for name in (*fixed, *learned)), x, *state, d_output, *d_state]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's own, about its own internals
+                module = make_fx(joint, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
+                if _writes_in_place(module.graph):  # a step may write `h += x`; its graph may not
+                    joint = torch.func.functionalize(joint)
+                    module = make_fx(joint, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
+        except (GuardOnDataDependentSymNode, torch._subclasses.fake_tensor.DataDependentOutputException) as error:
+            raise TraceError(
+                f"`{type(cell).__name__}.step` looks at the value of a tensor{_user_line(cell, error)}; "
+                "a step is traced once for all values: write `torch.where(condition, a, b)`."
+            ) from None
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise CompileError(
+                f"`{type(cell).__name__}.step` cannot be traced{_user_line(cell, error)}: {why}"
+            ) from error
+    module.graph.eliminate_dead_code()
+    _bake_literals(cell, module)
+    return Trace(module.graph, (*fixed, *learned), learned, fields)
+
+
+def _bake_literals(cell: Cell, module: fx.GraphModule) -> None:
+    """Tensors written out in the step, `torch.tensor([1.0, 2.0])`, become calls that give them.
+
+    Raises:
+        CompileError: the step reads a tensor of somebody else, whose changes and gradient would be lost.
+    """
+    for node in list(module.graph.nodes):
+        if node.op != "get_attr":
+            continue
+        value = getattr(module, node.target)
+        literal = getattr(value, "constant", value)
+        if not isinstance(literal, Tensor) or any(
+            user.target is not aten.lift_fresh_copy.default for user in node.users
+        ):
+            raise CompileError(
+                f"`{type(cell).__name__}.step` reads a tensor that is neither parameter nor buffer of the cell: "
+                "make it one with `register_buffer`."
+            )
+        with module.graph.inserting_before(node):
+            fresh = module.graph.call_function(_literal(literal.clone()), ())
+        fresh.meta["val"] = literal
+        for user in list(node.users):
+            user.replace_all_uses_with(fresh)
+            module.graph.erase_node(user)
+        module.graph.erase_node(node)
+
+
+def _literal(value: Tensor) -> Callable[[], Tensor]:
+    def literal() -> Tensor:
+        return value
+
+    return literal
+
+
+def _writes_in_place(graph: fx.Graph) -> bool:
+    """Whether some operation changes a tensor that another one reads too."""
+    return any(
+        getattr(node.target, "_schema", None) is not None
+        and node.target._schema.is_mutable
+        and (len(node.args[0].users) > 1 or node.args[0].op == "placeholder" or _is_view(node.args[0]))
+        for node in graph.nodes
+    )
+
+
+def _is_view(node: fx.Node) -> bool:
+    target: Any = node.target
+    return hasattr(target, "_schema") and any(result.alias_info is not None for result in target._schema.returns)
+
+
+def _example(cell: Cell, dtype: torch.dtype) -> Any:
+    return cell.initial_state(2, dtype=dtype, device="cpu")
+
+
+def _user_line(cell: Cell, error: BaseException) -> str:
+    """`, my_cell.py:14: if x.sum() > 0`, when the cell's own file is in the traceback."""
+    file = getattr(sys.modules.get(type(cell).__module__), "__file__", None)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename == file and frame.line:
+            return f" ({_place(frame)})"
+    return ""
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    line = frame.line or ""
+    return f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}: `{line if len(line) <= 100 else line[:97] + '...'}`"
+
+
+class _Watch(TorchDispatchMode):
+    """Remembers the line of the cell's file on which an op was called first."""
+
+    def __init__(self, file: str | None) -> None:
+        super().__init__()
+        self.file = file
+        self.lines: dict[str, str] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for frame in reversed(traceback.extract_stack(limit=60)):
+            if frame.filename == self.file and frame.line:
+                self.lines.setdefault(func.overloadpacket.__name__, _place(frame))
+                break
+        further = _decompositions().get(func)
+        if further is not None:
+            with self:  # what the call is made of stands on the same line
+                result = further(*args, **(kwargs or {}))
+            if result is not NotImplemented:
+                return result
+        return func(*args, **(kwargs or {}))
+
+
+def line_of(cell: Cell, op: str, dtype: torch.dtype) -> str:
+    """The line of the cell's source on which an ATen op is called, or "" when it comes from a decomposition."""
+    watch = _Watch(getattr(sys.modules.get(type(cell).__module__), "__file__", None))
+    like = next(cell.parameters(), torch.empty(0))
+    with torch.random.fork_rng(devices=[]):
+        cell = without_parametrizations(cell)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), watch:
+        cell.step(
+            torch.zeros(2, cell.input_size, dtype=dtype, device=like.device),
+            cell.initial_state(2, dtype=dtype, device=like.device),
+        )
+    return watch.lines.get(op, "")

@@ -1,0 +1,456 @@
+"""The compiled engine against the reference: every cell and option, every shape, and every use of a scan."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import warnings
+import weakref
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import recurra
+from recurra import Cell, Ragged
+from recurra.cells import GRU, LSTM, RNN, ClipStateGradient, LearnedInitialState, RecurrentDropout, WeightDrop, Zoneout
+from recurra.engine import compiled
+from recurra.engine.cpu import loop_kernel
+from recurra.errors import CompileError, ShapeError, TraceError
+from tests.engine.engines import assert_engines_agree, results
+from tests.tolerance import assert_close
+
+CELLS: dict[str, Any] = {
+    "rnn": lambda i, h: RNN(i, h),
+    "rnn relu": lambda i, h: RNN(i, h, activation="relu"),
+    "rnn sigmoid": lambda i, h: RNN(i, h, activation="sigmoid"),
+    "rnn of its own": lambda i, h: RNN(i, h, activation=nn.functional.softplus),
+    "gru": lambda i, h: GRU(i, h),
+    "gru before": lambda i, h: GRU(i, h, reset="before"),
+    "gru no bias": lambda i, h: GRU(i, h, bias=False),
+    "lstm": lambda i, h: LSTM(i, h),
+    "lstm peephole": lambda i, h: LSTM(i, h, peephole=True),
+    "lstm projected": lambda i, h: LSTM(i, h + 1, proj_size=h),
+    "lstm coupled": lambda i, h: LSTM(i, h, coupled=True),
+    "lstm layer norm": lambda i, h: LSTM(i, h, layer_norm=True),
+    "zoneout": lambda i, h: Zoneout(LSTM(i, h), 0.3).eval(),
+    "recurrent dropout": lambda i, h: RecurrentDropout(GRU(i, h), 0.3),
+    "weight drop": lambda i, h: WeightDrop(GRU(i, h), 0.3),
+    "clipped gradient": lambda i, h: ClipStateGradient(LSTM(i, h), 0.01),
+    "learned state": lambda i, h: LearnedInitialState(RNN(i, h)),
+}
+# (T, B, I, H): each size of the table with each other at least once
+SHAPES = [(1, 1, 1, 1), (2, 33, 3, 17), (7, 5, 16, 16), (63, 2, 17, 3), (7, 33, 65, 128), (2, 5, 128, 65), (63, 1, 3, 16)]
+
+
+def make(name: str, dtype: torch.dtype = torch.float64, sizes: tuple[int, int] = (3, 5)) -> Any:
+    return CELLS[name](*sizes).to(dtype)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_and_gradient_in_double_precision(name: str, shape: tuple[int, ...]) -> None:
+    num_steps, batch_size, *sizes = shape
+    assert_engines_agree(make(name, sizes=(sizes[0], sizes[1])), [num_steps] * batch_size)
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 16, 17), (2, 33, 3, 65)], ids=str)
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_and_gradient_in_single_precision(name: str, shape: tuple[int, ...]) -> None:
+    num_steps, batch_size, *sizes = shape  # LayerNorm over one or two units divides by almost nothing: not here
+    assert_engines_agree(make(name, torch.float32, (sizes[0], sizes[1])), [num_steps] * batch_size)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", CELLS)
+def test_ragged_batches_with_resets_and_empty_sequences(name: str, reverse: bool) -> None:
+    assert_engines_agree(make(name), [4, 0, 7, 1, 0, 12], reverse=reverse, resets=torch.tensor([0, 2, 5, 6, 20]))
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm layer norm"])
+def test_nothing_to_do_is_done(name: str, lengths: list[int]) -> None:
+    assert_engines_agree(make(name), lengths)
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm layer norm", "rnn"])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_nothing(name: str, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert_engines_agree(make(name), [9, 3, 0, 5, 5, 1, 7])
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm peephole"])
+def test_chunks_with_their_state_are_the_whole(name: str) -> None:
+    cell = make(name)
+    x = torch.randn(11, 3, 3).double()
+    whole, end = recurra.scan(cell, x, engine="compiled")
+    head, middle = recurra.scan(cell, x[:4], engine="compiled")
+    tail, last = recurra.scan(cell, x[4:], middle, engine="compiled")
+    assert_close(torch.cat([head, tail]), whole)
+    assert_close(last[0], end[0])
+
+
+def test_inputs_may_be_strided_and_batch_major() -> None:
+    cell = make("gru")
+    x = torch.randn(4, 9, 6).double()[:, ::2, ::2].transpose(0, 1)  # [T=5, B=4, I=3]
+    got, _ = recurra.scan(cell, x, engine="compiled")
+    want, _ = recurra.scan(cell, x.contiguous(), engine="reference")
+    assert_close(got, want)
+
+
+# --- steps that people may write -------------------------------------------------------------------------------------
+
+
+class One(NamedTuple):
+    h: Tensor
+
+
+class Two(NamedTuple):
+    h: Tensor
+    c: Tensor
+
+
+class Small(Cell):
+    """Weights to play with."""
+
+    State: Any = One
+
+    def __init__(self, input_size: int = 3, hidden_size: int = 5) -> None:
+        super().__init__(input_size, hidden_size)
+        self.w = nn.Linear(input_size, hidden_size)
+        self.u = nn.Parameter(torch.randn(hidden_size, hidden_size) * 0.3)
+        self.register_buffer("scale", torch.rand(hidden_size))
+        self.double()
+
+    def mix(self, x: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(self.w(x) + h @ self.u)
+
+
+class Swap(Small):
+    State = Two
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        return self.mix(x, state.h), Two(state.c, state.h)
+
+
+class Through(Small):
+    State = Two
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h)
+        return h * state.c, Two(h, state.c)
+
+
+class InputOnly(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        return torch.tanh(self.w(x)), state
+
+
+class StateOnly(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = torch.tanh(state.h @ self.u) * self.scale
+        return h, One(h)
+
+
+class OldState(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        return state.h, One(self.mix(x, state.h))
+
+
+class InPlace(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.w(x).clone()
+        h += state.h @ self.u
+        h.tanh_()
+        return h, One(h)
+
+
+class Literal(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h) * torch.tensor([1.0, 2.0, 0.5, 1.0, 2.0], dtype=torch.float64) + torch.tensor(0.25)
+        return h, One(torch.tanh(h))
+
+
+class Wide(Small):
+    State = Two
+
+    def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> Any:
+        return Two(
+            torch.zeros(batch_size, 5, dtype=dtype or torch.float64), torch.zeros(batch_size, 2, 3, dtype=dtype or torch.float64)
+        )
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h) + state.c.sum((1, 2), keepdim=False)[:, None]
+        c = torch.softmax(state.c + x[:, None, :], -1) * h[:, :2, None]
+        return h, Two(torch.tanh(h), c)
+
+
+class Tied(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = self.u
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = torch.tanh(self.mix(x, state.h) @ self.again)
+        return h, One(h)
+
+
+class Noisy(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = nn.functional.dropout(self.mix(x, state.h), 0.5, self.training)
+        return h, One(h)
+
+
+KINDS = [Swap, Through, InputOnly, StateOnly, OldState, InPlace, Literal, Wide, Tied]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_steps_are_as_good_as_any(kind: Any) -> None:
+    assert_engines_agree(kind(), [4, 0, 7, 1])
+
+
+def test_weights_that_need_no_gradient_get_none() -> None:
+    cell = Through()
+    cell.u.requires_grad_(False)
+    assert_engines_agree(cell, [4, 2])
+
+
+def test_weights_changed_in_place_are_seen_at_the_next_call() -> None:
+    cell = Through()
+    x = torch.randn(4, 2, 3).double()
+    for change in (
+        lambda: cell.u.data.mul_(2),
+        lambda: nn.init.zeros_(cell.w.bias),
+        lambda: cell.load_state_dict({name: value + 0.5 for name, value in cell.state_dict().items()}),
+    ):
+        change()
+        got, _ = recurra.scan(cell, x, engine="compiled")
+        want, _ = recurra.scan(cell, x, engine="reference")
+        assert_close(got, want)
+
+
+def test_a_copy_has_its_own_weights() -> None:
+    cell = GRU(3, 5).double()
+    x = torch.randn(4, 2, 3).double()
+    recurra.scan(cell, x, engine="compiled")
+    twin = copy.deepcopy(cell)
+    nn.init.zeros_(twin.weight_hh)
+    got, _ = recurra.scan(twin, x, engine="compiled")
+    want, _ = recurra.scan(twin, x, engine="reference")
+    assert_close(got, want)
+
+
+def test_an_option_changed_later_is_seen() -> None:
+    cell = RNN(3, 5, activation="tanh").double()
+    zone = Zoneout(LSTM(3, 5), 0.5).double()
+    assert_engines_agree(cell, [3, 2])
+    zone.eval()
+    assert_engines_agree(zone, [3, 2])
+    zone.train()
+    x = torch.randn(6, 2, 3).double()
+    assert not torch.equal(recurra.scan(zone, x, engine="compiled")[0], recurra.scan(zone, x, engine="compiled")[0])
+
+
+def test_random_numbers_are_new_at_each_step_and_the_same_backward() -> None:
+    cell = Noisy()
+    x = torch.randn(200, 8, 3).double().requires_grad_()
+    y, _ = recurra.scan(cell, x, engine="compiled")
+    kept = y != 0
+    assert 0.45 < kept.double().mean() < 0.55
+    assert not torch.equal(kept[0], kept[1])
+    (d_bias,) = torch.autograd.grad(y[0].sum(), cell.w.bias)
+    first = y[0].detach() / 2  # tanh before the mask, which doubled what it kept
+    assert_close(d_bias, (kept[0] * 2 * (1 - first**2)).sum(0))
+
+
+def test_nan_in_one_sequence_stays_there() -> None:
+    for name in ("gru", "lstm layer norm", "rnn relu"):
+        cell = make(name)
+        x = torch.randn(6, 9, 3).double()
+        x[2, 4] = float("nan")
+        y, state = recurra.scan(cell, x, engine="compiled")
+        others = [b for b in range(9) if b != 4]
+        assert y[:, others].isfinite().all()
+        assert state[0][others].isfinite().all()
+        assert y[2:, 4].isnan().all()
+
+
+def test_without_gradient_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = GRU(3, 5)
+    kept: list[bool] = []
+    forward = compiled.Compiled.forward
+    monkeypatch.setattr(
+        compiled.Compiled, "forward", lambda self, *args, keep: (kept.append(keep), forward(self, *args, keep=keep))[1]
+    )
+    x = torch.randn(4, 2, 3)
+    with torch.no_grad():
+        recurra.scan(cell, x, engine="compiled")
+    with torch.inference_mode():
+        recurra.scan(cell, x, engine="compiled")
+    recurra.scan(cell.requires_grad_(False), x, engine="compiled")
+    assert kept == [False, False, False]
+    recurra.scan(cell.requires_grad_(True), x, engine="compiled")
+    assert kept[-1]
+
+
+def test_a_gradient_of_the_gradient() -> None:
+    cell = GRU(2, 3).double()
+    x = Ragged.from_list([torch.randn(length, 2).double() for length in (3, 0, 2)])
+
+    def run(values: Tensor) -> Tensor:
+        return recurra.scan(cell, x.replace(values), engine="compiled")[0].values
+
+    values = x.values.clone().requires_grad_()
+    assert torch.autograd.gradcheck(run, values)
+    assert torch.autograd.gradgradcheck(run, values)
+    noisy = recurra.scan(Noisy(), torch.randn(3, 2, 3).double().requires_grad_(), engine="compiled")[0]
+    with pytest.raises(CompileError, match="draws random numbers"):
+        noisy.sum().backward(create_graph=True)
+
+
+def test_transforms_of_torch_func_go_to_the_reference() -> None:
+    cell = GRU(2, 3).double()
+    x = torch.randn(3, 2, 2).double()
+
+    def loss(x: Tensor) -> Tensor:
+        return recurra.scan(cell, x)[0].square().sum()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        through = torch.func.grad(loss)(x)
+        each = torch.func.vmap(loss, in_dims=1)(x[:, :, None])
+    leaf = x.clone().requires_grad_()
+    (want,) = torch.autograd.grad(loss(leaf), leaf)
+    assert_close(through, want)
+    assert_close(each, torch.stack([loss(x[:, b : b + 1]) for b in range(2)]).detach())
+
+
+def test_autocast_is_no_obstacle() -> None:
+    cell = GRU(3, 5)
+    x = torch.randn(4, 2, 3)
+    want, _ = recurra.scan(cell, x, engine="reference")
+    with torch.autocast("cpu", torch.bfloat16):
+        got, _ = recurra.scan(cell, x, engine="compiled")
+    assert_close(got, want)
+
+
+# --- never wrong, never silently slow --------------------------------------------------------------------------------
+
+
+class Branch(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        if x.sum() > 0:
+            return state.h, state
+        return -state.h, state
+
+
+class Sorted(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h).cumsum(-1)
+        return h, One(h)
+
+
+class BatchMean(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        x = x - x.mean(0)
+        h = self.mix(x, state.h)
+        return h, One(h)
+
+
+class SharedDraw(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h) * torch.rand(5, dtype=x.dtype)
+        return h, One(h)
+
+
+class Stranger(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside = [torch.ones(5, dtype=torch.float64)]
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h) * self.outside[0]
+        return h, One(h)
+
+
+class WrongOutput(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        return x, state
+
+
+def test_a_branch_on_a_value_is_an_error_with_its_line() -> None:
+    for engine in ("compiled", "auto"):
+        with pytest.raises(TraceError, match=r"test_compiled.py:\d+: `if x.sum\(\) > 0:`.*torch.where"):
+            recurra.scan(Branch(), torch.randn(4, 2, 3).double(), engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Sorted, r"test_compiled.py:\d+: `h = self.mix\(x, state.h\).cumsum\(-1\)`.*`cumsum`"),
+        (BatchMean, "mixes the rows"),
+        (SharedDraw, r"torch.rand\(5.*no row for each sequence"),
+        (Stranger, "neither parameter nor buffer"),
+    ],
+)
+def test_what_has_no_compiled_form_runs_on_the_reference_with_one_warning(kind: Any, message: str) -> None:
+    cell = kind()
+    x = torch.randn(4, 2, 3).double()
+    with pytest.raises(CompileError, match=message):
+        recurra.scan(cell, x, engine="compiled")
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match=message):
+        got, _ = recurra.scan(cell, x)
+    torch.manual_seed(0)
+    again, _ = recurra.scan(cell, x)  # warnings are errors: it warns once
+    torch.manual_seed(0)
+    want, _ = recurra.scan(cell, x, engine="reference")
+    assert torch.equal(got, want)
+    assert torch.equal(again, want)
+
+
+def test_a_step_that_returns_the_wrong_shape_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"output of shape \[B=3, O=5\]"):
+        recurra.scan(WrongOutput(), torch.randn(4, 2, 3).double(), engine="compiled")
+
+
+# --- nothing is left behind ------------------------------------------------------------------------------------------
+
+
+def test_a_cell_that_is_gone_takes_its_code_along() -> None:
+    gc.collect()
+    before = len(loop_kernel._codes)
+    cell: Any = StateOnly(2, 11)
+    y, _ = recurra.scan(cell, torch.randn(2, 2, 2).double(), engine="compiled")
+    y.sum().backward()
+    assert len(loop_kernel._codes) > before
+    alive = weakref.ref(cell)
+    del cell, y, _  # the state holds its gradient, and that the cell
+    gc.collect()
+    assert alive() is None
+    assert len(loop_kernel._codes) == before
+
+
+def _resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def test_many_calls_leave_no_memory_behind() -> None:
+    cell = GRU(8, 8)
+    x = torch.randn(20, 16, 8)
+
+    def call(times: int) -> None:
+        for _ in range(times):
+            recurra.scan(cell, x, engine="compiled")[0].sum().backward()
+
+    call(100)
+    before = _resident()
+    call(2000)
+    assert _resident() - before < 4_000_000  # one call holds some 200 kB: a leak of it would be 200 MB
