@@ -251,7 +251,7 @@ def test_a_missing_extra_is_named_before_anything_happens(
 def test_two_processes_under_torchrun_make_the_run_of_one(unbroken: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "recurra.cli"]
-    options = as_arguments({**QUICK, "dropout": 0.0, "batch_tokens": 200})
+    options = as_arguments({**QUICK, "dropout": 0.0, "batch_tokens": 200, "precision": "float32"})
     alone = tmp_path / "alone"
     assert run(unbroken / "pairs.tsv", "--out", alone, *options) == 0
 

@@ -13,9 +13,7 @@ from recurra import Ragged
 from tests.tolerance import RELATIVE
 
 
-def results(
-    cell: Any, x: Ragged, state: Any, engine: str, *, seed: int = 0, **options: Any
-) -> dict[str, Tensor]:
+def results(cell: Any, x: Ragged, state: Any, engine: str, *, seed: int = 0, **options: Any) -> dict[str, Tensor]:
     """Outputs, final state and the gradients of x, state and every parameter, by name."""
     values = x.values.detach().clone().requires_grad_()
     begin = cell.State(*(field.detach().clone().requires_grad_() for field in state))
@@ -40,7 +38,11 @@ def assert_engines_agree(
     dtype = next((p.dtype for p in cell.parameters()), torch.float64)
     draw = torch.Generator().manual_seed(3)
     steps = [torch.randn(length, cell.input_size, generator=draw, dtype=dtype) for length in lengths]
-    x = Ragged.from_list(steps) if steps else Ragged(torch.zeros(0, cell.input_size, dtype=dtype), torch.zeros(1).long())
+    x = (
+        Ragged.from_list(steps)
+        if steps
+        else Ragged(torch.zeros(0, cell.input_size, dtype=dtype), torch.zeros(1).long())
+    )
     x = Ragged(x.values, x.offsets, resets)
     if state is None:
         zeros = cell.initial_state(len(lengths), dtype=dtype)

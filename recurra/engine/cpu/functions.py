@@ -3,7 +3,16 @@
 Exponentials reduce their argument by multiples of log 2 (Cody and Waite) to |r| <= log(2) / 2 and sum the Taylor series
 there; its first dropped term is below half a unit in the last place. Everything else follows from exp(x) - 1, which
 keeps the relative precision near zero: tanh x = e / (e + 2) with e = exp(2x) - 1. NaN goes through every function:
-limits are taken by comparisons that NaN fails.
+limits are taken by comparisons that NaN fails. Denormals come in and go out.
+
+Largest error in units in the last place, over floats of every size (tests/engine/cpu/test_functions.py measures it):
+
+    |         | exp  | expm1 | log  | log1p | tanh | sigmoid | erf  |
+    |---------|------|-------|------|-------|------|---------|------|
+    | float32 | 0.89 | 1.36  | 0.71 | 2.15  | 1.97 | 1.81    | 0.96 |
+    | float64 | 0.93 | 1.70  | 0.72 | 2.24  | 2.14 | 2.00    | 1.12 |
+
+sin and cos are those of the C library, one lane at a time.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,9 @@ _SCRATCH_BYTES = 1 << 19  # scratch of one tile: half of a common second-level c
 _LARGEST_TILE = 64
 
 
-# loops that are alike share their machine code, and it goes when the last of them goes
+# loops that are alike share their machine code; it goes with the last of them, or when many others came after it
 _codes: weakref.WeakValueDictionary[tuple[str, Target], Code] = weakref.WeakValueDictionary()
+_recent: deque[Code] = deque(maxlen=64)
 
 
 def _compile(text: str, name: str, target: Target) -> Code:
@@ -34,6 +36,7 @@ def _compile(text: str, name: str, target: Target) -> Code:
     if code is None:
         team.prepare()
         code = _codes[text, target] = compile_ir(text, name, target)
+        _recent.append(code)
     return code
 
 

@@ -101,7 +101,7 @@ class TranslateConfig(TrainingConfig):
     )
 
     # network: regularisation
-    dropout: float = Field(0.35, ge=0, lt=1, description="Part of the numbers between layers set to 0 while training.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Part of the numbers between layers set to 0 while training.")
     embedding_dropout: float | None = Field(
         None, ge=0, lt=1, description="The same for embeddings; none: as `dropout`."
     )
@@ -152,7 +152,7 @@ class TranslateConfig(TrainingConfig):
 
     # defaults of training that fit this task
     max_steps: int | None = with_default(TrainingConfig, "max_steps", None)
-    epochs: int | None = with_default(TrainingConfig, "epochs", 22)
+    epochs: int | None = with_default(TrainingConfig, "epochs", 17)
     learning_rate: float = with_default(TrainingConfig, "learning_rate", 2e-3)
     weight_decay: float = with_default(TrainingConfig, "weight_decay", 0.0)
     beta2: float = with_default(TrainingConfig, "beta2", 0.98)

@@ -63,9 +63,7 @@ def kernel(op: str, bits: int, target: Target | None = None) -> LoopKernel:
     x = Value("array", (), 8, node=node, name="v0")
     y = Value(op, (x,), 8, name="v1")
     goal = fx.Graph().placeholder("y")
-    return LoopKernel(
-        schedule(Program("one", [x, y], saved={goal: y})), KIND[bits][0], reverse=False, target=target
-    )
+    return LoopKernel(schedule(Program("one", [x, y], saved={goal: y})), KIND[bits][0], reverse=False, target=target)
 
 
 def apply(op: str, numbers: np.ndarray, bits: int, target: Target | None = None) -> np.ndarray:

@@ -1,0 +1,79 @@
+"""Code for other processors: what this machine can run is run, the rest is at least compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from llvmlite import binding as llvm
+
+import recurra
+from recurra.cells import GRU, LSTM
+from recurra.engine.cpu import loop_kernel
+from recurra.engine.cpu.emit import emit
+from recurra.engine.cpu.target import Target, host
+from recurra.engine.lower import lower
+from recurra.engine.schedule import schedule
+from recurra.engine.simplify import simplify
+from recurra.engine.split import split
+from recurra.engine.trace import trace
+from tests.engine.engines import assert_engines_agree
+
+NEEDS = {2: ("sse4.2",), 3: ("avx2", "fma"), 4: ("avx512f", "avx512dq", "avx512vl", "avx512bw")}
+
+
+def require(names: Sequence[str]) -> None:
+    features = llvm.get_host_cpu_features()
+    missing = [name for name in names if not features.get(name)]
+    if missing:
+        pytest.skip(f"this processor lacks {', '.join(missing)}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("level", NEEDS)
+def test_every_level_of_x86_computes_the_same(level: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    require(NEEDS[level])
+    monkeypatch.setattr(loop_kernel, "host", lambda: Target.x86_64(level, host().triple))
+    for cell in (LSTM(5, 19, layer_norm=True), GRU(17, 33)):
+        assert_engines_agree(cell.to(dtype), [5, 0, 3, 9, 1])
+
+
+def kernel_source(cell: Any, target: Target) -> str:
+    traced = trace(cell, torch.float32)
+    simplify(traced.graph)
+    program = lower(split(traced).reverse)
+    return emit(schedule(program), target, bits=32, reverse=True, name="reverse")[0]
+
+
+def test_arm_gets_an_object_file() -> None:
+    target = Target.aarch64()
+    text = kernel_source(LSTM(5, 19, layer_norm=True), target)
+    try:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        machine = llvm.Target.from_triple(target.triple).create_target_machine(
+            cpu=target.cpu, features=target.features, opt=3
+        )
+    except (RuntimeError, AttributeError) as error:
+        pytest.skip(f"this LLVM has no AArch64: {error}")
+    module = llvm.parse_assembly(text)
+    module.verify()
+    assembly = machine.emit_assembly(module)
+    assert "fmla" in assembly
+    assert machine.emit_object(module)[:4] == b"\x7fELF"
+
+
+@pytest.mark.parametrize("level", NEEDS)
+def test_a_register_tile_fits_the_registers(level: int) -> None:
+    target = Target.x86_64(level)
+    for columns in range(1, 20):
+        rows, vectors = target.tile(columns)
+        assert rows >= 1
+        assert rows * vectors + vectors + 1 <= target.registers
+
+
+def test_the_host_is_a_target_with_whole_vectors() -> None:
+    assert host().lanes(4) * 4 == host().vector_bytes
+    assert recurra.scan(GRU(2, 3), torch.zeros(1, 1, 2), engine="compiled")[0].shape == (1, 1, 3)

@@ -1,0 +1,114 @@
+"""Common functions of torch in a step: compiled and right, or on the reference with a warning."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import recurra
+from recurra import Cell
+from recurra.errors import CompileError
+from tests.engine.engines import assert_engines_agree
+
+LITERAL = [1.0, 0.5, 2.0]
+
+
+class State(NamedTuple):
+    h: Tensor
+
+
+class Step(Cell):
+    """`h' = function(a, h, u)` with a = W x + b."""
+
+    State = State
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(4, 6)
+        self.w = nn.Linear(4, 6)
+        self.u = nn.Parameter(torch.randn(6, 6) * 0.3)
+        self.function = function
+        self.double()
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = self.function(self.w(x), state.h, self.u)
+        return h, State(h)
+
+
+def heads(v: Tensor) -> Tensor:
+    return v.view(len(v), 2, 3)
+
+
+def in_place(a: Tensor, h: Tensor, u: Tensor) -> Tensor:
+    y = (a + h).clone()
+    y += 1
+    return y.tanh_()
+
+
+COMPILED: dict[str, Any] = {
+    "silu": lambda a, h, u: F.silu(a + h @ u),
+    "gelu": lambda a, h, u: F.gelu(a + h @ u),
+    "gelu tanh": lambda a, h, u: F.gelu(a + h @ u, approximate="tanh"),
+    "softplus": lambda a, h, u: F.softplus(a + h @ u),
+    "mish": lambda a, h, u: F.mish(a + h @ u),
+    "hardtanh": lambda a, h, u: F.hardtanh(a + h @ u),
+    "elu": lambda a, h, u: F.elu(a + h @ u),
+    "selu": lambda a, h, u: F.selu(a + h @ u),
+    "celu": lambda a, h, u: F.celu(a + h @ u),
+    "leaky_relu": lambda a, h, u: F.leaky_relu(a + h @ u),
+    "relu6": lambda a, h, u: F.relu6(a + h @ u),
+    "softsign": lambda a, h, u: F.softsign(a + h @ u),
+    "logsigmoid": lambda a, h, u: F.logsigmoid(a + h @ u),
+    "erf": lambda a, h, u: torch.erf(a + h @ u),
+    "normalize": lambda a, h, u: F.normalize(a + h @ u, dim=-1),
+    "softmax": lambda a, h, u: F.softmax(a + h @ u, -1),
+    "log_softmax": lambda a, h, u: F.log_softmax(a + h @ u, -1),
+    "layer_norm": lambda a, h, u: F.layer_norm(a + h @ u, (6,)),
+    "rms_norm": lambda a, h, u: F.rms_norm(a + h @ u, (6,)),
+    "lerp": lambda a, h, u: torch.lerp(h, a, a.sigmoid()),
+    "addcmul": lambda a, h, u: torch.addcmul(a, h, a.tanh(), value=0.5),
+    "clamp": lambda a, h, u: (a + h @ u).clamp(-1, 1),
+    "minimum": lambda a, h, u: torch.minimum(a, h),
+    "stack": lambda a, h, u: torch.stack([a[:, 0], h[:, 1], a[:, 2], h[:, 3], a[:, 4], h[:, 5]], -1),
+    "unbind": lambda a, h, u: torch.stack([k.tanh() for k in (a + h).unbind(-1)], -1),
+    "softmax of heads": lambda a, h, u: torch.softmax(heads(a + h @ u), -1).flatten(1),
+    "gates of heads": lambda a, h, u: (heads(h) * heads(a).mean(-1, keepdim=True).sigmoid()).flatten(1),
+    "transpose of heads": lambda a, h, u: heads(a + h).transpose(1, 2).reshape(-1, 6).tanh(),
+    "literal": lambda a, h, u: (heads(a + h).tanh() * torch.tensor(LITERAL, dtype=a.dtype)).flatten(1),
+    "truth values": lambda a, h, u: a.tanh() * (h > 0) + (a > 0) + torch.where((h > 0) & ~(a > 0), h, a) * 0.3,
+    "counts": lambda a, h, u: a / (1 + (h > 0).sum(-1, keepdim=True)),
+    "masked_fill": lambda a, h, u: a.masked_fill(h > 0, 0.5),
+    "half powers": lambda a, h, u: ((a + h @ u) ** 2 + 1) ** 1.5 * 0.1,
+    "std": lambda a, h, u: a / (h.std(-1, keepdim=True) + 1),
+    "norm": lambda a, h, u: a * h.norm(dim=-1, keepdim=True) / 10,
+    "pad": lambda a, h, u: F.pad(h[:, 1:], (0, 1)) * 0.9 + a,
+    "every second": lambda a, h, u: torch.cat([h[:, ::2], a[:, 1::2]], 1),
+    "one row of weights": lambda a, h, u: torch.tanh(a + u[:1] + h * u[0]),
+    "detach": lambda a, h, u: (a + h @ u).tanh() + h.detach(),
+    "in place": in_place,
+    "sign": lambda a, h, u: a + torch.sign(h) * 0.1,
+}
+NOT_COMPILED: dict[str, Any] = {
+    "cumsum": lambda a, h, u: (a + h).tanh().cumsum(-1),
+    "topk": lambda a, h, u: a.sigmoid() * h.topk(2).values.sum(-1, keepdim=True),
+    "atan": lambda a, h, u: torch.atan(a + h @ u),
+    "div": lambda a, h, u: torch.div(h, 0.3, rounding_mode="floor") * 0.1 + a,
+    "bmm": lambda a, h, u: torch.bmm(h[:, :, None], a[:, None, :]).sum(1).tanh(),
+    "pow": lambda a, h, u: (a * a + 1) ** 0.3 + ((h * h + 1) ** (1 / 3)),
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_common_function_in_a_step_is_compiled_and_right(name: str) -> None:
+    assert_engines_agree(Step(COMPILED[name]), [3, 0, 2])
+
+
+@pytest.mark.parametrize("name", NOT_COMPILED)
+def test_a_function_without_compiled_form_is_named_with_its_line(name: str) -> None:
+    cell = Step(NOT_COMPILED[name])
+    x = torch.randn(3, 2, 4).double()
+    with pytest.raises(CompileError, match=rf"test_lower.py:\d+: .*`{name}`"):
+        recurra.scan(cell, x, engine="compiled")
