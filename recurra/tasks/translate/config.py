@@ -152,7 +152,7 @@ class TranslateConfig(TrainingConfig):
 
     # defaults of training that fit this task
     max_steps: int | None = with_default(TrainingConfig, "max_steps", None)
-    epochs: int | None = with_default(TrainingConfig, "epochs", 17)
+    epochs: int | None = with_default(TrainingConfig, "epochs", 16)
     learning_rate: float = with_default(TrainingConfig, "learning_rate", 2e-3)
     weight_decay: float = with_default(TrainingConfig, "weight_decay", 0.0)
     beta2: float = with_default(TrainingConfig, "beta2", 0.98)
