@@ -19,7 +19,7 @@ demo: .venv/with-text-plot ## train an English-French translator and translate w
 	@echo "2. Train. Stop with Ctrl-C at any time; the command printed then goes on from there."
 	$(BIN)/recurra fit translate demo/train.tsv --out runs/demo --overwrite --epochs 12 --encoder-layers 1 \
 		--decoder-layers 1 --vocab-size 3000 --batch-tokens 700 --dropout 0.1 --label-smoothing 0.05 \
-		--validation-fraction 0.02
+		--validation-fraction 0.02 --length-penalty 1
 	@echo "3. Score it on sentences it never saw."
 	$(BIN)/recurra evaluate runs/demo demo/held_out.tsv
 	@echo "4. Translate, and look at where it attends: runs/demo/attention.png."

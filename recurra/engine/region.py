@@ -46,14 +46,23 @@ class RegionCode:
     def __init__(self, region: Region, dtype: torch.dtype) -> None:
         self.region = region
         by_torch = {node for node in region.nodes if not _row_wise(node)}
-        while True:
+        parts = self._try(by_torch, dtype)
+        while parts is None:
+            parts = self._try(by_torch, dtype)
+        self.parts = parts
+
+    def _try(self, by_torch: set[fx.Node], dtype: torch.dtype) -> list[_Part] | None:
+        """The parts, or None after `by_torch` has grown by an operation that has no vector form: torch has it."""
+        parts = []
+        for nodes in _alternate(self.region, by_torch):
             try:
-                self.parts = [self._part(nodes, by_torch, dtype) for nodes in _alternate(region, by_torch)]
-                return
+                parts.append(self._part(nodes, by_torch, dtype))
             except Unsupported as error:
-                # an operation with no vector form is no loss here: torch has it
-                name = error.op
-                by_torch |= {n for n in region.nodes if _name(n) == name}
+                # what it stumbled over may be an operand, such as a row of whole numbers; then the part goes as a whole
+                named = {node for node in nodes if _name(node) == error.op}
+                by_torch |= named or set(nodes)
+                return None
+        return parts
 
     def run(self, values: dict[fx.Node, Tensor], num_rows: int) -> None:
         """Compute the outputs of the region from `values`, and add them to it."""

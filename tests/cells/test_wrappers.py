@@ -26,6 +26,9 @@ from recurra.cells import (
 from recurra.errors import CompileError, ConfigError
 from tests.tolerance import assert_close
 
+# the user's cell of these tests counts its steps in int64, which the compiled engine does not carry
+pytestmark = pytest.mark.filterwarnings("ignore:.*runs on the reference engine")
+
 
 class Pair(NamedTuple):
     h: Tensor
@@ -86,7 +89,6 @@ def seeded(seed: int, function: Callable[[], Any]) -> Any:
 
 
 @every_pair
-@pytest.mark.filterwarnings("ignore:.*runs on the reference engine")  # the user's cell counts its steps in int64
 def test_a_wrapper_is_a_cell_that_trains(wrap: Any, make: Any) -> None:
     cell = wrap(make())
     outputs, state = recurra.scan(cell, torch.randn(6, 4, 3), lengths=torch.tensor([6, 0, 3, 1]))

@@ -469,3 +469,23 @@ def test_many_calls_leave_no_memory_behind() -> None:
     before = _resident()
     call(2000)
     assert _resident() - before < 4_000_000  # one call holds some 200 kB: a leak of it would be 200 MB
+
+
+def test_torch_compile_around_a_scan_changes_nothing() -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = GRU(3, 5), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(recurra.scan(self.cell, x)[0])
+
+    network = Network()
+    x = torch.randn(4, 2, 3)
+    want = network(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what torch.compile cannot see through
+        got = torch.compile(network, backend="eager")(x)
+        got.square().sum().backward()
+    assert_close(got, want)
+    assert network.cell.weight_hh.grad is not None

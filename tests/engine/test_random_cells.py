@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -140,6 +141,21 @@ class Drawn2(Drawn):
     """The same with two fields of state."""
 
     State = State2
+
+
+@pytest.mark.parametrize(
+    ("lines", "widths"),
+    [
+        ([("cat", 0, 1)], [1]),  # a gradient that the reverse loop and a product before it both read
+        (
+            [("amax", 18, 0), ("softmax", 19, 1), ("linear", 18, 3), ("add", 15, 11), ("cat", 19, 1)],
+            [4, 7],
+        ),  # counts ties
+    ],
+)
+def test_steps_that_were_once_wrong(lines: Any, widths: list[int]) -> None:
+    kind = Drawn if len(widths) == 1 else Drawn2
+    assert_engines_agree(kind(2, widths, lines, [11, 3]), [0, 2, 1])
 
 
 EXAMPLES = int(os.environ.get("RECURRA_EXAMPLES", "10"))

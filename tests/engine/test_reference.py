@@ -40,7 +40,7 @@ class Faulty(recurra.Cell):
 )
 def test_a_step_that_breaks_the_contract_is_refused(fault: Any, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
-        recurra.scan(Faulty(3, 4, fault), torch.randn(5, 2, 3))
+        recurra.scan(Faulty(3, 4, fault), torch.randn(5, 2, 3), engine="reference")
 
 
 def test_sequences_that_have_ended_are_not_stepped() -> None:
@@ -50,5 +50,5 @@ def test_sequences_that_have_ended_are_not_stepped() -> None:
         sizes.append(len(x))
         return state.h, state
 
-    recurra.scan(Faulty(3, 4, record), torch.randn(5, 3, 3), lengths=[2, 5, 0])
+    recurra.scan(Faulty(3, 4, record), torch.randn(5, 3, 3), lengths=[2, 5, 0], engine="reference")
     assert sizes == [2, 2, 1, 1, 1]

@@ -86,6 +86,11 @@ class TranslateConfig(TrainingConfig):
     attention: Literal["general", "dot", "additive", "multi_head", "none"] = Field(
         "general", description="How the decoder compares itself with the states of the encoder."
     )
+    bridge: Literal["tanh", "linear", "copy", "sum", "none"] = Field(
+        "tanh",
+        description="How the decoder begins where the encoder ended; none: it begins at zero and learns of the source "
+        "through attention alone.",
+    )
     num_heads: int = Field(4, ge=1, description="Heads of the attention multi_head.")
     scale_embeddings: bool = Field(
         True,

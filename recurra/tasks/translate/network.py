@@ -44,6 +44,7 @@ def make_network(config: TranslateConfig, vocabularies: Vocabularies) -> Encoder
         source_embedding=source,
         target_embedding=target,
         tie_output=config.tie_embeddings,
+        bridge=config.bridge,
         dropout=config.dropout,
         embedding_dropout=config.embedding_dropout,
         feature_dropout=config.feature_dropout,
