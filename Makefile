@@ -23,7 +23,7 @@ demo: .venv/with-text-plot ## train an English-French translator and translate w
 	@echo "3. Score it on sentences it never saw."
 	$(BIN)/recurra evaluate runs/demo demo/held_out.tsv
 	@echo "4. Translate, and look at where it attends: runs/demo/attention.png."
-	echo "She does not eat the apple." | $(BIN)/recurra predict runs/demo --attention runs/demo/attention.png
+	echo "The museum opens at quarter past eleven." | $(BIN)/recurra predict runs/demo --attention runs/demo/attention.png
 	@echo "Your turn: echo 'good morning' | $(BIN)/recurra predict runs/demo"
 
 # --- for contributors ----------------------------------------------------------------------------------------------
