@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recurra.cli.options import as_typed
+from recurra.cli.shared import PairFiles, SourceColumn, TargetColumn
 from recurra.cli.show import print_heading, print_table
 from recurra.data.check import Distribution, Finding, PairReport, check_pairs
 from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
@@ -42,18 +43,9 @@ def register(app: typer.Typer) -> None:
 
 
 def check_data(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PATHS...", help="One file of sentence pairs, or two parallel files.", show_default=False
-        ),
-    ],
-    source_column: Annotated[
-        str | None, typer.Option("--source-column", metavar="TEXT", help="Name or number of the column of the source.")
-    ] = None,
-    target_column: Annotated[
-        str | None, typer.Option("--target-column", metavar="TEXT", help="The same for the target.")
-    ] = None,
+    paths: PairFiles,
+    source_column: SourceColumn = None,
+    target_column: TargetColumn = None,
     max_words: Annotated[
         int, typer.Option("--max-words", metavar="INTEGER", min=1, help="Words of the longest sentence allowed.")
     ] = MAX_WORDS,

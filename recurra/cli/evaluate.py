@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recurra.cli.options import as_typed
+from recurra.cli.shared import Beam, PairFiles, RunArgument, SourceColumn, TargetColumn
 from recurra.cli.show import print_table
 from recurra.tasks.translate import TranslationScores, load
 from recurra.tasks.translate import evaluate as evaluate_translator
@@ -22,28 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PATHS...", help="One file of sentence pairs, or two parallel files.", show_default=False
-        ),
-    ],
-    source_column: Annotated[
-        str | None, typer.Option("--source-column", metavar="TEXT", help="Name or number of the column of the source.")
-    ] = None,
-    target_column: Annotated[
-        str | None, typer.Option("--target-column", metavar="TEXT", help="The same for the target.")
-    ] = None,
-    beam: Annotated[
-        int | None,
-        typer.Option(
-            "--beam",
-            metavar="INTEGER",
-            help="Candidates in the running; 1 is the fastest.",
-            show_default="that of the run",
-        ),
-    ] = None,
+    run: RunArgument,
+    paths: PairFiles,
+    source_column: SourceColumn = None,
+    target_column: TargetColumn = None,
+    beam: Beam = None,
     lowercase: Annotated[
         bool | None,
         typer.Option("--lowercase/--no-lowercase", help="Compare in lower case.", show_default="as the run writes"),

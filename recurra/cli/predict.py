@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from recurra.cli.options import as_typed
+from recurra.cli.shared import Beam, RunArgument
 from recurra.data.lines import read_lines
 from recurra.errors import ConfigError, DataError, import_extra
 from recurra.tasks.report import AttentionMap, draw_attention
@@ -29,22 +30,14 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    run: RunArgument,
     file: Annotated[
         Path | None,
         typer.Argument(
             metavar="[FILE]", help="Sentences, one a line; plain or .gz. Stdin where not given.", show_default=False
         ),
     ] = None,
-    beam: Annotated[
-        int | None,
-        typer.Option(
-            "--beam",
-            metavar="INTEGER",
-            help="Candidates in the running; 1 is the fastest.",
-            show_default="that of the run",
-        ),
-    ] = None,
+    beam: Beam = None,
     n_best: Annotated[
         int,
         typer.Option(

@@ -1,6 +1,6 @@
 """The compiled engine: one time step as fused forward and backward kernels.
 
-Stages, one file each: trace -> simplify -> split -> loop (lower) -> schedule -> cpu. This file joins them into an
+Stages, one file each: trace -> simplify -> split -> lower -> schedule -> cpu. This file joins them into an
 autograd function and keeps what was compiled beside the cell it was compiled for.
 """
 

@@ -1,0 +1,33 @@
+"""Arguments and options that several commands have: one name, one help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Beam", "PairFiles", "RunArgument", "SourceColumn", "TargetColumn"]
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+
+PairFiles = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATHS...", help="One file of sentence pairs, or two parallel files.", show_default=False),
+]
+
+SourceColumn = Annotated[
+    str | None, typer.Option("--source-column", metavar="TEXT", help="Name or number of the column of the source.")
+]
+
+TargetColumn = Annotated[str | None, typer.Option("--target-column", metavar="TEXT", help="The same for the target.")]
+
+Beam = Annotated[
+    int | None,
+    typer.Option(
+        "--beam",
+        metavar="INTEGER",
+        help="Candidates in the running; 1 is the fastest.",
+        show_default="that of the run",
+    ),
+]
