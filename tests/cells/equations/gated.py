@@ -1,23 +1,10 @@
-"""The equations of every cell in NumPy float64, one line an equation, written from the papers and not from our code.
-
-Weights are dictionaries of arrays by the names of the cell's parameters; blocks are cut by the order of `gates`.
-"""
+"""RNN, LSTM and GRU."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = Any
-
-
-def sigmoid(a: Array) -> Array:
-    return 1 / (1 + np.exp(-a))
-
-
-def cut(weights: dict[str, Array], name: str, gates: str) -> dict[str, Array]:
-    return dict(zip(gates, np.split(weights[name], len(gates)), strict=True))
+from tests.cells.equations.common import Array, Table, cut, layer_norm, sigmoid
 
 
 def rnn(w: dict[str, Array], x: Array, h: Array) -> tuple[Array, ...]:
@@ -96,10 +83,6 @@ def lstm_coupled_peephole(w: dict[str, Array], x: Array, h: Array, c: Array) -> 
     return h, h, c
 
 
-def layer_norm(a: Array, gain: Array, shift: Array | float = 0.0) -> Array:
-    return (a - a.mean()) / np.sqrt(a.var() + 1e-5) * gain + shift
-
-
 def lstm_layer_norm(w: dict[str, Array], x: Array, h: Array, c: Array) -> tuple[Array, ...]:
     """Ba et al. 2016, supplementary material."""
     rows = (
@@ -114,8 +97,7 @@ def lstm_layer_norm(w: dict[str, Array], x: Array, h: Array, c: Array) -> tuple[
     return h, h, c
 
 
-# registered name, options, equations
-TABLE: list[tuple[str, dict[str, Any], Any]] = [
+TABLE: Table = [
     ("rnn", {}, rnn),
     ("gru", {}, gru),
     ("gru", {"bias": "single"}, gru),

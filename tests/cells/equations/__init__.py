@@ -1,0 +1,15 @@
+"""The equations of every cell in NumPy float64, one line an equation, written from the papers and not from our code.
+
+One file a family, each with a `TABLE`: registered name, options, equations. The equations take the cell's weights, a
+dictionary of arrays by the names of its `state_dict`, one row of the input and of every field of the state; they give
+the output and the new fields.
+"""
+
+from __future__ import annotations
+
+from tests.cells.equations import gated
+from tests.cells.equations.common import Table
+
+TABLE: Table = [
+    *gated.TABLE,
+]
