@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from recurra.cli.options import as_typed
-from recurra.cli.shared import Beam, PairFiles, RunArgument, SourceColumn, TargetColumn
+from recurra.cli.shared import Beam, Device, PairFiles, RunArgument, SourceColumn, TargetColumn
 from recurra.cli.show import print_table
 from recurra.tasks.translate import TranslationScores, load
 from recurra.tasks.translate import evaluate as evaluate_translator
@@ -32,9 +32,11 @@ def evaluate(
         typer.Option("--lowercase/--no-lowercase", help="Compare in lower case.", show_default="as the run writes"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    device: Device = "auto",
 ) -> None:
     """Score a run on sentence pairs: BLEU and chrF with their signatures, exact match, perplexity."""  # fmt: skip
-    model = load(run)
+    with as_typed(["device"]):
+        model = load(run, device=device)
     with as_typed(["source_column", "target_column", "beam"]):
         scores = evaluate_translator(
             model, *paths, source_column=source_column, target_column=target_column, beam=beam, lowercase=lowercase

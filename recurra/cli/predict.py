@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from recurra.cli.options import as_typed
-from recurra.cli.shared import Beam, RunArgument
+from recurra.cli.shared import Beam, Device, RunArgument
 from recurra.data.lines import read_lines
 from recurra.errors import ConfigError, DataError, import_extra
 from recurra.tasks.report import AttentionMap, draw_attention
@@ -89,13 +89,15 @@ def predict(
             help="Lines read before they are translated together; 1 answers each line at once.",
         ),
     ] = AT_ONCE,
+    device: Device = "auto",
 ) -> None:
     """Translate sentences: one translation a line on stdout, everything else on stderr."""  # fmt: skip
     if attention is not None:
         import_extra("matplotlib", "plot")
         if attention.suffix.lower() != ".png":
             raise ConfigError(f"`--attention` draws a PNG: name a file that ends in .png, got `{attention}`.")
-    model = load(run)
+    with as_typed(["device"]):
+        model = load(run, device=device)
     if attention is not None and model.config.attention == "none":
         raise ConfigError(f"The network in `{run}` has no attention to draw.")
     interactive = file is None and sys.stdin.isatty()

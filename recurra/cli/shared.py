@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Beam", "PairFiles", "RunArgument", "SourceColumn", "TargetColumn"]
+__all__ = ["Beam", "Device", "PairFiles", "RunArgument", "SourceColumn", "TargetColumn"]
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 
@@ -30,4 +30,9 @@ Beam = Annotated[
         help="Candidates in the running; 1 is the fastest.",
         show_default="that of the run",
     ),
+]
+
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="TEXT", help="auto, cpu, cuda or cuda:<number>; auto: cuda where there is one."),
 ]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,11 @@ class Attention(nn.Module):
         query_size: H, the size of one query.
         memory_size: M, the size of one step of the memory.
         context_size: the size of one context; M except for multi-head attention.
+        averages_memory: whether a context is the mean of the values under the weights returned, also of values that
+            were put beside them; not so for multi-head attention.
     """
+
+    averages_memory: ClassVar[bool] = True
 
     def __init__(self, query_size: int, memory_size: int) -> None:
         super().__init__()
@@ -239,6 +243,8 @@ class MultiHeadAttention(Attention):
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2, with torch's biases.
     """
+
+    averages_memory = False
 
     def __init__(self, query_size: int, memory_size: int, *, num_heads: int = 8) -> None:
         super().__init__(query_size, memory_size)

@@ -49,9 +49,13 @@ class DecoderState(NamedTuple):
 class EncoderDecoder(nn.Module):
     """Reads one sequence and writes another: translation, chat, captions.
 
-        r = W [context ; h] + b
-        features = tanh(r)                       the attentional vector, of size E
+        features = tanh(W [context ; h] + b)     the attentional vector, of size E
         logits = V features + v                  V is the target embedding where tied
+
+    and with `lexical`, where w is the mean of the source embeddings under the weights of the attention,
+
+        f = tanh(w)
+        features = tanh(W [context ; h] + b) + tanh(L f) + f
 
     Shapes: source Ragged with values [N] of tokens (or [N, I] without a source embedding), previous Ragged with values
         [N'] of tokens: what the decoder is told at each step, the begin token and then the target -> logits [N', V].
@@ -77,12 +81,15 @@ class EncoderDecoder(nn.Module):
         embedding_scale: factor of the embeddings as they enter. Where V is tied and begins small for the sake of the
             logits, the root of E brings the inputs to a good size.
         input_feeding: features of a step are given to the decoder at the next one, beside the embedding.
+        lexical: a way past the recurrent networks from the words attended to, as they are, to the features. What a word
+            means alone is learned once and holds in company never seen before; names can be copied.
 
     Raises:
         ConfigError: sizes do not fit each other, or an option has a value that cannot be.
 
     Source: Sutskever et al. 2014, arXiv:1409.3215, for the two networks; Luong et al. 2015, arXiv:1508.04025, Eq. 5 for
-        the features and section 3.3 for input feeding; Press and Wolf 2017, arXiv:1608.05859, for tied embeddings.
+        the features and section 3.3 for input feeding; Press and Wolf 2017, arXiv:1608.05859, for tied embeddings;
+        Nguyen and Chiang 2018, arXiv:1710.01329, for the lexical way, here with V as the output layer of both ways.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class EncoderDecoder(nn.Module):
         variational: bool = False,
         embedding_scale: float = 1.0,
         input_feeding: bool = False,
+        lexical: bool = False,
     ) -> None:
         super().__init__()
         self.feature_size = target_embedding.embedding_dim if feature_size is None else feature_size
@@ -115,6 +123,8 @@ class EncoderDecoder(nn.Module):
                 f"`tie_output` needs features of the size of the target embedding {target_embedding.embedding_dim}, "
                 f"got `feature_size={self.feature_size}`."
             )
+        if lexical:
+            _check_lexical(attention, source_embedding, self.feature_size)
         self.dropout = check_probability("dropout", dropout)
         self.embedding_dropout = check_probability(
             "embedding_dropout", dropout if embedding_dropout is None else embedding_dropout
@@ -139,6 +149,7 @@ class EncoderDecoder(nn.Module):
         self.combine = nn.Linear(
             decoder.output_size + (0 if attention is None else attention.context_size), self.feature_size
         )
+        self.lexical = nn.Linear(self.feature_size, self.feature_size, bias=False) if lexical else None
         vocab_size = target_embedding.num_embeddings
         self.output_weight = None if tie_output else nn.Parameter(torch.empty(vocab_size, self.feature_size))
         self.bias = nn.Parameter(torch.zeros(vocab_size))
@@ -170,6 +181,8 @@ class EncoderDecoder(nn.Module):
         if self.attention is None:
             return DecoderState(cells, PerSentence(()), feed, values.new_zeros(batch_size, 0))
         memory = self.attention.prepare(self._drop(encoded, self.memory_dropout))
+        if self.lexical is not None:  # the words stand before what was read of them, under the same weights
+            memory = memory._replace(values=torch.cat([x.to_padded(batch_first=True), memory.values], -1))
         return DecoderState(cells, PerSentence(memory), feed, values.new_zeros(memory.mask.shape))
 
     # --- writing, all steps at once ----------------------------------------------------------------------------------
@@ -250,7 +263,13 @@ class EncoderDecoder(nn.Module):
         return (joined.map(self._features) if isinstance(joined, Ragged) else self._features(joined)), weights
 
     def _features(self, joined: Tensor) -> Tensor:
-        features = torch.tanh(linear(joined, self.combine.weight, self.combine.bias))
+        """Shapes: [context ; h], or [words ; context ; h] with the lexical way -> [..., E]."""
+        words = joined[..., : self.feature_size]
+        read = joined if self.lexical is None else joined[..., self.feature_size :]
+        features = torch.tanh(linear(read, self.combine.weight, self.combine.bias))
+        if self.lexical is not None:
+            f = torch.tanh(words)
+            features = features + torch.tanh(linear(f, self.lexical.weight)) + f
         return drop(features, self.feature_dropout, self.training)
 
     # --- writing, one step at a time ---------------------------------------------------------------------------------
@@ -315,6 +334,7 @@ class EncoderDecoder(nn.Module):
             "tie_output": self.tie_output,
             "tied_embeddings": self.reads_tokens and self.source_embedding is None,
             "input_feeding": self.input_feeding,
+            "lexical": self.lexical is not None,
             "embedding_dropout": self.embedding_dropout,
             "feature_dropout": self.feature_dropout,
             "memory_dropout": self.memory_dropout,
@@ -409,6 +429,14 @@ def _check_sizes(
     ):
         if has != needs:
             raise ConfigError(f"`attention` has {name}={has}, it must be {needs} here.")
+
+
+def _check_lexical(attention: Attention | None, source_embedding: nn.Embedding | None, feature_size: int) -> None:
+    if attention is None or not attention.averages_memory:
+        raise ConfigError("`lexical` needs an attention with one set of weights: dot, general or additive.")
+    if source_embedding is None or source_embedding.embedding_dim != feature_size:
+        got = "none" if source_embedding is None else f"one of size {source_embedding.embedding_dim}"
+        raise ConfigError(f"`lexical` needs a source embedding of the size of the features {feature_size}, got {got}.")
 
 
 def _check_decoder(decoder: Recurrent, input_size: int, input_feeding: bool) -> None:

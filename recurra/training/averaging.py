@@ -115,11 +115,11 @@ class ExponentialAverage(Average):
     def after_update(self, model: nn.Module) -> None:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        for name, tensor in weights_of(model).items():
-            if tensor.is_floating_point():
-                self.average[name].lerp_(tensor, 1 - decay)
-            else:
-                self.average[name].copy_(tensor)
+        weights = weights_of(model)
+        smooth = [name for name, tensor in weights.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.average[name] for name in smooth], [weights[name] for name in smooth], 1 - decay)
+        for name in weights.keys() - smooth:
+            self.average[name].copy_(weights[name])
 
     def weights(self) -> Weights:
         return self.average

@@ -125,8 +125,6 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.max_steps is None and self.epochs is None:
-            raise ValueError("`max_steps` and `epochs` cannot both be none: training would never end; give one.")
         if self.k2 is not None and self.k1 is None:
             raise ValueError("`k2` needs `k1`, the time steps between two backward passes; give both or none.")
         if self.k1 is not None and self.k2 is not None and self.k2 < self.k1:

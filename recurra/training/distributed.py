@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from recurra.errors import ConfigError
+from recurra.training.device import find_device
 
 __all__ = ["Group", "join", "shares_of"]
 
@@ -148,7 +149,7 @@ def join(device: str) -> Group:
         ConfigError: there is no such device.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    here = _device(device, int(os.environ.get("LOCAL_RANK", "0")) if size > 1 else None)
+    here = find_device(device, int(os.environ.get("LOCAL_RANK", "0")) if size > 1 else None)
     if size == 1:
         return Group(0, 1, here)
     if not dist.is_initialized():
@@ -158,21 +159,6 @@ def join(device: str) -> Group:
         # not after every training: a group that is left and joined again may wait for itself for ever
         atexit.register(dist.destroy_process_group)
     return Group(dist.get_rank(), dist.get_world_size(), here)
-
-
-def _device(name: str, local_rank: int | None) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"`device` {name} is not there: torch {torch.__version__} sees no GPU; use cpu or auto.")
-    device = torch.device(name)
-    if device.type == "cuda":
-        index = device.index if local_rank is None or device.index is not None else local_rank
-        device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
-        if device.index >= torch.cuda.device_count():
-            raise ConfigError(f"`device` {device} is not there: torch sees {torch.cuda.device_count()} GPUs, from 0.")
-        torch.cuda.set_device(device)
-    return device
 
 
 def shares_of(source: Any, item: Any, parts: int) -> list[Any]:

@@ -130,6 +130,7 @@ def test_attention_is_drawn_and_stdout_stays_pure(
         (["--unknown-words", "cpy"], "a", "Did you mean `copy`"),
         (["--attention", "a.jpg"], "a", "ends in .png"),
         (["none.txt"], "", "There is no file `none.txt`"),
+        (["--device", "gpu"], "a", "`--device` must be auto, cpu, cuda or cuda:<number>, got 'gpu'"),
         ([], b"fine\n\xff\n", "Line 2 of stdin is not UTF-8"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -62,9 +62,11 @@ PAIRS = [(4, 3), (1, 5), (0, 2), (6, 0), (2, 1)]
 
 
 @pytest.mark.parametrize("input_feeding", [False, True], ids=["attention behind", "input feeding"])
-@pytest.mark.parametrize("kind", ATTENTIONS)
-def test_all_steps_at_once_equal_step_by_step_pair_by_pair(kind: str, input_feeding: bool) -> None:
-    network = make(ATTENTIONS[kind](), input_feeding=input_feeding).eval()
+@pytest.mark.parametrize(
+    ("kind", "lexical"), [*((kind, False) for kind in ATTENTIONS), ("dot", True), ("general", True), ("additive", True)]
+)
+def test_all_steps_at_once_equal_step_by_step_pair_by_pair(kind: str, lexical: bool, input_feeding: bool) -> None:
+    network = make(ATTENTIONS[kind](), input_feeding=input_feeding, lexical=lexical).eval()
     source, previous = pairs(PAIRS)
 
     logits, state = network(source, previous)
@@ -112,6 +114,31 @@ def test_features_are_the_attentional_vector_of_the_paper() -> None:
     assert_close(network.hidden(source, previous), expected)
     logits = network(source, previous)[0].values
     assert_close(logits, expected @ network.target_embedding.weight.T + network.bias)
+
+
+def test_the_lexical_way_adds_what_the_words_attended_to_mean_alone() -> None:
+    network = make(GeneralAttention(8, 8), lexical=True, embedding_scale=3.0).eval()
+    source, previous = pairs([(4, 3)])
+    features, _ = network.write(previous, network.encode(source))
+    weights = network.align(source, previous)[0]
+    f = torch.tanh(weights @ (3 * network.target_embedding(source.values)))
+    assert network.lexical is not None
+    lexical = torch.tanh(f @ network.lexical.weight.T) + f
+
+    network.lexical = None  # the same network without that way
+
+    plain, _ = network.write(previous, network.encode(source))
+    assert_close(features.values, plain.values + lexical)
+
+
+def test_the_lexical_way_needs_weights_and_words() -> None:
+    for attention in (None, MultiHeadAttention(8, 8, num_heads=2)):
+        with pytest.raises(ConfigError, match="one set of weights: dot, general or additive"):
+            make(attention, lexical=True)
+    with pytest.raises(ConfigError, match="size of the features 5, got one of size 6"):
+        make(GeneralAttention(8, 8), lexical=True, tie_output=False, feature_size=5)
+    with pytest.raises(ConfigError, match="source embedding of the size of the features 6, got none"):
+        make(GeneralAttention(8, 8), lexical=True, source_embedding=None)
 
 
 def test_input_feeding_gives_the_features_to_the_next_step() -> None:

@@ -247,6 +247,12 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     [
         ({"patience": 2}, {}, ConfigError, "`patience` and the schedule `plateau` look at scores: give `validate`"),
         ({"schedule": "plateau"}, {}, ConfigError, "give `validate`"),
+        (
+            {"max_steps": None},
+            {},
+            ConfigError,
+            "`max_steps` and `epochs` cannot both be none: training would never end",
+        ),
         ({}, {"resume": True}, ConfigError, "`resume` needs `checkpoint`"),
         (
             {"metric": "los", "max_steps": 1},

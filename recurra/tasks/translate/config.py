@@ -101,6 +101,11 @@ class TranslateConfig(TrainingConfig):
         description="Give the decoder what it attended to at the step before; training then goes step by step and is "
         "several times slower.",
     )
+    lexical: bool | None = Field(
+        None,
+        description="A way past the recurrent networks from the words attended to straight to the output, for what a "
+        "word means in any company; none: where the attention is dot, general or additive.",
+    )
     tie_embeddings: bool = Field(
         True, description="Use the embedding of the target as the weights of the output layer."
     )
@@ -157,7 +162,12 @@ class TranslateConfig(TrainingConfig):
 
     # defaults of training that fit this task
     max_steps: int | None = with_default(TrainingConfig, "max_steps", None)
-    epochs: int | None = with_default(TrainingConfig, "epochs", 16)
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Passes over the data at most; none, without `max_steps`: 16, and more for a small file, so that "
+        "there are 1,500 updates.",
+    )
     learning_rate: float = with_default(TrainingConfig, "learning_rate", 2e-3)
     weight_decay: float = with_default(TrainingConfig, "weight_decay", 0.0)
     beta2: float = with_default(TrainingConfig, "beta2", 0.98)

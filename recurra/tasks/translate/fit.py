@@ -7,6 +7,7 @@ weights, the scores and the card are there.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ from recurra.training.loop import fit as train
 from recurra.training.progress import ProgressKind
 from recurra.training.seed import seed_everything
 
-__all__ = ["fit"]
+__all__ = ["fit", "with_epochs"]
+
+EPOCHS, MIN_UPDATES = 16, 1500  # as the description of `epochs` says
 
 # options that a resumed run may be given anew: how long, how often, on what machine, and how it translates in the end
 MAY_CHANGE = {
@@ -168,11 +171,12 @@ class _Plan:
         weights = sum(parameter.numel() for parameter in network.parameters())
         self.say(f"{len(self.vocabularies.target):,} pieces in the vocabulary, {weights:,} weights in the network.")
         rows: list[dict[str, Any]] = []
+        batches = self.examples.batches(self.vocabularies, config)
         result = train(
             network,
-            self.examples.batches(self.vocabularies, config),
+            batches,
             translation_loss(config.label_smoothing),
-            config,
+            with_epochs(config, len(batches.plan(0))),
             validate=Validation(translator, self.examples.validation),
             checkpoint=None if folder is None else folder.checkpoint,
             resume=resume,
@@ -185,6 +189,14 @@ class _Plan:
         if os.environ.get("RANK", "0") == "0":
             write_report(translator, self.examples, result, rows, folder, self.say)
         return translator
+
+
+def with_epochs(config: TranslateConfig, num_batches: int) -> TranslateConfig:
+    """How long to train, where the options leave it open: a small file needs more passes to be learned at all."""
+    if config.epochs is not None or config.max_steps is not None or not num_batches:
+        return config
+    updates = math.ceil(num_batches / config.accumulate)
+    return config.model_copy(update={"epochs": max(EPOCHS, math.ceil(MIN_UPDATES / updates))})
 
 
 def _ending(result: FitResult) -> str:

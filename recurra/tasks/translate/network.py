@@ -53,6 +53,7 @@ def make_network(config: TranslateConfig, vocabularies: Vocabularies) -> Encoder
         variational=config.variational,
         embedding_scale=size**0.5 if config.scale_embeddings else 1.0,
         input_feeding=config.input_feeding,
+        lexical=config.attention in ("dot", "general", "additive") if config.lexical is None else config.lexical,
     )
 
 

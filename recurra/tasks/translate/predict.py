@@ -21,6 +21,7 @@ from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.examples import Vocabularies
 from recurra.tasks.translate.network import decode, make_network
 from recurra.training.config import parse_config
+from recurra.training.device import find_device
 
 __all__ = ["Candidate", "Translated", "Translator", "load"]
 
@@ -310,13 +311,18 @@ def _by_words(weights: Tensor, owners: Sequence[int], num_words: int, source: Al
     return total / total.sum(1, keepdim=True).clamp_min(1e-9)
 
 
-def load(path: str | os.PathLike[str]) -> Translator:
+def load(path: str | os.PathLike[str], *, device: str = "auto") -> Translator:
     """The translator of a run folder.
 
+    Args:
+        path: the folder.
+        device: where it computes: auto, cpu, cuda or cuda:<number>; auto is cuda where there is one.
+
     Raises:
+        ConfigError: there is no such device.
         RunError: the folder is no run, was cut short, is of a newer version, or is damaged.
     """
-    folder = RunFolder(path)
+    folder, where = RunFolder(path), find_device(device)
     record = folder.record()
     if record.task != "translate":
         raise RunError(f"`{folder}` holds a run of the task `{record.task}`, not of `translate`.")
@@ -328,7 +334,7 @@ def load(path: str | os.PathLike[str]) -> Translator:
     vocabularies = Vocabularies.load(folder, shared=config.shared_vocabulary)
     network = make_network(config, vocabularies)
     folder.fill(network)
-    translator = Translator(network.eval(), vocabularies, config)
+    translator = Translator(network.to(where).eval(), vocabularies, config)
     translator.facts = {name: value for name, value in record.data.items() if name != "scores"}
     translator.scores = record.data.get("scores", {})
     return translator

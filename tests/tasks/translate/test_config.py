@@ -23,7 +23,6 @@ from recurra.training.config import parse_config
         ({"tokenizer": "char", "bpe_dropout": 0.1}, "`bpe_dropout` needs the tokenizer `bpe`"),
         ({"k1": 5}, "sentences are trained whole"),
         ({"source_column": "en"}, "both `source_column` and `target_column`"),
-        ({"epochs": None}, "training would never end"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

@@ -13,7 +13,9 @@ import pytest
 
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.tasks.translate import fit, load
+from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.evaluate import Validation
+from recurra.tasks.translate.fit import with_epochs
 from recurra.training import Interrupted
 from recurra.training.metrics import read_metrics
 from tests.tasks.translate.toy import OPTIONS, PAIRS, write_pairs
@@ -74,6 +76,23 @@ def test_the_model_card_names_data_settings_scores_and_baseline(learned_run: Pat
         "où est le chat ?", "## Limits", "recurra predict",
     ):  # fmt: skip
         assert word in card
+
+
+@pytest.mark.parametrize(
+    ("options", "num_batches", "epochs"),
+    [
+        ({}, 478, 16),
+        ({}, 3, 500),
+        ({"accumulate": 2}, 3, 750),
+        ({"epochs": 2}, 3, 2),
+        ({"max_steps": 40}, 3, None),
+        ({}, 0, None),
+    ],
+)
+def test_a_small_file_is_gone_through_more_often_unless_the_options_say_how_long(
+    options: dict[str, int], num_batches: int, epochs: int | None
+) -> None:
+    assert with_epochs(TranslateConfig(**options), num_batches).epochs == epochs
 
 
 def test_without_a_folder_nothing_is_written_and_the_model_can_save_itself(pairs: Path, tmp_path: Path) -> None:

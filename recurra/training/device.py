@@ -1,0 +1,37 @@
+"""Where to compute, by name."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from recurra.errors import ConfigError
+
+__all__ = ["find_device"]
+
+
+def find_device(name: str, local_rank: int | None = None) -> torch.device:
+    """The device of that name; a GPU becomes the current one.
+
+    Args:
+        name: auto, cpu, cuda or cuda:<number>; auto is cuda where there is one.
+        local_rank: which of several processes on this machine this one is: each takes its own GPU.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ConfigError(f"`device` must be auto, cpu, cuda or cuda:<number>, got {name!r}.")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"`device` {name} is not there: torch {torch.__version__} sees no GPU; use cpu or auto.")
+    device = torch.device(name)
+    if device.type == "cuda":
+        index = device.index if local_rank is None or device.index is not None else local_rank
+        device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
+        if device.index >= torch.cuda.device_count():
+            raise ConfigError(f"`device` {device} is not there: torch sees {torch.cuda.device_count()} GPUs, from 0.")
+        torch.cuda.set_device(device)
+    return device
