@@ -13,7 +13,7 @@ from .themes.fixed import fixed
 
 SMALLEST, LARGEST = 2_000, 60_000  # pairs; below, held-out words would not be seen in training, above, frames run dry
 _HELD_OUT_PART = 16  # one pair in sixteen
-_SEEN = 5  # times that a word of the held-out part occurs in training, at least
+_SEEN = 5  # times that a word of the held-out part occurs in training, at least; once in a thousand pairs if more
 _TOKEN = re.compile(r"[\w-]+'?")
 
 
@@ -61,7 +61,7 @@ def draw_sentences(seed: int, num_train: int, num_held_out: int) -> tuple[list[S
     held_out: list[Sentence] = []
     translation = {sentence.source.lower(): sentence.target for sentence in train}
     ample = num_train + num_train // 25
-    spare = max(num_held_out * 5 // 4, min(num_held_out * 8, 1_500))  # some fall away below, more in a small sample
+    spare = max(num_held_out * 2, min(num_held_out * 8, 1_500))  # some fall away below, more in a small sample
     for sentence in alternating(Draw(seed)):
         kept = any(is_held_out(link) for link in sentence.links)
         part, size = (held_out, spare) if kept else (train, ample)
@@ -75,7 +75,11 @@ def draw_sentences(seed: int, num_train: int, num_held_out: int) -> tuple[list[S
 
 
 def _learnable(train: list[Sentence], held_out: list[Sentence]) -> list[Sentence]:
-    """Held-out sentences whose every word, in this very form, training shows often enough."""
+    """Held-out sentences whose every word, in this very form, training shows often enough to be known.
+
+    They ask whether words are put together anew, not whether rare words are remembered.
+    """
+    enough = max(_SEEN, len(train) // 1000)
     seen: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     for sentence in train:
         seen[0].update(words(sentence.source))
@@ -83,8 +87,8 @@ def _learnable(train: list[Sentence], held_out: list[Sentence]) -> list[Sentence
     return [
         sentence
         for sentence in held_out
-        if all(seen[0][word] >= _SEEN for word in words(sentence.source))
-        and all(seen[1][word] >= _SEEN for word in words(sentence.target))
+        if all(seen[0][word] >= enough for word in words(sentence.source))
+        and all(seen[1][word] >= enough for word in words(sentence.target))
     ]
 
 
