@@ -11,12 +11,32 @@ from torch import Tensor, arange
 
 from recurra.errors import ShapeError
 
-__all__ = ["describe", "expect_shape", "length_mask"]
+__all__ = ["describe", "expect_shape", "length_mask", "shape_text", "size_text"]
 
 
 def describe(value: object) -> str:
     """What came, in words for an error message: a shape for a tensor, a type name for anything else."""
     return str(list(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def shape_text(*letters: str, **trailing: tuple[int, ...]) -> str:
+    """A shape in words: letters for sizes that may be any, then the sizes of one step, the first of them named.
+
+        shape_text("T", "B", I=(3, 8, 8))       # "[T, B, I=3, 8, 8]"
+
+    Args:
+        letters: sizes that may be any.
+        trailing: a letter and the sizes of one step.
+    """
+    sizes = [*letters]
+    for letter, shape in trailing.items():
+        sizes += [f"{letter}={size}" if axis == 0 else str(size) for axis, size in enumerate(shape)]
+    return f"[{', '.join(sizes)}]"
+
+
+def size_text(shape: tuple[int, ...]) -> str:
+    """The numbers of one step in words: `(3, 8, 8)` is "3 x 8 x 8", `(3,)` is "3"."""
+    return " x ".join(map(str, shape)) or "1"
 
 
 def expect_shape(name: str, value: Tensor, **sizes: int | None) -> None:

@@ -77,11 +77,15 @@ class Cell(nn.Module):
     and keeps nothing on `self`; rows of the batch do not see each other.
 
     Attributes:
-        State: NamedTuple class of tensors [B, ...]. Every field begins as zeros [B, hidden_size], unless
-            `initial_state` says otherwise.
+        State: NamedTuple class of tensors [B, ...]. Every field begins as zeros [B, hidden_size], with what stands
+            behind the features in `output_shape`, unless `initial_state` says otherwise.
         input_size: I. Taken from the constructor's argument of that name where the subclass sets nothing.
         hidden_size: H, likewise.
         output_size: O, the size of what `step` returns; hidden_size where the subclass sets nothing.
+        input_shape: of one input of one sequence: (I,) where the subclass does not override it. A cell of images says
+            (I, height, width), and x is then [T, B, I, height, width]; the first size counts the features, and is the
+            one that layers and directions join.
+        output_shape: of one output of one sequence, likewise; (O,) where the subclass does not override it.
         source: the paper, for docs and citations.
     """
 
@@ -117,10 +121,21 @@ class Cell(nn.Module):
 
     _arguments: dict[str, Any]
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input of one sequence, features first."""
+        return (self.input_size,)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one output of one sequence, features first."""
+        return (self.output_size,)
+
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """One time step.
 
-        Shapes: x [B, I], fields of state [B, ...] -> output [B, O], state of the same type and shapes.
+        Shapes: x [B, I], fields of state [B, ...] -> output [B, O], state of the same type and shapes; x is
+            [B, *input_shape] and the output [B, *output_shape] where those are overridden.
         """
         raise NotImplementedError(f"`{type(self).__name__}` has no `step(x, state) -> (output, state)`.")
 
@@ -133,7 +148,7 @@ class Cell(nn.Module):
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Any:
-        """The state before the first step of a sequence: zeros [B, hidden_size] in every field.
+        """The state before the first step of a sequence: zeros [B, hidden_size, *output_shape[1:]] in every field.
 
         Args:
             batch_size: B.
@@ -141,7 +156,8 @@ class Cell(nn.Module):
             device: likewise.
         """
         like = next(self.parameters(), torch.empty(0))
-        zeros = torch.zeros(batch_size, self.hidden_size, dtype=dtype or like.dtype, device=device or like.device)
+        shape = (batch_size, self.hidden_size, *self.output_shape[1:])
+        zeros = torch.zeros(shape, dtype=dtype or like.dtype, device=device or like.device)
         return self.State(*(zeros for _ in self.State._fields))
 
     def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> Any:
@@ -153,24 +169,21 @@ class Cell(nn.Module):
             like: a tensor with the type and device of the inputs.
 
         Raises:
-            ShapeError: the state has another type, or a field has another shape.
+            ShapeError: the state is of another cell, or a field has another shape, kind of numbers or device.
         """
         initial = self.initial_state(batch_size, dtype=like.dtype, device=like.device)
         if state is None:
             return initial
         fields = self.State._fields
         given = (state,) if isinstance(state, Tensor) else state
-        if not isinstance(given, tuple | list) or len(given) != len(fields):
+        fits = isinstance(given, tuple | list) and len(given) == len(fields)
+        if not fits or getattr(given, "_fields", fields) != fields:  # a named tuple is taken by its names
             raise ShapeError(
                 f"`state` of `{type(self).__name__}` must be {self.State.__name__}({', '.join(fields)}), "
                 f"got {_describe_state(state)}."
             )
         for name, value, expected in zip(fields, given, initial, strict=True):
-            if not isinstance(value, Tensor) or value.shape != expected.shape:
-                raise ShapeError(
-                    f"`state.{name}` of `{type(self).__name__}` must have shape {list(expected.shape)}, "
-                    f"got {describe(value)}."
-                )
+            _check_field(f"`state.{name}` of `{type(self).__name__}`", value, expected)
         return self.State(*given)
 
     def clone(self, **changes: Any) -> Self:
@@ -226,6 +239,22 @@ def _fresh(value: Any) -> Any:
     if isinstance(value, Cell):
         return value.clone()
     return copy.deepcopy(value) if isinstance(value, nn.Module) else value
+
+
+def _check_field(name: str, value: Any, expected: Tensor) -> None:
+    """Shape, kind of numbers and device of a field; its precision is the user's: autocast computes in another one."""
+    if not isinstance(value, Tensor) or value.shape != expected.shape:
+        raise ShapeError(f"{name} must have shape {list(expected.shape)}, got {describe(value)}.")
+    if _kind(value.dtype) != _kind(expected.dtype):
+        raise ShapeError(f"{name} must be of type {expected.dtype}, got {value.dtype}.")
+    if value.device != expected.device:
+        raise ShapeError(f"{name} must be on {expected.device} as the inputs are, got {value.device}.")
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype == torch.bool:
+        return "truth value"
+    return "complex" if dtype.is_complex else "float" if dtype.is_floating_point else "whole number"
 
 
 def _describe_state(state: Any) -> str:

@@ -9,6 +9,7 @@ from torch import fx
 
 from recurra.engine.compiled import Compiled, compiled
 from recurra.engine.contract import Cell
+from recurra.engine.linearity import recurrence
 from recurra.engine.loop import Program
 from recurra.engine.lower import lower
 from recurra.engine.region import RegionCode
@@ -22,7 +23,7 @@ STAGES = ("summary", "trace", "split", "loop", "schedule", "llvm", "asm")
 def explain(cell: Cell, stage: str = "summary", *, dtype: torch.dtype = torch.float32) -> str:
     """What the compiled engine makes of a cell.
 
-        print(recurra.explain(cell))              # what is hoisted, what is kept, how much work a step is
+        print(recurra.explain(cell))              # its recurrence, what is hoisted and kept, how much work a step is
         print(recurra.explain(cell, "loop"))      # the loop body, forward and reverse
 
     Args:
@@ -61,6 +62,7 @@ def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
     itemsize = torch.empty(0, dtype=code.dtype).element_size()
     kept = sum(_row_numbers(node) for node in plan.kept)
     lines = [f"{type(cell).__name__}({cell.extra_repr()}), {str(code.dtype).removeprefix('torch.')}"]
+    lines.append(f"  recurrence: {recurrence(programs[0])}")
     for title, region in (
         ("before the loop", plan.before),
         ("after the loop", plan.after),

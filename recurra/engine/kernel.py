@@ -29,6 +29,7 @@ class Kernel(Protocol):
     def run(self, x: Ragged, state: Any) -> tuple[Tensor, Any]:
         """Run every sequence from its first step to its last.
 
-        Shapes: x.values [N, I] without resets, fields of state [B, ...] -> outputs [N, O], state after the last steps.
+        Shapes: x.values [N, *input_shape] without resets, fields of state [B, ...] -> outputs [N, *output_shape], state
+            after the last steps.
         """
         ...

@@ -56,7 +56,7 @@ def _example(cell: Cell, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
     draw = torch.Generator().manual_seed(0)
     state = cell.initial_state(3, dtype=dtype, device="cpu")
     fields = [torch.rand(field.shape, generator=draw, dtype=dtype).to(field.dtype) for field in state]
-    return torch.rand(3, cell.input_size, generator=draw, dtype=dtype), fields
+    return torch.rand(3, *cell.input_shape, generator=draw, dtype=dtype), fields
 
 
 def _step(cell: Cell, x: Tensor, fields: list[Tensor]) -> list[Any]:

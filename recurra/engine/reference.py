@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from recurra.engine.contract import Cell
 from recurra.errors import ShapeError
 from recurra.ragged import Ragged, take_rows
-from recurra.shapes import describe
+from recurra.shapes import describe, shape_text
 
-__all__ = ["check_step", "run"]
+__all__ = ["Stepped", "check_step", "run"]
 
 
-def run(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
+class Stepped(Protocol):
+    """What can be stepped: a cell, or as much of one as this engine must know."""
+
+    @property
+    def State(self) -> Any:
+        """Class of the states."""
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one output of one sequence."""
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """One time step."""
+
+
+Read = Callable[[Tensor, list[int]], Iterable[Tensor]]
+
+
+def run(cell: Stepped, x: Ragged, state: Any, read: Read = Tensor.split) -> tuple[Tensor, Any]:
     """Step every sequence from its first step to its last.
 
     Sequences are ordered by falling length, so that those still running at step t are the first rows of the batch; a
     sequence that has ended leaves the batch with its state, and padding does not exist.
 
-    Shapes: x.values [N, I] without resets, fields of state [B, ...] -> outputs [N, O], state after the last steps.
+    Shapes: x.values [N, *input_shape] without resets, fields of state [B, ...] -> outputs [N, *output_shape], state
+        after the last steps.
+
+    Args:
+        cell: what is stepped.
+        x: the sequences.
+        state: before the first steps.
+        read: gives the inputs of each step, from the rows of all steps in their order and the rows of each step.
     """
     order = x.lengths.argsort(descending=True, stable=True)
     starts = x.offsets[:-1][order]
     running = _counts(x)
     fields = tuple(field.index_select(0, order) for field in state)
+    # the rows of x in the order of the steps; taken at once, for a gradient of each row alone would be one of all of x
+    rows = torch.cat([starts[:0], *(starts[:count] + t for t, count in enumerate(running))])
+    inputs = read(x.values.index_select(0, rows), running)
     ended: list[tuple[Tensor, ...]] = []  # states of the sequences that ended, the shortest first
     outputs: list[Tensor] = []
-    rows: list[Tensor] = []
-    for t, count in enumerate(running):
+    for count, inputs_t in zip(running, inputs, strict=True):
         fields, done = _cut(fields, count)
         ended.append(done)
-        rows.append(starts[:count] + t)
-        output, after = cell.step(x.values.index_select(0, rows[-1]), cell.State(*fields))
+        output, after = cell.step(inputs_t, cell.State(*fields))
         check_step(cell, output, after, fields)
         outputs.append(output)
         fields = tuple(after)
@@ -44,8 +70,8 @@ def run(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
     back = order.argsort()
     last = cell.State(*(field.index_select(0, back) for field in final))
     if not outputs:
-        return x.values.new_zeros(0, cell.output_size), last
-    return take_rows(torch.cat(outputs), torch.cat(rows).argsort()), last
+        return x.values.new_zeros(0, *cell.output_shape), last
+    return take_rows(torch.cat(outputs), rows.argsort()), last
 
 
 def _counts(x: Ragged) -> list[int]:
@@ -59,11 +85,11 @@ def _cut(fields: tuple[Tensor, ...], count: int) -> tuple[tuple[Tensor, ...], tu
     return tuple(field[:count] for field in fields), tuple(field[count:] for field in fields)
 
 
-def check_step(cell: Cell, output: Tensor, after: Any, before: tuple[Tensor, ...]) -> None:
+def check_step(cell: Stepped, output: Tensor, after: Any, before: tuple[Tensor, ...]) -> None:
     """Check what a step returned against the contract.
 
     Raises:
-        ShapeError: the state has another type or shape than before, or the output is not [B, O].
+        ShapeError: the state has another type or shape than before, or the output is not [B, *output_shape].
     """
     name = type(cell).__name__
     if not isinstance(after, cell.State):
@@ -76,8 +102,9 @@ def check_step(cell: Cell, output: Tensor, after: Any, before: tuple[Tensor, ...
                 f"`{name}.step` must keep the shape of `state.{field}` {list(old.shape)}, returned {list(new.shape)}."
             )
     num_rows = len(before[0])
-    if output.shape != (num_rows, cell.output_size):
+    if output.shape != (num_rows, *cell.output_shape):
+        how = "set `output_size` in the cell's `__init__`" if len(cell.output_shape) == 1 else "see `output_shape`"
         raise ShapeError(
-            f"`{name}.step` must return an output of shape [B={num_rows}, O={cell.output_size}], got "
-            f"{describe(output)}; set `output_size` in the cell's `__init__`."
+            f"`{name}.step` must return an output of shape {shape_text(f'B={num_rows}', O=cell.output_shape)}, got "
+            f"{describe(output)}; {how}."
         )

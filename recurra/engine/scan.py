@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,9 +19,9 @@ from recurra.engine import reference
 from recurra.engine.contract import Cell, kernel_of
 from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
-from recurra.shapes import describe
+from recurra.shapes import describe, shape_text
 
-__all__ = ["ENGINES", "run_segments", "scan"]
+__all__ = ["ENGINES", "as_ragged", "engine_in_use", "run_segments", "scan"]
 
 Batch = TypeVar("Batch", Tensor, Ragged)
 Engine = Callable[[Cell, Ragged, Any], tuple[Tensor, Any]]
@@ -86,7 +88,8 @@ def scan(
         outputs, state = recurra.scan(cell, more, state)    # go on where the last call ended
 
     Shapes: x [T, B, I] or Ragged with values [N, I]; fields of state [B, ...] -> outputs [T, B, O] or Ragged with
-        values [N, O], state.
+        values [N, O], state. Where a cell has an `input_shape` and an `output_shape` of its own, as those of images
+        do, these stand for I and O: x [T, B, *input_shape] -> outputs [T, B, *output_shape].
 
     Args:
         cell: any `recurra.Cell`.
@@ -106,12 +109,9 @@ def scan(
         ConfigError: the engine is unknown.
         CompileError: the engine that was asked for cannot run this cell.
     """
-    run = _engine(engine)
-    ragged = _as_ragged(cell, x, lengths, resets)
-    if cell.input_size != ragged.values.shape[1]:
-        raise ShapeError(
-            f"`x` must have I={cell.input_size} columns for `{type(cell).__name__}`, got {describe(_tensor(x))}."
-        )
+    named = _engine(engine)
+    run = _in_use.get() or named
+    ragged = as_ragged(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
     state = cell.as_state(state, ragged.batch_size, like=ragged.values)
 
     def forward(x: Ragged, state: Any) -> tuple[Tensor, Any]:
@@ -128,25 +128,50 @@ def scan(
     return outputs.to_padded(num_steps=len(x)), state
 
 
+_in_use: ContextVar[Engine | None] = ContextVar("engine in use", default=None)
+
+
+@contextmanager
+def engine_in_use(run: Engine) -> Iterator[None]:
+    """Inside, every scan of this thread runs on `run`, whatever engine it names: how `recurra.inspect` looks on."""
+    token = _in_use.set(run)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
 def _engine(name: str) -> Engine:
     if name not in ENGINES:
         raise ConfigError(f"Unknown engine `{name}`.{did_you_mean(name, ENGINES)} All: {', '.join(ENGINES)}.")
     return ENGINES[name]
 
 
-def _tensor(x: Tensor | Ragged) -> Tensor:
-    return x.values if isinstance(x, Ragged) else x
+def as_ragged(
+    x: Tensor | Ragged, input_shape: tuple[int, ...], lengths: Any, resets: Tensor | None, *, reader: str
+) -> Ragged:
+    """The inputs that a user hands in, checked, as one Ragged batch.
 
+    Args:
+        x: padded inputs [T, B, *input_shape], or Ragged with values [N, *input_shape].
+        input_shape: of one step of one sequence.
+        lengths: of padded inputs, [B] or None.
+        resets: of padded inputs, bool [T, B] or None.
+        reader: class of what reads them, for the message.
 
-def _as_ragged(cell: Cell, x: Tensor | Ragged, lengths: Any, resets: Tensor | None) -> Ragged:
+    Raises:
+        ShapeError: the inputs have another shape, or lengths and resets stand beside a Ragged.
+    """
     if isinstance(x, Ragged):
         if lengths is not None or resets is not None:
             raise ShapeError("`lengths` and `resets` belong to padded inputs: a Ragged carries its own.")
-        if x.values.dim() != 2:
-            raise ShapeError(f"`x.values` must have shape [N, I={cell.input_size}], got {describe(x.values)}.")
+        if x.values.shape[1:] != input_shape:
+            expected = shape_text("N", I=input_shape)
+            raise ShapeError(f"`x.values` must have shape {expected} for `{reader}`, got {describe(x.values)}.")
         return x
-    if not isinstance(x, Tensor) or x.dim() != 3:
-        raise ShapeError(f"`x` must be a Ragged or have shape [T, B, I={cell.input_size}], got {describe(x)}.")
+    if not isinstance(x, Tensor) or x.dim() < 2 or x.shape[2:] != input_shape:
+        expected = shape_text("T", "B", I=input_shape)
+        raise ShapeError(f"`x` must be a Ragged or have shape {expected} for `{reader}`, got {describe(x)}.")
     return Ragged.from_padded(x, lengths, resets=resets)
 
 

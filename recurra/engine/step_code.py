@@ -74,11 +74,13 @@ class StepMemory:
 
     Attributes:
         states: one [B, width] a field of the state, in the precision of the code; written by every run.
-        x, y: [B, I] and [B, O], what `step` reads and writes.
+        x, y: [B, *input_shape] and [B, *output_shape], what `step` reads and writes.
         step: runs one step; a call of machine code and nothing else.
     """
 
-    def __init__(self, code: StepCode, constants: Sequence[Tensor], batch_size: int, sizes: tuple[int, int]) -> None:
+    def __init__(
+        self, code: StepCode, constants: Sequence[Tensor], batch_size: int, shapes: tuple[tuple[int, ...], ...]
+    ) -> None:
         self.code, self.batch_size = code, batch_size
         kernel = code.kernel
         layout, dtype = kernel.layout, kernel.dtype
@@ -87,13 +89,12 @@ class StepMemory:
         rows = min(kernel.row_limit, -(-batch_size // self.threads))
         self.first = np.arange(0, batch_size, rows)
         self.count = np.minimum(rows, batch_size - self.first)
-        self.scratch = torch.zeros(self.threads * (rows + layout.row_tile) * sum(layout.strides), dtype=dtype)
+        self.scratch = torch.zeros(self.threads * layout.scratch(rows + layout.row_tile), dtype=dtype)
         self.row_base = np.arange(batch_size, dtype=np.int64)
         self.states = [
             torch.zeros(batch_size, kernel.plan.scratch[index], dtype=dtype) for index in kernel.plan.carries
         ]
-        self.x = torch.zeros(batch_size, sizes[0], dtype=dtype).numpy()
-        self.y = torch.zeros(batch_size, sizes[1], dtype=dtype).numpy()
+        self.x, self.y = (torch.zeros(batch_size, *shape, dtype=dtype).numpy() for shape in shapes)
         self.parameters = code.parameters(constants)
         self._rows = rows + layout.row_tile
         self._one = self._table(self.x, self.y, 1)
@@ -105,9 +106,9 @@ class StepMemory:
             old.copy_(new)
 
     def chunk(self, x: np.ndarray) -> np.ndarray:
-        """Several steps in one call. Shapes: x [T, B, I] -> outputs [T, B, O]."""
+        """Several steps in one call. Shapes: x [T, B, *input_shape] -> outputs [T, B, *output_shape]."""
         x = np.ascontiguousarray(x, self.x.dtype)
-        y = np.zeros((*x.shape[:2], self.y.shape[1]), self.y.dtype)
+        y = np.zeros((*x.shape[:2], *self.y.shape[1:]), self.y.dtype)
         if y.size:
             table = self._table(x, y, len(x))
             self._call(table[0])()

@@ -29,7 +29,7 @@ from recurra.engine.compiled import compiled, fingerprint, obstacle, tensor_at
 from recurra.engine.contract import Cell
 from recurra.engine.step_code import StepCode, StepMemory
 from recurra.errors import CompileError, ConfigError, RunError, ShapeError, TraceError
-from recurra.shapes import describe
+from recurra.shapes import describe, shape_text, size_text
 
 __all__ = ["Steps", "Stream"]
 
@@ -39,9 +39,15 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 class Steps(Protocol):
     """What a network must have to be streamed, as `recurra.Recurrent` does."""
 
-    input_size: int
-    output_size: int
     engine: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input of one sequence."""
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one output of one sequence."""
 
     @property
     def cells(self) -> list[Cell]:
@@ -112,7 +118,8 @@ class Stream:
         """Go on by one step, or by all steps of a chunk.
 
         Shapes: x [I] (for one sequence), [B, I], or a chunk [T, B, I] -> outputs [O], [B, O] or [T, B, O], of the kind
-            of x: an array of numpy or a tensor on the CPU.
+            of x: an array of numpy or a tensor on the CPU. For I and O stand the network's input_shape and
+            output_shape, where these are more than one size.
 
         Raises:
             ShapeError: x has another shape, or is neither.
@@ -133,11 +140,11 @@ class Stream:
         raise ShapeError(f"`x` must be an array of numpy or a tensor, got {describe(x)}.")
 
     def _push_chunk(self, x: np.ndarray) -> np.ndarray:
-        network = self._network
-        if x.ndim != 3 or x.shape[1:] != (self.batch_size, network.input_size):
-            one = f"[I={network.input_size}], " if self.batch_size == 1 else ""
-            row = f"B={self.batch_size}, I={network.input_size}"
-            raise ShapeError(f"`x` must have shape {one}[{row}] or [T, {row}], got {list(x.shape)}.")
+        shape = self._network.input_shape
+        if x.ndim != 2 + len(shape) or x.shape[1:] != (self.batch_size, *shape):
+            one = f"{shape_text(I=shape)}, " if self.batch_size == 1 else ""
+            batch, chunk = (shape_text(*steps, f"B={self.batch_size}", I=shape) for steps in ("", "T"))
+            raise ShapeError(f"`x` must have shape {one}{batch} or {chunk}, got {list(x.shape)}.")
         return self._runner.chunk(x)
 
     def refresh(self) -> None:
@@ -221,8 +228,9 @@ class Stream:
         }
 
     def __repr__(self) -> str:
-        how = "compiled" if self.is_compiled else "by torch"
-        return f"Stream({self._network.input_size} -> {self._network.output_size}, batch_size={self.batch_size}, {how})"
+        how, network = "compiled" if self.is_compiled else "by torch", self._network
+        sizes = f"{size_text(network.input_shape)} -> {size_text(network.output_shape)}"
+        return f"Stream({sizes}, batch_size={self.batch_size}, {how})"
 
 
 _NUMPY_HAS = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8)
@@ -237,7 +245,6 @@ class _Whole(Cell):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self.input_size, self.output_size = network.input_size, network.output_size
         self._kinds = [cell.State for cell in network.cells]
         names = (f"layer{layer}_{name}" for layer, kind in enumerate(self._kinds) for name in kind._fields)
         self._state = _state_of(tuple(names))
@@ -246,6 +253,18 @@ class _Whole(Cell):
     def State(self) -> Any:
         """The fields of all layers."""
         return self._state
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """That of the network."""
+        shape: tuple[int, ...] = self.network.input_shape
+        return shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """That of the network."""
+        shape: tuple[int, ...] = self.network.output_shape
+        return shape
 
     def divide(self, fields: Sequence[Tensor]) -> tuple[Any, ...]:
         """The states of the layers from all fields."""
@@ -332,8 +351,8 @@ class _Machine:
 
     def __init__(self, code: StepCode, network: Any, batch_size: int) -> None:
         self._code = code
-        sizes = (network.input_size, network.output_size)
-        self._memory = StepMemory(code, self._constants(network), batch_size, sizes)
+        shapes = (network.input_shape, network.output_shape)
+        self._memory = StepMemory(code, self._constants(network), batch_size, shapes)
         self.step = self._memory.step
         self.states = self._memory.states
         self.chunk = self._memory.chunk
@@ -358,8 +377,8 @@ class _ByTorch:
         self._whole = _Whole(network)
         self._like = next(network.parameters(), torch.empty(0))
         numbers = torch.float64 if self._like.dtype == torch.float64 else torch.float32  # numpy knows no bfloat16
-        self._x = torch.zeros(batch_size, network.input_size, dtype=numbers)
-        self._y = torch.zeros(batch_size, network.output_size, dtype=numbers)
+        self._x = torch.zeros(batch_size, *network.input_shape, dtype=numbers)
+        self._y = torch.zeros(batch_size, *network.output_shape, dtype=numbers)
         self.states = [field.detach().clone() for field in self._whole.initial_state(batch_size)]
 
     def views(self) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
@@ -377,7 +396,7 @@ class _ByTorch:
 
     def chunk(self, x: np.ndarray) -> np.ndarray:
         """Several steps."""
-        outputs = np.zeros((*x.shape[:2], self._y.shape[1]), self._y.numpy().dtype)
+        outputs = np.zeros((*x.shape[:2], *self._y.shape[1:]), self._y.numpy().dtype)
         for row, output in zip(x, outputs, strict=True):
             self._x.numpy()[...] = row
             self.step()

@@ -16,11 +16,11 @@ from recurra.cells.weight_drop import WeightDrop
 from recurra.cells.wrapper import check_probability, unwrap
 from recurra.cells.zoneout import Zoneout
 from recurra.engine.contract import Cell
-from recurra.engine.scan import scan
+from recurra.engine.scan import as_ragged, scan
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.dropout import dropout as drop
 from recurra.ragged import Ragged
-from recurra.shapes import describe, expect_shape
+from recurra.shapes import describe, shape_text, size_text
 
 if TYPE_CHECKING:
     from recurra.engine.stream import Stream
@@ -47,7 +47,9 @@ class Recurrent(nn.Module):
     so that the sum that runs through the layers is never normalised or dropped.
 
     Shapes: x [T, B, I] or Ragged with values [N, I] -> outputs [T, B, O * D] or Ragged with values [N, O * D]; state a
-        tuple of L * D cell states with fields [B, ...], layer after layer, forward before backward.
+        tuple of L * D cell states with fields [B, ...], layer after layer, forward before backward. Sizes that cells
+        have beside I and O, as height and width of images, stay as they are: both directions stand side by side in
+        the features.
 
     Args:
         cells: one cell, which becomes the first layer (its clones, freshly initialised, become the others), or one cell
@@ -69,6 +71,8 @@ class Recurrent(nn.Module):
         layers: ModuleList of L ModuleLists of D cells, with their wrappers.
         input_size: I of the first layer.
         output_size: O * D of the last layer.
+        input_shape: of one input of one sequence, (I,) or (I, height, width) and the like.
+        output_shape: of one output of one sequence, likewise.
 
     Raises:
         ConfigError: sizes of cells do not fit each other, or an option has a value that cannot be.
@@ -105,6 +109,7 @@ class Recurrent(nn.Module):
         self.residual = residual
         self.engine = engine
         stack = _stack(cells, num_layers, self.num_directions)
+        _check_fit(stack, self.num_directions)
         if residual:
             _check_residual(stack, self.num_directions)
 
@@ -114,11 +119,12 @@ class Recurrent(nn.Module):
         self.layers = nn.ModuleList(
             nn.ModuleList(wrapped(one) for one in ([cell, _alike(cell)] if bidirectional else [cell])) for cell in stack
         )
-        sizes = [cell.output_size * self.num_directions for cell in stack]
-        norms = (_norm_like(cell, size) for cell, size in zip(stack, sizes, strict=True) if layer_norm)
+        shapes = [_joined(cell, self.num_directions) for cell in stack]
+        norms = (_norm_like(cell, shape) for cell, shape in zip(stack, shapes, strict=True) if layer_norm)
         self.norms = nn.ModuleList(norms)
         self.input_size = stack[0].input_size
-        self.output_size = sizes[-1]
+        self.output_size = stack[-1].output_size * self.num_directions
+        self.input_shape, self.output_shape = stack[0].input_shape, shapes[-1]
         self.num_layers = len(stack)
 
     def forward(
@@ -140,7 +146,7 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: inputs, lengths, resets or state have the wrong shape.
         """
-        ragged = self._as_ragged(x, lengths, resets)
+        ragged = as_ragged(x, self.input_shape, lengths, resets, reader=type(self).__name__)
         states = self._split_state(state)
         after: list[Any] = []
         y = ragged
@@ -217,15 +223,6 @@ class Recurrent(nn.Module):
         """All L * D cells, in the order of the states."""
         return [cell for layer in self.layers for cell in layer]  # type: ignore[attr-defined]
 
-    def _as_ragged(self, x: Any, lengths: Any, resets: Tensor | None) -> Ragged:
-        if isinstance(x, Ragged):
-            if lengths is not None or resets is not None:
-                raise ShapeError("`lengths` and `resets` belong to padded inputs: a Ragged carries its own.")
-            expect_shape("x.values", x.values, N=None, I=self.input_size)
-            return x
-        expect_shape("x", x, T=None, B=None, I=self.input_size)
-        return Ragged.from_padded(x, lengths, resets=resets)
-
     def _split_state(self, state: Sequence[Any] | None) -> list[list[Any]]:
         directions = self.num_directions
         if state is None:
@@ -244,7 +241,7 @@ class Recurrent(nn.Module):
             output, end = scan(cell, x, state, reverse=direction == 1, engine=self.engine)
             outputs.append(output.values)
             ends.append(end)
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), ends
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), ends
 
     def _drop(self, y: Ragged) -> Ragged:
         if not self.variational_dropout:
@@ -262,7 +259,8 @@ class Recurrent(nn.Module):
             "engine": self.engine if self.engine != "auto" else None,
         }
         said = "".join(f", {name}={value!r}" for name, value in options.items() if value)
-        return f"{self.input_size} -> {self.output_size}, num_layers={self.num_layers}{said}"
+        sizes = f"{size_text(self.input_shape)} -> {size_text(self.output_shape)}"
+        return f"{sizes}, num_layers={self.num_layers}{said}"
 
 
 def variational(x: Ragged, p: float, training: bool) -> Ragged:
@@ -294,24 +292,43 @@ def _stack(cells: Cell | Sequence[Cell], num_layers: int, num_directions: int) -
         raise ConfigError(f"`cells` are {len(stack)} layers: leave out `num_layers`, got {num_layers}.")
     if len({id(cell) for cell in stack}) < len(stack):
         raise ConfigError("`cells` must be different objects: give one cell and `num_layers` to have it cloned.")
-    for index in range(1, len(stack)):
-        size = stack[index - 1].output_size * num_directions
-        if stack[index].input_size != size:
-            raise ConfigError(
-                f"`cells[{index}]` must have input_size={size}, the outputs of the layer below, "
-                f"got {stack[index].input_size}."
-            )
     return stack
+
+
+def _joined(cell: Cell, num_directions: int) -> tuple[int, ...]:
+    """Shape of what a layer gives for one step: all directions side by side in the features.
+
+    Raises:
+        ConfigError: there are two directions, and the cell's outputs have no features.
+    """
+    if num_directions == 1:
+        return cell.output_shape
+    if not cell.output_shape:
+        raise ConfigError(
+            f"The outputs of `{type(cell).__name__}` have no features in which directions could be joined."
+        )
+    return (cell.output_shape[0] * num_directions, *cell.output_shape[1:])
+
+
+def _check_fit(stack: list[Cell], num_directions: int) -> None:
+    for index in range(1, len(stack)):
+        given, taken = _joined(stack[index - 1], num_directions), stack[index].input_shape
+        if taken != given:
+            raise ConfigError(
+                f"`cells[{index}]` must take inputs of shape {shape_text('B', I=given)}, the outputs of the layer "
+                f"below, got {shape_text('B', I=taken)}."
+            )
 
 
 def _check_residual(stack: list[Cell], num_directions: int) -> None:
     if len(stack) == 1:
         raise ConfigError("`residual` joins layers from the second one on: there is only one.")
     for index, cell in enumerate(stack[1:], start=1):
-        if cell.input_size != cell.output_size * num_directions:
+        taken, given = cell.input_shape, _joined(cell, num_directions)
+        if taken != given:
             raise ConfigError(
-                f"`residual` needs layers of one size: layer {index} takes {cell.input_size} numbers and gives "
-                f"{cell.output_size * num_directions}."
+                f"`residual` needs layers of one size: layer {index} takes {size_text(taken)} numbers and gives "
+                f"{size_text(given)}."
             )
 
 
@@ -337,6 +354,6 @@ def _wrap(
     return cell if clip_state_gradient is None else ClipStateGradient(cell, clip_state_gradient)
 
 
-def _norm_like(cell: Cell, size: int) -> nn.LayerNorm:
+def _norm_like(cell: Cell, shape: tuple[int, ...]) -> nn.LayerNorm:
     like = next(cell.parameters(), torch.empty(0))
-    return nn.LayerNorm(size, device=like.device, dtype=like.dtype)
+    return nn.LayerNorm(shape, device=like.device, dtype=like.dtype)

@@ -29,7 +29,7 @@ from recurra.networks.heads import OutputLayer
 from recurra.networks.pooling import make_pooling
 from recurra.networks.recurrent import Recurrent
 from recurra.ragged import Ragged
-from recurra.shapes import describe
+from recurra.shapes import describe, shape_text
 
 __all__ = ["ManyToMany", "ManyToOne", "OneToMany", "OneToOne"]
 
@@ -65,16 +65,20 @@ class _SequenceModel(nn.Module):
         self.batch_first = batch_first
         self.embedding = embedding
         self.recurrent = layers
+        if isinstance(output, int) and len(layers.output_shape) != 1:
+            raise ConfigError(
+                f"`output={output}` is a dense layer, which takes vectors; the layers give "
+                f"{shape_text('N', O=layers.output_shape)}: hand in a module that takes these."
+            )
         self.output = OutputLayer(layers.output_size, output) if isinstance(output, int) else output
 
     def _read(self, x: Tensor | Ragged, lengths: Lengths, resets: Tensor | None = None) -> Ragged:
         """The inputs as vectors, Ragged."""
         if not isinstance(x, Ragged):
-            dims = 2 if self.embedding is not None else 3
-            if not isinstance(x, Tensor) or x.dim() != dims:
-                order = "B, T" if self.batch_first else "T, B"
-                size = "" if self.embedding is not None else f", I={self.recurrent.input_size}"
-                raise ShapeError(f"`x` must be a Ragged or have shape [{order}{size}], got {describe(x)}.")
+            shape = () if self.embedding is not None else self.recurrent.input_shape
+            if not isinstance(x, Tensor) or x.dim() != 2 + len(shape):
+                expected = shape_text(*("BT" if self.batch_first else "TB"), I=shape)
+                raise ShapeError(f"`x` must be a Ragged or have shape {expected}, got {describe(x)}.")
             x = Ragged.from_padded(x, lengths, batch_first=self.batch_first, resets=resets)
         elif lengths is not None or resets is not None:
             raise ShapeError("`lengths` and `resets` belong to padded inputs: a Ragged carries its own.")
@@ -117,9 +121,9 @@ class OneToOne(_SequenceModel):
 
     def forward(self, x: Tensor, state: Sequence[Any] | None = None) -> tuple[Tensor, tuple[Any, ...]]:
         """Shapes: x [B, I], or tokens [B] -> y [B, O], state."""
-        if x.dim() != (1 if self.embedding is not None else 2):
-            size = "B" if self.embedding is not None else f"B, I={self.recurrent.input_size}"
-            raise ShapeError(f"`x` must have shape [{size}], got {describe(x)}.")
+        shape = () if self.embedding is not None else self.recurrent.input_shape
+        if x.dim() != 1 + len(shape):
+            raise ShapeError(f"`x` must have shape {shape_text('B', I=shape)}, got {describe(x)}.")
         vector = x if self.embedding is None else self.embedding(x)
         h, after = self.recurrent.step(vector, self.recurrent.as_state(state, len(x), like=vector))
         return self.output(h), after
@@ -302,15 +306,16 @@ class OneToMany(_SequenceModel):
         if self.embedding is not None:
             raise ConfigError("`generate` is for vectors; for tokens use greedy, beam_search or sample with `step`.")
         state = self.start(x)
-        y = x.new_zeros(len(x), self.recurrent.input_size) if first is None else first
+        shape = self.recurrent.input_shape
+        y = x.new_zeros(len(x), *shape) if first is None else first
         outputs = []
         for _ in range(num_steps):
             y, state = self.step(y, state)
-            if y.shape[1:] != (self.recurrent.input_size,):
+            if y.shape[1:] != shape:
                 raise ShapeError(
-                    f"An output must be fit for the next step, [B, I={self.recurrent.input_size}], got {describe(y)}."
+                    f"An output must be fit for the next step, {shape_text('B', I=shape)}, got {describe(y)}."
                 )
             outputs.append(y)
         if not outputs:
-            return x.new_zeros((len(x), 0, y.shape[1]) if self.batch_first else (0, len(x), y.shape[1])), state
+            return x.new_zeros(*((len(x), 0) if self.batch_first else (0, len(x))), *y.shape[1:]), state
         return torch.stack(outputs, 1 if self.batch_first else 0), state

@@ -16,6 +16,7 @@ from recurra.networks.heads import OutputLayer
 from recurra.networks.pooling import AttentionPooling
 from recurra.networks.recurrent import Recurrent
 from recurra.networks.sequence_models import ManyToMany, ManyToOne, OneToMany, OneToOne
+from recurra.shapes import size_text
 
 __all__ = ["LayerSummary", "Summary", "summary", "unrolled"]
 
@@ -156,8 +157,8 @@ def _state_text(state: dict[str, int]) -> str:
     return ", ".join(f"{name} {size:,}" for name, size in state.items())
 
 
-_SIZE: list[tuple[type, Callable[..., int]]] = [
-    (Cell, lambda module: module.output_size),
+_SIZE: list[tuple[type, Callable[..., int | str]]] = [
+    (Cell, lambda module: ", ".join(map(str, module.output_shape))),
     (OutputLayer, lambda module: module.output_size),
     (Attention, lambda module: module.context_size),
     (AttentionPooling, lambda module: len(module.query)),
@@ -279,7 +280,7 @@ class _Drawing:
     def layers(self, network: Recurrent, *, begin: str = "") -> _Drawing:
         for cells in network.layers:
             self._arrows()
-            forward, *backward = [f"[{_kind(cell)} {cell.output_size}]" for cell in cells]  # type: ignore[attr-defined]
+            forward, *backward = [f"[{_kind(cell)} {size_text(cell.output_shape)}]" for cell in cells]  # type: ignore[attr-defined]
             if backward:
                 self._add([backward[0]] * self.steps, join="<")
             self._add([forward] * self.steps, join=">", begin=begin)

@@ -37,11 +37,11 @@ def assert_engines_agree(
     """The compiled engine against the reference, relative to the largest number of each result."""
     dtype = next((p.dtype for p in cell.parameters()), torch.float64)
     draw = torch.Generator().manual_seed(3)
-    steps = [torch.randn(length, cell.input_size, generator=draw, dtype=dtype) for length in lengths]
+    steps = [torch.randn(length, *cell.input_shape, generator=draw, dtype=dtype) for length in lengths]
     x = (
         Ragged.from_list(steps)
         if steps
-        else Ragged(torch.zeros(0, cell.input_size, dtype=dtype), torch.zeros(1).long())
+        else Ragged(torch.zeros(0, *cell.input_shape, dtype=dtype), torch.zeros(1).long())
     )
     x = Ragged(x.values, x.offsets, resets)
     if state is None:

@@ -68,6 +68,69 @@ def test_states_are_taken_as_tuples_and_refused_with_their_shape() -> None:
             recurra.scan(cell, x, wrong)
 
 
+class Counted(NamedTuple):
+    h: Tensor
+    count: Tensor
+
+
+class Counting(Users):
+    """A state of several kinds of numbers, and of more sizes than two."""
+
+    State = Counted
+
+    def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> Counted:
+        h = torch.zeros(batch_size, self.hidden_size, 2, dtype=dtype, device=device)
+        return Counted(h, torch.zeros(batch_size, dtype=torch.int64, device=device))
+
+    def step(self, x: Tensor, state: Counted) -> tuple[Tensor, Counted]:  # type: ignore[override]
+        return state.h[:, :, 0], Counted(state.h, state.count + 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (
+            Counted(torch.zeros(5, 4), torch.zeros(5).long()),
+            r"`state.h` of .* must have shape \[5, 4, 2\], got \[5, 4\]",
+        ),
+        (Counted(torch.zeros(5, 2, 4), torch.zeros(5).long()), r"shape \[5, 4, 2\], got \[5, 2, 4\]"),
+        (Counted(torch.zeros(5, 4, 2), torch.zeros(5, 1).long()), r"`state.count` .* shape \[5\], got \[5, 1\]"),
+        (Counted(torch.zeros(4, 4, 2), torch.zeros(4).long()), r"shape \[5, 4, 2\], got \[4, 4, 2\]"),
+        (
+            Counted(torch.zeros(5, 4, 2), torch.zeros(5)),
+            "`state.count` .* must be of type torch.int64, got torch.float32",
+        ),
+        (Counted(torch.zeros(5, 4, 2).long(), torch.zeros(5).long()), "`state.h` .* torch.float32, got torch.int64"),
+        (Counted(torch.zeros(5, 4, 2).bool(), torch.zeros(5).long()), "`state.h` .* torch.float32, got torch.bool"),
+        (Counted(torch.zeros(5, 4, 2) * 1j, torch.zeros(5).long()), "`state.h` .* torch.float32, got torch.complex64"),
+        (Counted(torch.zeros(5, 4, 2, device="meta"), torch.zeros(5).long()), "must be on cpu .* got meta"),
+        (Counted([1.0], torch.zeros(5).long()), r"shape \[5, 4, 2\], got a list"),  # type: ignore[arg-type]
+        (State(torch.zeros(5, 4, 2), torch.zeros(5).long()), r"must be Counted\(h, count\), got State\(h, c\)"),
+        (Counted(Counted(torch.zeros(5), 1), 1), "got a Counted"),  # type: ignore[arg-type]
+        ((torch.zeros(5, 4, 2), None), r"`state.count` .* shape \[5\], got a NoneType"),
+        (3, r"must be Counted\(h, count\), got a int"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_state_that_cannot_be_is_refused(state: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        recurra.scan(Counting(3, 4), torch.randn(2, 5, 3), state)
+
+
+def test_a_state_of_another_precision_is_the_users_affair() -> None:
+    state = Counted(torch.zeros(5, 4, 2, dtype=torch.float64), torch.zeros(5).int())  # type: ignore[arg-type]
+    assert Counting(3, 4).as_state(state, 5, like=torch.zeros(1)).h.dtype == torch.float64
+
+
+def test_wrappers_refuse_a_state_as_the_cell_inside_does() -> None:
+    for wrapped in (
+        recurra.cells.Zoneout(recurra.LSTM(3, 4), 0.1),
+        recurra.cells.RecurrentDropout(recurra.GRU(3, 4), 0.1),
+    ):
+        with pytest.raises(ShapeError, match=r"of `(LSTM|GRU)` must be .*, got Counted\(h, count\)"):
+            recurra.scan(wrapped, torch.randn(2, 5, 3), Counted(torch.zeros(5, 4), torch.zeros(5, 4)))
+
+
 def test_a_clone_keeps_the_arguments_but_for_the_changes_and_draws_new_weights() -> None:
     cell = Users(3, 4, scale=0.5, activation=nn.PReLU())
     clone = cell.clone(input_size=7)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 import recurra
 from recurra.cells import GRU, LSTM, RNN
-from recurra.errors import ConfigError, ShapeError
+from recurra.errors import CompileError, ConfigError, ShapeError
+from tests.engine.engines import assert_engines_agree
 from tests.tolerance import assert_close
 
 CELLS: dict[str, Any] = {
@@ -126,10 +128,13 @@ def test_no_steps_and_no_sequences_are_legal(engine: str) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda c: recurra.scan(c, torch.randn(4, 3)), r"shape \[T, B, I=3\], got \[4, 3\]"),
-        (lambda c: recurra.scan(c, torch.randn(4, 2, 5)), r"`x` must have I=3 columns for `GRU`, got \[4, 2, 5\]"),
+        (lambda c: recurra.scan(c, torch.randn(4, 3)), r"shape \[T, B, I=3\] for `GRU`, got \[4, 3\]"),
+        (lambda c: recurra.scan(c, torch.randn(4, 2, 5)), r"shape \[T, B, I=3\] for `GRU`, got \[4, 2, 5\]"),
         (lambda c: recurra.scan(c, "words"), "got a str"),
-        (lambda c: recurra.scan(c, recurra.Ragged.from_list([torch.randn(4)])), r"shape \[N, I=3\], got \[4\]"),
+        (
+            lambda c: recurra.scan(c, recurra.Ragged.from_list([torch.randn(4)])),
+            r"shape \[N, I=3\] for `GRU`, got \[4\]",
+        ),
         (lambda c: recurra.scan(c, recurra.Ragged.from_list([torch.randn(4, 3)]), lengths=[4]), "carries its own"),
         (lambda c: recurra.scan(c, torch.randn(4, 2, 3), lengths=[5, 1]), r"within 0..4, got \[5, 1\]"),
         (lambda c: recurra.scan(c, torch.randn(4, 2, 3), lengths=[1]), "must be 2 whole numbers"),
@@ -144,3 +149,142 @@ def test_what_does_not_fit_is_refused(call: Any, message: str) -> None:
 def test_an_unknown_engine_is_refused_with_its_neighbours() -> None:
     with pytest.raises(ConfigError, match=r"Unknown engine `referense`. Did you mean `reference`"):
         recurra.scan(GRU(3, 5), torch.randn(1, 1, 3), engine="referense")
+
+
+# --- inputs and outputs of any shape ---------------------------------------------------------------------------------
+
+
+class Level(NamedTuple):
+    level: Tensor
+
+
+class Picture(recurra.Cell):
+    """A user's cell of pictures: each place forgets at its own rate, and the answer leaves out the first column."""
+
+    State = Level
+
+    def __init__(self, input_size: int, hidden_size: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.decay = nn.Parameter(torch.randn(hidden_size, *size))
+        self.gain = nn.Parameter(torch.randn(hidden_size, 1, 1))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.input_size, *self.size)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.hidden_size, self.size[0], self.size[1] - 1)
+
+    def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> Level:
+        like = self.decay
+        return Level(torch.zeros(batch_size, *like.shape, dtype=dtype or like.dtype, device=device or like.device))
+
+    def step(self, x: Tensor, state: Level) -> tuple[Tensor, Level]:
+        level = torch.tanh(self.decay.sigmoid() * state.level + self.gain * x.mean(1, keepdim=True))
+        return level[..., 1:], Level(level)
+
+
+class Spreading(Picture):
+    """The same with a convolution, which has no compiled form."""
+
+    def step(self, x: Tensor, state: Level) -> tuple[Tensor, Level]:
+        spread = nn.functional.avg_pool2d(state.level, 3, stride=1, padding=1)
+        return super().step(x, Level(spread))
+
+
+class Total(recurra.Cell):
+    """One number a step in, one out: there are no features at all."""
+
+    State = Level
+    input_shape = ()
+    output_shape = ()
+
+    def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> Level:
+        return Level(torch.zeros(batch_size, dtype=dtype, device=device))
+
+    def step(self, x: Tensor, state: Level) -> tuple[Tensor, Level]:
+        return state.level + x, Level(state.level + x)
+
+
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+def test_pictures_obey_the_laws_of_sequences(engine: str) -> None:
+    cell = Picture(3, 2, (4, 5)).double()
+    x = torch.randn(6, 3, 3, 4, 5).double()
+    spoiled = x.clone()
+    spoiled[2:, 1] = float("nan")
+    outputs, last = recurra.scan(cell, spoiled, lengths=[6, 2, 0], engine=engine)
+    assert outputs.shape == (6, 3, 2, 4, 4)
+    assert last.level.shape == (3, 2, 4, 5)
+    assert not outputs[2:, 1].any()
+    for row, length in enumerate([6, 2]):
+        alone, end = recurra.scan(cell, recurra.Ragged.from_list([x[:length, row]]), engine="reference")
+        assert_close(outputs[:length, row], alone.values)
+        assert_close(last.level[row], end.level[0])
+    resets = torch.zeros(6, 3, dtype=torch.bool)
+    resets[4] = True
+    anew, _ = recurra.scan(cell, x, resets=resets, engine=engine)
+    assert_close(anew[4:], recurra.scan(cell, x[4:], engine=engine)[0])
+    backward, _ = recurra.scan(cell, x, reverse=True, engine=engine)
+    assert_close(backward, recurra.scan(cell, x.flip(0), engine=engine)[0].flip(0))
+    empty, _ = recurra.scan(cell, x[:0], engine=engine)
+    assert empty.shape == (0, 3, 2, 4, 4)
+
+
+def test_pictures_are_compiled_with_their_gradients() -> None:
+    assert_engines_agree(Picture(3, 2, (4, 5)).double(), [4, 0, 6], resets=torch.tensor([2]))
+
+
+def test_a_cell_without_features_is_run() -> None:
+    x = torch.randn(5, 2).double()
+    outputs, last = recurra.scan(Total(), x, engine="reference")
+    assert_close(outputs, x.cumsum(0))
+    assert_close(last.level, x.sum(0))
+    with pytest.raises(ShapeError, match=r"shape \[T, B\] for `Total`, got \[5, 2, 1\]"):
+        recurra.scan(Total(), x[..., None])
+
+
+def test_pictures_of_another_size_are_refused() -> None:
+    cell = Picture(3, 2, (4, 5))
+    with pytest.raises(ShapeError, match=r"shape \[T, B, I=3, 4, 5\] for `Picture`, got \[2, 1, 3, 5, 4\]"):
+        recurra.scan(cell, torch.randn(2, 1, 3, 5, 4))
+    with pytest.raises(ShapeError, match=r"shape \[N, I=3, 4, 5\] for `Picture`, got \[2, 60\]"):
+        recurra.scan(cell, recurra.Ragged.from_list([torch.randn(2, 60)]))
+
+    class Whole(Picture):
+        def step(self, x: Tensor, state: Level) -> tuple[Tensor, Level]:
+            _, after = super().step(x, state)
+            return after.level, after
+
+    with pytest.raises(
+        ShapeError, match=r"`Whole.step` must return an output of shape \[B=1, O=2, 4, 4\], got \[1, 2, 4"
+    ):
+        recurra.scan(Whole(3, 2, (4, 5)), torch.randn(2, 1, 3, 4, 5), engine="reference")
+
+
+def test_a_convolution_runs_on_the_reference_engine_and_says_so_once() -> None:
+    cell = Spreading(3, 2, (4, 5)).double()
+    x = torch.randn(4, 2, 3, 4, 5).double()
+    with pytest.warns(
+        UserWarning, match=r"`Spreading.step` \(test_scan.py:\d+: `spread = .*`\): `avg_pool2d` has no comp"
+    ):
+        outputs, _ = recurra.scan(cell, x)
+    assert_close(recurra.scan(cell, x)[0], outputs)  # and no second warning
+    with pytest.raises(CompileError, match="`avg_pool2d` has no compiled form"):
+        recurra.scan(cell, x, engine="compiled")
+
+
+def test_the_gradient_of_a_long_loop_is_taken_from_every_step_once() -> None:
+    cell = Picture(1, 1, (1, 2)).double()
+    x = torch.randn(50, 1, 1, 1, 2).double().requires_grad_()
+    outputs, _ = recurra.scan(cell, x, engine="reference")
+    outputs.sum().backward()
+    nodes, seen = [outputs.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        nodes += [before for before, _ in node.next_functions]
+    assert sum("IndexSelect" in type(node).__name__ for node in seen) <= 2  # of x and of the state, not of each step

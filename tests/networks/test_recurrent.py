@@ -367,7 +367,7 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: st
 
 def test_cells_that_do_not_fit_are_refused() -> None:
     cell = GRU(3, 3)
-    with pytest.raises(ConfigError, match=r"`cells\[1\]` must have input_size=4.*got 3"):
+    with pytest.raises(ConfigError, match=r"`cells\[1\]` must take inputs of shape \[B, I=4\].*got \[B, I=3\]"):
         Recurrent([GRU(3, 4), GRU(3, 4)])
     with pytest.raises(ConfigError, match="different objects"):
         Recurrent([cell, cell])
@@ -381,7 +381,7 @@ def test_cells_that_do_not_fit_are_refused() -> None:
 
 def test_inputs_that_do_not_fit_are_refused() -> None:
     network = Recurrent(GRU(3, 4), num_layers=2)
-    with pytest.raises(ShapeError, match=r"`x` must have shape \[T, B, I=3\], got \[2, 5, 4\]"):
+    with pytest.raises(ShapeError, match=r"have shape \[T, B, I=3\] for `Recurrent`, got \[2, 5, 4\]"):
         network(torch.zeros(2, 5, 4))
     with pytest.raises(ShapeError, match="a Ragged carries its own"):
         network(Ragged.from_list([torch.zeros(2, 3)]), lengths=[2])

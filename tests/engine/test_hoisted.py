@@ -1,0 +1,70 @@
+"""A step in two halves: the first one is called for many steps at once, and nothing else changes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from recurra import Cell, Ragged, scan
+from recurra.engine.hoisted import HoistedKernel
+from tests.tolerance import assert_close
+
+
+class State(NamedTuple):
+    h: Tensor
+
+
+class Halves(Cell):
+    """An Elman network that counts the calls of its first half."""
+
+    State = State
+
+    def __init__(self, input_size: int, hidden_size: int, max_rows: int) -> None:
+        super().__init__()
+        self.input = nn.Linear(input_size, hidden_size)
+        self.hidden = nn.Linear(hidden_size, hidden_size)
+        self.max_rows = max_rows
+        self.calls: list[int] = []
+
+    def before(self, x: Tensor) -> Tensor:
+        self.calls.append(len(x))
+        return self.input(x)
+
+    def rest(self, rows: Tensor, state: State) -> tuple[Tensor, State]:
+        h = torch.tanh(rows + self.hidden(state.h))
+        return h, State(h)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.rest(self.before(x), state)
+
+    def kernel(self) -> Any:
+        return HoistedKernel(self, self.before, self.rest, self.max_rows)
+
+
+@pytest.mark.parametrize(
+    ("max_rows", "calls"),
+    [(0, [3, 3, 2, 2, 1, 1]), (4, [3, 3, 4, 2]), (6, [6, 6]), (100, [12])],
+    ids=str,
+)
+def test_the_first_half_is_called_for_as_many_steps_as_it_may(max_rows: int, calls: list[int]) -> None:
+    cell = Halves(2, 3, max_rows).double()
+    x = Ragged.from_list([torch.randn(length, 2).double() for length in (4, 0, 6, 2)])
+    x = x.replace(x.values.requires_grad_())
+    results = {}
+    for engine in ("auto", "reference"):
+        cell.calls = []
+        outputs, last = scan(cell, x, engine=engine)
+        assert cell.calls == (calls if engine == "auto" else [3, 3, 2, 2, 1, 1])
+        loss = outputs.values.square().sum() + last.h.sum()
+        results[engine] = (outputs.values, last.h, *torch.autograd.grad(loss, [x.values, *cell.parameters()]))
+    for got, want in zip(results["auto"], results["reference"], strict=True):
+        assert_close(got, want)
+
+
+def test_nothing_to_do_calls_nothing() -> None:
+    cell = Halves(2, 3, 10)
+    outputs, last = scan(cell, torch.zeros(0, 2, 2))
+    assert (outputs.shape, last.h.shape, cell.calls) == ((0, 2, 3), (2, 3), [])
