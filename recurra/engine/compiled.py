@@ -165,7 +165,7 @@ def _by_reference(ctx: Any, code: Compiled, tensors: Any, d_outputs: tuple[Tenso
         weights = dict(zip(code.constants, view[1 + count :], strict=True))
         cell = _Substituted(ctx.cell, weights)
         x = Ragged(view[0], ctx.layout.offsets)
-        output, after = reference.run(cell, x, cell.State(*view[1 : 1 + count]))  # type: ignore[arg-type]
+        output, after = reference.run(cell, x, cell.State(*view[1 : 1 + count]))
         found = torch.autograd.grad(
             (output, *after), [view[i] for i in wanted], d_outputs, create_graph=True, allow_unused=True
         )
@@ -187,8 +187,8 @@ class _Substituted:
         return self.cell.State
 
     @property
-    def output_size(self) -> int:
-        return self.cell.output_size
+    def output_shape(self) -> tuple[int, ...]:
+        return self.cell.output_shape
 
     def step(self, x: Tensor, state: Any) -> Any:
         return torch.func.functional_call(self.cell, self.weights, (x, state))

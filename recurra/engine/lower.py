@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from recurra.engine.loop import POINTWISE, Program, Value, verify
-from recurra.engine.movement import MAX_PIECES, origins, pieces
-from recurra.engine.split import Loop, is_rows
+from recurra.engine.loop import POINTWISE, Map, Program, Value, verify
+from recurra.engine.movement import MAX_PIECES, Box, boxes, origins, pieces
+from recurra.engine.rows import row_axis, row_shape, row_width
+from recurra.engine.split import Loop
 from recurra.engine.trace import Unsupported
 
 __all__ = ["lower"]
@@ -36,8 +37,8 @@ def lower(loop: Loop) -> Program:
     program.carries = [builder.value(node) for node in loop.carries]
     for node in loop.nodes:
         builder.value(node)
-    program.results = [builder.full(builder.value(node), _width(node)) for node in loop.results]
-    program.saved = {node: builder.full(builder.value(node), _width(node)) for node in loop.saved}
+    program.results = [builder.full(builder.value(node), row_width(node)) for node in loop.results]
+    program.saved = {node: builder.full(builder.value(node), row_width(node)) for node in loop.saved}
     _remove_dead(program)
     for index, value in enumerate(program.values):
         value.name = f"{'m' if value.op == 'matrix' else 'v'}{index}"
@@ -117,9 +118,49 @@ class _Builder:
         # -0 is what can be added to every number and changes none
         return self.add("add", (value, self.value(-0.0)), width)
 
-    def move(self, sources: list[Value], places: list[int], op: str) -> Value:
+    def view(self, source: Value, places: Map) -> Value:
+        """The numbers of a value at these places: the value itself or a slice of it where that is what they are.
+
+        Of width 1 where all of them are one number.
+        """
+        if source.op == "view":
+            source = self.add("copy", (source,), source.width, source.boolean)
+        while source.op == "slice":
+            source, start = source.args
+            places = Map(places.start + start, places.sizes, places.strides)
+        places = places.joined()
+        if not any(places.strides):
+            return self._slice(source, places.start, 1)
+        if places.strides == (1,):
+            return self._slice(source, places.start, places.width)
+        return self.add("view", (source, places), places.width, source.boolean)
+
+    def mapped(self, value: Value, sizes: tuple[int, ...]) -> tuple[Value, Map]:
+        """The value whose memory is read, and where it stands there, axis by axis; one number serves all axes."""
+        if value.width == 1 != math.prod(sizes):
+            return value, Map(0, sizes, (0,) * len(sizes))
+        if value.op != "view":
+            return value, Map.whole(sizes)
+        source, places = value.args
+        cut = places.cut(sizes)
+        return (value, Map.whole(sizes)) if cut is None else (source, cut)
+
+    def spread(self, value: Value, mine: tuple[int, ...], sizes: tuple[int, ...]) -> Value:
+        """A value of shape `mine` broadcast to `sizes`."""
+        if math.prod(mine) == math.prod(sizes) or value.width == 1:
+            return value
+        source, places = self.mapped(value, mine)
+        new = len(sizes) - len(mine)
+        strides = [0] * new + [
+            s if n == size else 0 for n, s, size in zip(mine, places.strides, sizes[new:], strict=True)
+        ]
+        return self.view(source, Map(places.start, sizes, tuple(strides)))
+
+    def move(self, sources: list[Value], places: torch.Tensor, op: str) -> Value:
         """The numbers at these places of the sources; of width 1 where all of them are one number."""
         found = list(islice(pieces(sources, places), MAX_PIECES + 1))
+        if len(found) > 1 and len(fewer := boxes(sources, places)) < len(found):
+            return self._put_together(fewer, places.numel(), op)
         if len(found) > MAX_PIECES:
             raise Unsupported(op, f"it moves a row in more than {MAX_PIECES} pieces")
         parts = [(self._slice(source, start, 1 if same else count), count) for source, start, count, same in found]
@@ -127,7 +168,17 @@ class _Builder:
             return parts[0][0]
         boolean = all(part.boolean for part, _ in parts)
         parts = [(part if boolean else self.number(part), count) for part, count in parts]
-        return self.add("cat", tuple(self.full(part, count) for part, count in parts), len(places), boolean)
+        return self.add("cat", tuple(self.full(part, count) for part, count in parts), places.numel(), boolean)
+
+    def _put_together(self, found: list[Box], width: int, op: str) -> Value:
+        if len(found) > MAX_PIECES:
+            raise Unsupported(op, f"it moves a row in more than {MAX_PIECES} pieces")
+        if len(found) == 1:
+            return self.view(*found[0][:2])
+        parts = [(self.view(source, places), goal) for source, places, goal in found]
+        boolean = all(part.boolean for part, _ in parts)
+        args = [(self.full(part if boolean else self.number(part), goal.width), goal) for part, goal in parts]
+        return self.add("join", tuple(item for arg in args for item in arg), width, boolean)
 
     def _slice(self, source: Value, start: int, width: int) -> Value:
         if width == source.width:
@@ -155,32 +206,16 @@ class _Builder:
         return made
 
     def _leaf_of(self, node: fx.Node) -> Value:
-        shape, dtype = node.meta["val"].shape, node.meta["val"].dtype
+        dtype = node.meta["val"].dtype
         if not _is_real(node):
             raise Unsupported(_name(node), f"its type is {dtype}")
-        if is_rows(node):
-            kind = "carry" if node in self.carries else "array"
-            return self.leaf(kind, node, math.prod(shape[1:]), dtype == torch.bool)
-        return self.leaf("vector", node, math.prod(shape), dtype == torch.bool)
+        kind = "vector" if row_axis(node) is None else "carry" if node in self.carries else "array"
+        return self.leaf(kind, node, row_width(node), dtype == torch.bool)
 
     def operand(self, arg: Any, node: fx.Node) -> Value:
         """An argument of a pointwise call, spread to the shape of its result."""
         value = self.value(arg)
-        if not isinstance(arg, fx.Node) or value.width == 1:
-            return value
-        mine = arg.meta["val"].shape[1:] if is_rows(arg) else arg.meta["val"].shape
-        trailing = node.meta["val"].shape[1:]
-        if not is_rows(arg) and len(mine) > len(trailing):  # [1, H]: its first size stands where the rows do
-            if mine[0] != 1:
-                raise Unsupported(_name(node), f"it broadcasts {list(mine)} to {list(trailing)}")
-            mine = mine[1:]
-        if tuple(mine) == tuple(trailing):
-            return value
-        try:
-            places = torch.arange(value.width).reshape(mine).expand(trailing)
-        except RuntimeError:
-            raise Unsupported(_name(node), f"it broadcasts {list(mine)} to {list(trailing)}") from None
-        return self.move([value], places.flatten().tolist(), _name(node))
+        return self.spread(value, row_shape(arg), row_shape(node)) if isinstance(arg, fx.Node) else value
 
 
 def _is_real(node: fx.Node) -> bool:
@@ -190,10 +225,6 @@ def _is_real(node: fx.Node) -> bool:
 def _name(node: fx.Node) -> str:
     target: Any = getattr(node.target, "overloadpacket", node.target)
     return target if isinstance(target, str) else target.__name__  # an input of the graph goes by its name
-
-
-def _width(node: fx.Node) -> int:
-    return math.prod(node.meta["val"].shape[1:])
 
 
 def _arg(node: fx.Node, index: int, default: Any = None) -> Any:
@@ -231,13 +262,9 @@ def _composed(function: Callable[..., Value]) -> _Lowering:
 
 
 def _power(make: Any, base: Any, exponent: Any) -> Any:
-    if (
-        not isinstance(exponent, int | float)
-        or not math.isfinite(exponent)
-        or 2 * exponent != int(2 * exponent)
-        or abs(exponent) > 16
-    ):
-        raise Unsupported("pow", "only whole and half exponents from -16 to 16")
+    plain = isinstance(exponent, int | float) and math.isfinite(exponent)
+    if not plain or 2 * exponent != int(2 * exponent) or abs(exponent) > 16:
+        return make("pow", base, exponent)
     if exponent == 0:
         return make("copy", 1.0)
     power = None if abs(exponent) % 1 == 0 else make("sqrt", base)
@@ -260,49 +287,85 @@ def _sign(make: Any, x: Value) -> Value:
 
 
 def _moved(builder: _Builder, node: fx.Node) -> Value:
-    if not is_rows(node):
+    if row_axis(node) is None:
         raise Unsupported(_name(node), "it mixes the rows of the batch")
     sources, places = origins(node, builder.value)
-    return builder.move(sources, places.tolist(), _name(node))
+    return builder.move(sources, places, _name(node))
+
+
+# --- products --------------------------------------------------------------------------------------------------------
 
 
 def _dot(builder: _Builder, node: fx.Node) -> Value:
     left, right = _arg(node, 0), _arg(node, 1)
-    if not is_rows(left) or is_rows(right):
+    if row_axis(left) != 0 or row_axis(right) is not None:
         raise Unsupported("mm", "only a row times a matrix of parameters")
+    if row_shape(left)[0] > 1:  # [B * n, k]: the same matrix for each of n rows
+        return _contraction(builder, node, (1, *row_shape(left)), (1, *row_shape(right)))
     inner, outer = right.meta["val"].shape
     rows = builder.full(builder.number(builder.value(left)), inner)
+    if rows.op == "view":  # a product reads numbers that stand side by side
+        rows = builder.pointwise("copy", rows)
     return builder.add("dot", (rows, builder.leaf("matrix", right, inner * outer)), outer)
+
+
+def _bmm(builder: _Builder, node: fx.Node) -> Value:
+    left, right = _arg(node, 0), _arg(node, 1)
+    if row_axis(node) is None:
+        raise Unsupported("bmm", "it mixes the rows of the batch")
+    return _contraction(builder, node, row_shape(left), row_shape(right))
+
+
+def _contraction(builder: _Builder, node: fx.Node, left: tuple[int, ...], right: tuple[int, ...]) -> Value:
+    """[b, n, k] times [b, k, m]: the sum over k of a product of two views [b, n, m, k]."""
+    (b, n, k), m = left, right[2]
+    values = [builder.number(builder.value(arg)) for arg in node.args[:2]]
+    (one, mine), (other, theirs) = builder.mapped(values[0], left), builder.mapped(values[1], right)
+    sizes = (b, n, m, k)
+    places = (
+        Map(mine.start, sizes, (mine.strides[0], mine.strides[1], 0, mine.strides[2])),
+        Map(theirs.start, sizes, (theirs.strides[0], 0, theirs.strides[2], theirs.strides[1])),
+    )
+    views = [builder.view(source, where) for source, where in zip((one, other), places, strict=True)]
+    return _reduced(builder, "sum", builder.pointwise("mul", *views), sizes, {3})
 
 
 # --- over a row ------------------------------------------------------------------------------------------------------
 
 
+def _reduced(builder: _Builder, op: str, value: Value, sizes: tuple[int, ...], axes: set[int]) -> Value:
+    """Reduce a value of these sizes over some axes."""
+    if math.prod(sizes[axis] for axis in axes) == 1:
+        return value
+    value = builder.full(value, math.prod(sizes))
+    joined: list[tuple[int, bool]] = []  # axes side by side that are both kept or both reduced are one
+    for axis, size in enumerate(sizes):
+        if size == 1:
+            continue
+        if joined and joined[-1][1] == (axis in axes):
+            joined[-1] = (joined[-1][0] * size, axis in axes)
+        else:
+            joined.append((size, axis in axes))
+    if len(joined) == 1:
+        return builder.add(op, (value,), 1)
+    kept = math.prod(size for size, gone in joined if not gone)
+    gone = tuple(axis for axis, (_, gone) in enumerate(joined) if gone)
+    return builder.add(op, (value, tuple(size for size, _ in joined), gone), kept)
+
+
+def _axes(node: fx.Node) -> set[int]:
+    """The axes that a reduction names."""
+    source, dims = _arg(node, 0), _arg(node, 1)
+    rank = len(row_shape(source))
+    axes = {d % rank for d in ([dims] if isinstance(dims, int) else dims or range(rank))}
+    if row_axis(source) is None or row_axis(source) in axes:
+        raise Unsupported(_name(node), "it mixes the rows of the batch")
+    return axes
+
+
 def _over_row(builder: _Builder, node: fx.Node, op: str, value: Value) -> Value:
     """Reduce a value of the shape of the call's first argument over the sizes that the call names."""
-    dims = _arg(node, 1)
-    shape = _arg(node, 0).meta["val"].shape
-    wanted = {d % len(shape) for d in ([dims] if isinstance(dims, int) else dims or range(len(shape)))}
-    if not is_rows(_arg(node, 0)) or 0 in wanted:
-        raise Unsupported(_name(node), "it mixes the rows of the batch")
-    value = builder.full(builder.number(value), math.prod(shape[1:]))
-    kept = [d - 1 for d in range(1, len(shape)) if d not in wanted]
-    places = torch.arange(value.width).reshape(shape[1:])
-    places = places.permute(*kept, *(d - 1 for d in sorted(wanted)))
-    table = places.reshape(math.prod(shape[d + 1] for d in kept), -1)  # [results, numbers of each]
-    outer, inner = table.shape
-    if min(outer, inner) > MAX_PIECES:
-        raise Unsupported(_name(node), f"{outer} results of {inner} numbers each in one row")
-    if inner < outer:
-        columns = [builder.move([value], table[:, k].tolist(), _name(node)) for k in range(inner)]
-        total = columns[0]
-        for column in columns[1:]:
-            total = builder.pointwise({"sum": "add", "max": "maximum", "min": "minimum"}[op], total, column)
-        return total
-    results = [
-        builder.add(op, (builder.full(builder.move([value], row.tolist(), _name(node)), inner),), 1) for row in table
-    ]
-    return results[0] if outer == 1 else builder.add("cat", tuple(results), outer)
+    return _reduced(builder, op, builder.number(value), row_shape(_arg(node, 0)), _axes(node))
 
 
 def _reduction(op: str) -> _Lowering:
@@ -314,7 +377,7 @@ def _reduction(op: str) -> _Lowering:
 
 
 def _count(node: fx.Node) -> int:
-    return math.prod(_arg(node, 0).meta["val"].shape[1:]) // max(1, _width(node))
+    return math.prod(row_shape(_arg(node, 0))[axis] for axis in _axes(node))
 
 
 def _mean(builder: _Builder, node: fx.Node) -> Value:
@@ -323,11 +386,10 @@ def _mean(builder: _Builder, node: fx.Node) -> Value:
 
 
 def _variance(builder: _Builder, node: fx.Node) -> Value:
-    x = builder.value(_arg(node, 0))
-    mean = _mean(builder, node)
-    if _width(node) != 1:
-        raise Unsupported(_name(node), "only over a whole row")
-    centred = builder.pointwise("sub", builder.full(x, _count(node)), mean)
+    x, shape = builder.value(_arg(node, 0)), row_shape(_arg(node, 0))
+    with_mean = tuple(1 if axis in _axes(node) else size for axis, size in enumerate(shape))
+    mean = builder.spread(_mean(builder, node), with_mean, shape)
+    centred = builder.pointwise("sub", builder.full(x, math.prod(shape)), mean)
     total = _over_row(builder, node, "sum", builder.pointwise("mul", centred, centred))
     correction = node.kwargs.get("correction", _arg(node, 2, 1))
     return builder.pointwise("div", total, _count(node) - (1.0 if correction is None else float(correction)))
@@ -387,6 +449,7 @@ def _table() -> dict[Any, _Lowering]:
     give(_moved, "slice", "select", "cat", "permute", "flip", "repeat", "constant_pad_nd", "slice_scatter")
     give(_moved, "select_scatter", "t", "transpose", "roll", "unfold", "diagonal", "as_strided_copy")
     give(_dot, "mm")
+    give(_bmm, "bmm")
     give(_reduction("sum"), "sum", "prims:sum")
     give(_reduction("max"), "amax", "prims:amax")
     give(_reduction("min"), "amin", "prims:amin")

@@ -1,34 +1,53 @@
 """Calls that move numbers and change none: slices, concatenations, views, transposes, padding.
 
 The call itself, run on the places of the numbers in place of the numbers, says where each number of its result comes
-from. What it says is read off in stretches: each one is a slice of a source, or one number many times.
+from. What it says is read off in stretches, each one a slice of a source or one number many times; or, where that makes
+fewer pieces, in boxes, each one a view of a source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
-from recurra.engine.loop import Value
-from recurra.engine.split import is_rows
+from recurra.engine.loop import Map, Value
+from recurra.engine.rows import row_axis, row_shape
 from recurra.engine.trace import Unsupported, batch_factor
 
-__all__ = ["MAX_PIECES", "Piece", "origins", "pieces"]
+__all__ = ["MAX_PIECES", "Box", "Piece", "boxes", "origins", "pieces", "places_of"]
 
 MAX_PIECES = 64  # a result in more pieces than this makes more code than it is worth
 _ROW = 1 << 40  # what the places of the second row are ahead of those of the first
 
 # (source, first place, how many numbers, whether it is one number many times)
 Piece = tuple[Value, int, int, bool]
+# (source, its places, places of the result)
+Box = tuple[Value, Map, Map]
+Table = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def places_of(value: Value, count: int) -> tuple[Value, Tensor]:
+    """The value whose memory is read, and the place in it of each of `count` numbers; one number serves them all."""
+    if value.op == "view":
+        source, view = value.args
+        places = torch.tensor([view.start])
+        for size, stride in zip(view.sizes, view.strides, strict=True):
+            places = (places[:, None] + stride * torch.arange(size)).flatten()
+        return source, places
+    return value, torch.arange(count) if value.width == count else torch.zeros(count, dtype=torch.int64)
 
 
 def origins(node: fx.Node, value_of: Any) -> tuple[list[Value], Tensor]:
     """The sources of a call that only moves numbers, and for each number of a row its place among them.
 
     Two rows are moved, so that a call which takes a row of its result from another row is found.
+
+    Shapes: -> sources, places [*the shape of a row].
 
     Raises:
         Unsupported: it mixes rows.
@@ -40,21 +59,22 @@ def origins(node: fx.Node, value_of: Any) -> tuple[list[Value], Tensor]:
             return [places(item) for item in arg]
         if not isinstance(arg, fx.Node):
             return 2 * batch_factor(arg) or arg
-        value: Value = value_of(arg)
         before = sum(source.width for source in sources)
-        sources.append(value)
-        shape = arg.meta["val"].shape[1:] if is_rows(arg) else arg.meta["val"].shape
-        count = torch.Size(shape).numel()
-        # a value of width 1 serves every place of its row
-        index = before + (torch.arange(count) if value.width == count else torch.zeros(count, dtype=torch.int64))
-        index = index.reshape(shape)
-        return torch.stack([index, index + _ROW]) if is_rows(arg) else index
+        shape = row_shape(arg)
+        source, index = places_of(value_of(arg), torch.Size(shape).numel())
+        sources.append(source)
+        index = before + index.reshape(shape)
+        axis = row_axis(arg)
+        return index if axis is None else torch.stack([index, index + _ROW], axis).flatten(axis, axis + 1)
 
     args = [places(arg) for arg in node.args]
     result = _call(node, args, sources, value_of)
-    if result.shape != (2, *node.meta["val"].shape[1:]) or not torch.equal(result[0], result[1] % _ROW):
-        raise Unsupported(_name(node), "it mixes the rows of the batch")
-    return sources, result[0].flatten()
+    axis, shape = row_axis(node), row_shape(node)
+    if axis is not None and result.numel() == 2 * torch.Size(shape).numel():
+        first, second = result.reshape(*shape[:axis], 2, *shape[axis:]).unbind(axis)
+        if bool((first < _ROW).all()) and torch.equal(first, second % _ROW):
+            return sources, first
+    raise Unsupported(_name(node), "it mixes the rows of the batch")
 
 
 def _call(node: fx.Node, args: list[Any], sources: list[Value], value_of: Any) -> Tensor:
@@ -71,20 +91,80 @@ def _name(node: fx.Node) -> str:
     return getattr(node.target, "overloadpacket", node.target).__name__  # type: ignore[union-attr]
 
 
-def pieces(sources: list[Value], places: list[int]) -> Iterator[Piece]:
+def pieces(sources: list[Value], places: Any) -> Iterator[Piece]:
     """Read places off in stretches."""
-    source_of = [(index, start) for index, source in enumerate(sources) for start in range(source.width)]
+    table = np.asarray(places, np.int64).reshape(-1)
+    begins = _begins(sources)
+    owner = np.searchsorted(begins, table, side="right") - 1
+    ahead = np.diff(table)
+    # where a stretch of places that follow each other ends, and one of places that are all the same
+    follow = np.flatnonzero((ahead != 1) | (np.diff(owner) != 0)) + 1
+    repeat = np.flatnonzero(ahead != 0) + 1
     at = 0
-    while at < len(places):
-        index, start = source_of[places[at]]
-        left = sources[index].width - start
-        end = at + 1
-        if end < len(places) and places[end] == places[at]:
-            while end < len(places) and places[end] == places[at]:
-                end += 1
-            yield sources[index], start, end - at, True
-        else:
-            while end < len(places) and end - at < left and places[end] == places[at] + end - at:
-                end += 1
-            yield sources[index], start, end - at, False
+    while at < len(table):
+        same = at + 1 < len(table) and table[at + 1] == table[at]
+        ends = repeat if same else follow
+        next_end = np.searchsorted(ends, at, side="right")
+        end = int(ends[next_end]) if next_end < len(ends) else len(table)
+        index = int(owner[at])
+        yield sources[index], int(table[at] - begins[index]), end - at, bool(same)
         at = end
+
+
+def _begins(sources: list[Value]) -> Table:
+    return np.cumsum([0, *(source.width for source in sources[:-1])], dtype=np.int64)
+
+
+def boxes(sources: list[Value], places: Tensor) -> list[Box]:
+    """Read places off in boxes, at most `MAX_PIECES` + 1 of them. Shapes: places [*the shape of a row]."""
+    table = np.asarray(places, np.int64)
+    begins = _begins(sources)
+    owner = np.searchsorted(begins, table, side="right") - 1
+    goal = np.arange(table.size, dtype=np.int64).reshape(table.shape)
+    found = []
+    for places_, owners, goals in islice(_boxes(table, owner, goal), MAX_PIECES + 1):
+        index = int(owners.flat[0])
+        source = _map(places_)
+        moved = Map(source.start - int(begins[index]), source.sizes, source.strides)
+        found.append((sources[index], moved.joined(), _map(goals).joined()))
+    return found
+
+
+def _boxes(table: Table, owner: Table, goal: Table) -> Iterator[tuple[Table, Table, Table]]:
+    """Cut where it makes the fewest parts until in each part every axis goes on in equal steps."""
+    cuts = {axis: _cuts(table, owner, axis) for axis in range(table.ndim)}
+    parting = [axis for axis in cuts if cuts[axis]]
+    if not parting:
+        yield table, owner, goal
+        return
+    axis = min(parting, key=lambda axis: (len(cuts[axis]), axis))
+    parts = [np.split(array, cuts[axis], axis) for array in (table, owner, goal)]
+    for part in zip(*parts, strict=True):
+        yield from _boxes(*part)
+
+
+def _cuts(table: Table, owner: Table, axis: int) -> list[int]:
+    """Where, along an axis, the step from one slice to the next changes."""
+    if table.shape[axis] < 2 or table.size == 0:
+        return []
+    others = tuple(other for other in range(table.ndim) if other != axis)
+    steps = np.diff(table, axis=axis)
+    low, high = steps.min(axis=others), steps.max(axis=others)
+    even = (low == high) & ~np.diff(owner, axis=axis).any(axis=others)
+    if even.all() and (low == low[0]).all():
+        return []
+    cuts: list[int] = []
+    step: int | None = None
+    for at in range(len(low)):
+        if not even[at] or (step is not None and low[at] != step):
+            cuts.append(at + 1)
+            step = None
+        else:
+            step = int(low[at])
+    return cuts
+
+
+def _map(table: Table) -> Map:
+    corner = (0,) * table.ndim
+    ends = [corner[:axis] + (min(1, size - 1),) + corner[axis + 1 :] for axis, size in enumerate(table.shape)]
+    return Map(int(table[corner]), table.shape, tuple(int(table[end] - table[corner]) for end in ends))

@@ -19,6 +19,7 @@ from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel, Tiling
 from recurra.engine.lower import lower
 from recurra.engine.products import product, transposed_product
+from recurra.engine.rows import row_axis
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import is_random
 from recurra.engine.split import Loop, Region, is_rows
@@ -121,7 +122,7 @@ def _by_torch(
     for node in nodes:
         if node.target is aten.mm.default:
             left, right = (copies[arg] for arg in node.args)  # type: ignore[index]
-            copies[node] = graph.call_function(_product if is_rows(node) else _contraction, (left, right))
+            copies[node] = graph.call_function(_product if row_axis(node) == 0 else _contraction, (left, right))
             continue
         copy = graph.node_copy(node, copies.__getitem__)
         copy.args = _with_rows(copy.args, num_rows, copy)

@@ -13,26 +13,45 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from recurra.engine.loop import POINTWISE, REDUCTIONS, Program, Value
+from recurra.engine.loop import MOVES, POINTWISE, REDUCTIONS, Map, Program, Value, root
+from recurra.engine.spaces import FLAT, Space, is_computed, span, spaces
 
 __all__ = ["Group", "Place", "Schedule", "Segment", "schedule"]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the numbers of a value stand: `kind` is scratch, array or vector; `start` is the first column."""
+    """Where the numbers of a value stand.
+
+    Attributes:
+        kind: scratch, array or vector.
+        index: which one.
+        start: its first column.
+        map: where its columns stand, counted from the first of the memory, if not side by side from `start` on.
+    """
 
     kind: str
     index: int
     start: int = 0
+    map: Map | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.index}{self.map or f'[{self.start}]'}"
 
 
 @dataclass
 class Group:
-    """Values of one width computed in one pass over the columns of a row."""
+    """Values of one width and one space computed in one pass over the columns of a row."""
 
     width: int
     values: list[Value] = field(default_factory=list)
+    space: Space = FLAT
+
+    def __str__(self) -> str:
+        if self.space == FLAT:
+            return f"pass over {self.width} columns"
+        axes = self.space.axes(self.width)
+        return f"pass over {' x '.join(f'{size} (reduced)' if gone else str(size) for size, gone in axes)} columns"
 
 
 @dataclass
@@ -78,7 +97,7 @@ class Schedule:
             lines.append(f"  segment {number}:")
             lines += [f"    {value} -> {self.place[value]}" for value in segment.dots]
             for group in segment.groups:
-                lines.append(f"    pass over {group.width} columns:")
+                lines.append(f"    {group}:")
                 for value in group.values:
                     to = ", ".join(str(place) for place in self.stores.get(value, []))
                     lines.append(f"      {value}{to and ' -> ' + to}")
@@ -99,19 +118,15 @@ def schedule(program: Program, *, save: bool = True) -> Schedule:
     plan = Schedule(program)
     kept = dict(program.saved) if save else {}
     _own_values(program, kept)
-    keys = _keys(program)
-    _sink(program, keys)
+    passes = _Passes(program, spaces(program))
+    _sink(passes)
     _name_leaves(plan, kept)
-    temporary = _place_carries(plan, keys)
+    temporary = _place_carries(plan, passes)
     _place_outputs(plan, kept)
-    _place_cats(plan, kept)
-    _place_the_rest(plan, keys)
-    _order(plan, keys, temporary)
+    _place_cats(plan)
+    _place_the_rest(plan, passes)
+    _order(plan, passes, temporary)
     return plan
-
-
-def _computed(value: Value) -> bool:
-    return value.op in POINTWISE or value.op in REDUCTIONS
 
 
 def _own_values(program: Program, kept: dict[fx.Node, Value]) -> None:
@@ -123,19 +138,19 @@ def _own_values(program: Program, kept: dict[fx.Node, Value]) -> None:
         return copy
 
     for node, value in kept.items():
-        if not _computed(value) and value.op != "cat":
+        if not is_computed(value) and value.op not in ("cat", "join"):
             kept[node] = own(value)
     for index, (carry, value) in enumerate(zip(program.carries, program.results, strict=True)):
-        if value is not carry and not _computed(value):
+        if value is not carry and not is_computed(value):
             program.results[index] = own(value)
     # one value cannot be the next state of two fields: each store has one owner
     for index, value in enumerate(program.results):
         if value in program.results[:index]:
             program.results[index] = own(value)
     for value in list(program.values):
-        if value.op == "cat":
+        if value.op in ("cat", "join"):
             value.args = tuple(
-                piece if _computed(piece) and piece.op not in REDUCTIONS else own(piece) for piece in value.args
+                own(piece) if isinstance(piece, Value) and piece.op not in POINTWISE else piece for piece in value.args
             )
     _topological(program)
 
@@ -154,27 +169,36 @@ def _topological(program: Program) -> None:
     program.values = list(order)
 
 
-def _keys(program: Program) -> dict[Value, Key]:
-    """The earliest (segment, pass) at which each value can be computed, or read for those that are not computed."""
-    keys: dict[Value, Key] = {}
-    for value in program.values:
-        key = (0, 0)
-        for arg in value.operands():
-            ready = keys[arg]
-            crosses = value.op != "dot" and _computed(value) and _ends_pass(arg, value)
-            key = max(key, (ready[0], ready[1] + 1) if crosses else ready)
-        keys[value] = (key[0] + 1, 0) if value.op == "dot" else key
-    return keys
+class _Passes:
+    """The (segment, pass) in which each value is computed, or can be read for those that are not computed."""
 
+    def __init__(self, program: Program, space: dict[Value, Space]) -> None:
+        self.program, self.space = program, space
+        self.users = _users(program)
+        self.keys: dict[Value, Key] = {}
+        for value in program.values:
+            key = (0, 0)
+            for arg in value.operands():
+                ready = self.keys[arg]
+                crosses = value.op != "dot" and is_computed(value) and self._ends_pass(arg, value)
+                key = max(key, (ready[0], ready[1] + 1) if crosses else ready)
+            self.keys[value] = (key[0] + 1, 0) if value.op == "dot" else key
 
-def _ends_pass(arg: Value, user: Value) -> bool:
-    """Whether `user` can only read `arg` after the pass that computes it is over."""
-    source = arg
-    while source.op == "slice":
-        source = source.args[0]
-    if source.op in REDUCTIONS or source.op == "cat":
-        return True
-    return _computed(source) and (source is not arg or arg.width != user.width)
+    def one_space(self, value: Value, user: Value) -> bool:
+        """Whether a computed value could be computed in the pass that computes another one."""
+        return is_computed(user) and span(user) == value.width and self.space[user] == self.space[value]
+
+    def _ends_pass(self, arg: Value, user: Value) -> bool:
+        """Whether `user` can only read `arg` after the pass that computes it is over."""
+        source = root(arg)
+        if source.op in REDUCTIONS or source.op in ("cat", "join"):
+            return True
+        return is_computed(source) and (source is not arg or not self.one_space(arg, user))
+
+    def order(self, value: Value) -> tuple[Key, int, tuple[int, ...], tuple[tuple[int, int], ...]]:
+        """What the passes of a step are ordered by, for a computed value."""
+        space = self.space[value]
+        return self.keys[value], span(value), space.cuts, space.reduced
 
 
 def _users(program: Program) -> dict[Value, list[Value]]:
@@ -185,15 +209,15 @@ def _users(program: Program) -> dict[Value, list[Value]]:
     return users
 
 
-def _sink(program: Program, keys: dict[Value, Key]) -> None:
+def _sink(passes: _Passes) -> None:
     """Move a pointwise value into the first pass that reads it: it stays in a register instead of going to memory."""
-    users = _users(program)
+    program, keys = passes.program, passes.keys
     fixed = {*program.results, *program.saved.values()}
     for value in reversed(program.values):
-        if value.op not in POINTWISE or value.op == "copy" or value in fixed or not users[value]:
+        if value.op not in POINTWISE or value.op == "copy" or value in fixed or not passes.users[value]:
             continue
-        if all(_computed(user) and user.width == value.width for user in users[value]):
-            keys[value] = max(keys[value], min(keys[user] for user in users[value]))
+        if all(passes.one_space(value, user) for user in passes.users[value]):
+            keys[value] = max(keys[value], min(keys[user] for user in passes.users[value]))
 
 
 def _name_leaves(plan: Schedule, kept: dict[fx.Node, Value]) -> None:
@@ -218,7 +242,7 @@ def _buffer(plan: Schedule, width: int) -> Place:
     return Place("scratch", len(plan.scratch) - 1)
 
 
-def _place_carries(plan: Schedule, keys: dict[Value, Key]) -> list[tuple[Value, Place]]:
+def _place_carries(plan: Schedule, passes: _Passes) -> list[tuple[Value, Place]]:
     """Write the next state over the old one where nobody reads the old one later, else beside it.
 
     Returns: the values written beside, with the place they must be copied to when the step is over.
@@ -228,7 +252,7 @@ def _place_carries(plan: Schedule, keys: dict[Value, Key]) -> list[tuple[Value, 
         if value is carry:
             continue
         home = plan.place[carry]
-        if not _safe_in_place(plan.program, keys, carry, value):
+        if not _safe_in_place(passes, carry, value):
             temporary.append((value, home))
             home = _buffer(plan, value.width)
         plan.stores.setdefault(value, []).append(home)
@@ -236,13 +260,13 @@ def _place_carries(plan: Schedule, keys: dict[Value, Key]) -> list[tuple[Value, 
     return temporary
 
 
-def _safe_in_place(program: Program, keys: dict[Value, Key], carry: Value, value: Value) -> bool:
-    for reader, direct in _readers(program, carry):
+def _safe_in_place(passes: _Passes, carry: Value, value: Value) -> bool:
+    for reader, direct in _readers(passes.program, carry):
         if reader.op == "dot":
-            if keys[reader][0] > keys[value][0]:
+            if passes.keys[reader][0] > passes.keys[value][0]:
                 return False
             continue
-        read, written = (keys[reader], reader.width), (keys[value], value.width)
+        read, written = passes.order(reader), passes.order(value)
         if read > written or (read == written and not direct):
             return False
     return True
@@ -252,82 +276,85 @@ def _readers(program: Program, source: Value) -> Iterator[tuple[Value, bool]]:
     """Computed values and products that read `source`, and whether they read it column by column."""
     for value in program.values:
         for arg in value.operands():
-            inner, direct = arg, True
-            while inner.op == "slice":
-                inner, direct = inner.args[0], False
-            if inner is source and value.op != "slice":
-                yield value, direct
+            if root(arg) is source and value.op not in MOVES:
+                yield value, arg is source
 
 
 def _place_outputs(plan: Schedule, kept: dict[fx.Node, Value]) -> None:
     for node, value in kept.items():
-        place = Place("array", len(plan.arrays))
+        index = len(plan.arrays)
         plan.arrays.append((node, value.width))
-        for piece, start in _pieces(value):
-            plan.stores.setdefault(piece, []).append(Place("array", place.index, start))
+        for piece, places in value.pieces() if value.op in ("cat", "join") else [(value, Map.whole((value.width,)))]:
+            plan.stores.setdefault(piece, []).append(_at("array", index, places))
 
 
-def _pieces(value: Value) -> list[tuple[Value, int]]:
-    if value.op != "cat":
-        return [(value, 0)]
-    pieces, start = [], 0
-    for arg in value.args:
-        pieces.append((arg, start))
-        start += arg.width
-    return pieces
+def _at(kind: str, index: int, places: Map, start: int = 0) -> Place:
+    """Those places of a memory, counted from `start`."""
+    places = places.joined()
+    if places.strides in ((), (1,)):
+        return Place(kind, index, start + places.start)
+    return Place(kind, index, 0, Map(start + places.start, places.sizes, places.strides))
 
 
-def _place_cats(plan: Schedule, kept: dict[fx.Node, Value]) -> None:
+def _place_cats(plan: Schedule) -> None:
     users = _users(plan.program)
     for value in plan.program.values:
-        if value.op == "cat" and users[value]:
+        if value.op in ("cat", "join") and users[value]:
             home = _buffer(plan, value.width)
             plan.place[value] = home
-            for piece, start in _pieces(value):
-                plan.stores.setdefault(piece, []).append(Place("scratch", home.index, start))
-                plan.place.setdefault(piece, Place("scratch", home.index, start))
+            for piece, places in value.pieces():
+                place = _at("scratch", home.index, places)
+                plan.stores.setdefault(piece, []).append(place)
+                if place.map is None:
+                    plan.place.setdefault(piece, place)
 
 
-def _place_the_rest(plan: Schedule, keys: dict[Value, Key]) -> None:
+def _place_the_rest(plan: Schedule, passes: _Passes) -> None:
     """Scratch for products and for what is read outside its own pass; slices are offsets into their source."""
-    users = _users(plan.program)
 
     def read_elsewhere(value: Value) -> bool:
-        for user in users[value]:
-            if user.op in ("slice", "dot"):
+        for user in passes.users[value]:
+            if user.op in ("dot", *MOVES):
                 return True
-            if _computed(user) and (keys[user] != keys[value] or user.width != value.width or value.op in REDUCTIONS):
+            if is_computed(user) and (
+                passes.keys[user] != passes.keys[value] or not passes.one_space(value, user) or value.op in REDUCTIONS
+            ):
                 return True
         return False
 
     for value in plan.program.values:
         if value.op == "dot":
             plan.place[value] = _buffer(plan, value.width)
-        elif _computed(value) and value not in plan.place and read_elsewhere(value):
+        elif is_computed(value) and value not in plan.place and read_elsewhere(value):
             home = _buffer(plan, value.width)
             plan.place[value] = home
             plan.stores.setdefault(value, []).append(home)
-        elif value.op == "slice":
-            source, start = value.args
-            place = plan.place.get(source)
-            assert place is not None, f"{value} reads a value that has no memory"
-            plan.place[value] = Place(place.kind, place.index, place.start + start)
+        elif value.op in MOVES:
+            plan.place[value] = _place_of_move(plan, value)
 
 
-def _order(plan: Schedule, keys: dict[Value, Key], temporary: list[tuple[Value, Place]]) -> None:
-    groups: dict[tuple[int, int, int], Group] = {}
-    num_segments = 1 + max((key[0] for value, key in keys.items() if _computed(value) or value.op == "dot"), default=0)
+def _place_of_move(plan: Schedule, value: Value) -> Place:
+    source, at = value.args
+    place = plan.place.get(source)
+    assert place is not None, f"{value} reads a value that has no memory"
+    places = at if isinstance(at, Map) else Map.whole((value.width,), at)
+    return _at(place.kind, place.index, places, place.start)
+
+
+def _order(plan: Schedule, passes: _Passes, temporary: list[tuple[Value, Place]]) -> None:
+    keys = passes.keys
+    groups: dict[object, Group] = {}
+    num_segments = 1 + max(
+        (key[0] for value, key in keys.items() if is_computed(value) or value.op == "dot"), default=0
+    )
     plan.segments = [Segment() for _ in range(num_segments)]
     for value in plan.program.values:
         if value.op == "dot":
             plan.segments[keys[value][0]].dots.append(value)
-        elif _computed(value):
-            segment, number = keys[value]
-            # a row sum passes over the columns of what it adds up
-            width = value.args[0].width if value.op in REDUCTIONS else value.width
-            groups.setdefault((segment, number, width), Group(width)).values.append(value)
-    for (segment, _, _), group in sorted(groups.items(), key=lambda item: item[0]):
-        plan.segments[segment].groups.append(group)
+        elif is_computed(value):
+            groups.setdefault(passes.order(value), Group(span(value), [], passes.space[value])).values.append(value)
+    for group in sorted(groups.values(), key=lambda group: passes.order(group.values[0])):
+        plan.segments[keys[group.values[0]][0]].groups.append(group)
     for value, home in temporary:
         copy = Value("copy", (value,), value.width, name=f"{value.name}'")
         plan.stores[copy] = [home]

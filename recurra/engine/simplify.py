@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from recurra.engine.blocks import gradients_of_spread_weights, products_of_heads, products_of_spread_weights
+
 __all__ = ["simplify"]
 
 aten = torch.ops.aten
@@ -18,7 +20,18 @@ _VIEWS = {aten.view.default, aten._unsafe_view.default, aten.reshape.default, at
 
 def simplify(graph: fx.Graph) -> fx.Graph:
     """Run every rewrite once, in order; the graph is changed in place."""
-    rewrites = (_out_of_place, _shapes_only, _slices_for_splits, _drop_identities, _cancel_transposes, _share_equal)
+    rewrites = (
+        _out_of_place,
+        _shapes_only,
+        _slices_for_splits,
+        _reshapes_for_views,
+        _drop_identities,
+        _cancel_transposes,
+        gradients_of_spread_weights,
+        products_of_spread_weights,
+        products_of_heads,
+        _share_equal,
+    )
     for rewrite in rewrites:
         rewrite(graph)
         graph.eliminate_dead_code()
@@ -88,6 +101,13 @@ def _slices_for_splits(graph: fx.Graph) -> None:
             piece = graph.call_function(aten.slice.Tensor, (source, dim, start, start + sizes[index]))
         piece.meta = dict(node.meta)
         node.replace_all_uses_with(piece)
+
+
+def _reshapes_for_views(graph: fx.Graph) -> None:
+    """A view that asks for no order in memory: the copy that made the order is about to go as an identity."""
+    for node in graph.nodes:
+        if node.target in (aten.view.default, aten._unsafe_view.default):
+            node.target = aten.reshape.default
 
 
 def _drop_identities(graph: fx.Graph) -> None:

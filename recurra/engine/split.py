@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from recurra.engine.borders import computed_again, drawn_in, spread_parameters
+from recurra.engine.rows import row_axis
 from recurra.engine.simplify import is_random
 from recurra.engine.trace import BATCH, Trace, Unsupported
 
@@ -24,6 +26,7 @@ __all__ = ["Loop", "Plan", "Region", "is_rows", "split"]
 
 aten = torch.ops.aten
 
+_PRODUCTS = (aten.mm.default, aten.bmm.default)
 _X, _STATE, _D_OUTPUT, _D_STATE = 1, 2, 4, 8
 
 
@@ -100,18 +103,27 @@ def split(trace: Trace) -> Plan:
     into_state, into_d_state = _ancestors(state_after), _ancestors(d_before)
     forward = {n for n in nodes if n in of_forward and depends[n] & _STATE and n in into_state}
     reverse = {n for n in nodes if n not in of_forward and depends[n] & _D_STATE and n in into_d_state}
+    forward |= drawn_in(
+        nodes,
+        {n for n in nodes if n in of_forward and depends[n] & _STATE and n not in forward},
+        {n for n in nodes if n in forward or not depends[n] & _STATE},
+        lambda n: bool(depends[n] & _STATE),
+    )
     forward |= _slices_of_rows(nodes, forward)
     reverse |= _pulled_in(nodes, reverse, of_forward, depends)
+    reverse |= _drawn_into_reverse(nodes, reverse, of_forward, depends)
     reverse |= {n for n in _slices_of_rows(nodes, reverse) if n.args[0] not in forward}
-    reverse |= _cheap_again(reverse, forward)
-    forward_loop = [n for n in nodes if n in forward]
-    reverse_loop = [n for n in nodes if n in reverse]
+    reverse |= computed_again(nodes, reverse, of_forward, forward, depends)
+    spread = spread_parameters(nodes, forward, depends), spread_parameters(nodes, reverse, depends)
+    forward_loop = [n for n in nodes if n in forward or n in spread[0]]
+    reverse_loop = [n for n in nodes if n in reverse or n in spread[1]]
 
     # from the end to the beginning: what a part computes is what the parts after it read
     reads: list[Any] = list(gradients)
 
     def region(name: str, inside: Callable[[fx.Node], Any]) -> Region:
-        part = _region(nodes, name, [n for n in reads if n not in forward and n not in reverse], inside)
+        loop = reverse if name.endswith("reverse") else forward  # the reverse loop may compute again what stands before
+        part = _region(nodes, name, [n for n in reads if n not in loop], inside)
         reads.extend(part.inputs)
         return part
 
@@ -119,7 +131,7 @@ def split(trace: Trace) -> Plan:
         "after_reverse", lambda n: n not in of_forward and depends[n] & _D_STATE and n not in reverse
     )
     saved_reverse = tuple(dict.fromkeys(n for n in reads if n in reverse or n in d_state))
-    reads += [n for n in [*_reads(reverse_loop), *d_before] if n not in reverse]
+    reads += [n for n in [*_reads(reverse_loop), *d_before] if n not in reverse and n not in spread[1]]
     before_reverse = region(
         "before_reverse",
         # what was pulled into the loop is computed here too, where something before the loop reads it
@@ -129,7 +141,7 @@ def split(trace: Trace) -> Plan:
     reads.append(output)
     after = region("after", lambda n: n in of_forward and depends[n] & _STATE and n not in forward)
     saved = tuple(dict.fromkeys(n for n in reads if n in forward or n in state))
-    reads += [*_reads(forward_loop), *state_after]
+    reads += [n for n in [*_reads(forward_loop), *state_after] if n not in spread[0]]
     before = region("before", lambda n: n in of_forward and depends[n] == _X)
     prelude = region("prelude", lambda n: not depends[n])
     return Plan(
@@ -148,7 +160,7 @@ def split(trace: Trace) -> Plan:
 def _refuse_shared_draws(nodes: list[fx.Node]) -> None:
     """Random numbers that all sequences share are new at each step: nothing before the loop can draw them."""
     for node in nodes:
-        if is_random(node) and not is_rows(node):
+        if is_random(node) and row_axis(node) is None:
             name = node.target.overloadpacket.__name__  # type: ignore[union-attr]
             raise Unsupported(name, "it draws numbers that have no row for each sequence")
 
@@ -163,7 +175,7 @@ def _dependence(inputs: list[fx.Node], nodes: list[fx.Node], seeds: dict[fx.Node
     depends: dict[fx.Node, int] = {**dict.fromkeys(inputs, 0), **seeds}
     for node in nodes:
         depends[node] = functools.reduce(operator.or_, (depends[arg] for arg in node.all_input_nodes), 0)
-        if depends[node] == 0 and is_rows(node):
+        if depends[node] == 0 and row_axis(node) is not None:
             depends[node] = _X  # zeros or ones of the batch size: known before the loop, like the input
     return depends
 
@@ -207,15 +219,23 @@ def _slices_of_rows(nodes: list[fx.Node], loop: set[fx.Node]) -> set[fx.Node]:
     return {n for n in nodes if n in read and n.target is aten.slice.Tensor and is_rows(n) and n.args[1] != 0}
 
 
-def _cheap_again(reverse: set[fx.Node], forward: set[fx.Node]) -> set[fx.Node]:
-    """Values of the forward loop that follow in one step from one that is kept anyway: 1 - z is not kept beside z."""
-    read = set(_reads(reverse))
-    pointwise = (aten.sub.Tensor, aten.add.Tensor, aten.mul.Tensor, aten.neg.default)
-    return {
-        n
-        for n in read & forward
-        if n.target in pointwise and len(n.all_input_nodes) == 1 and n.all_input_nodes[0] in read
-    }
+def _drawn_into_reverse(
+    nodes: list[fx.Node], reverse: set[fx.Node], of_forward: set[fx.Node], depends: dict[fx.Node, int]
+) -> set[fx.Node]:
+    """Sums over matrices join the reverse loop; what depends on them is computed after it, and marked so."""
+    feeds = _ancestors(reverse)
+    late = {n for n in nodes if n not in of_forward and n not in reverse and depends[n] & _D_STATE}
+    drawn = drawn_in(
+        nodes,
+        {n for n in nodes if n not in of_forward and n not in feeds and depends[n]},
+        {n for n in nodes if n not in late},
+        lambda n: bool(depends[n] & (_STATE | _D_STATE)),
+    )
+    sums = {n for n in drawn if not any(user in drawn for user in n.users)}
+    for node in nodes:
+        if node in sums or any(depends[arg] & _D_STATE for arg in node.all_input_nodes):
+            depends[node] |= _D_STATE
+    return drawn
 
 
 def _pulled_in(
@@ -231,7 +251,7 @@ def _pulled_in(
     while stack:
         for arg in stack.pop().all_input_nodes:
             joins = arg not in core and arg not in pulled and arg.op == "call_function" and arg not in forward_nodes
-            if joins and depends[arg] and arg.target is not aten.mm.default and is_rows(arg):
+            if joins and depends[arg] and arg.target not in _PRODUCTS and row_axis(arg) is not None:
                 pulled.add(arg)
                 stack.append(arg)
     for node in nodes:

@@ -14,9 +14,11 @@ from typing import Any
 from llvmlite import ir
 
 from recurra.engine.cpu.functions import OPERATIONS, Vectors
+from recurra.engine.cpu.nest import Nest
 from recurra.engine.cpu.target import Target
 from recurra.engine.loop import POINTWISE, REDUCTIONS, Value
 from recurra.engine.schedule import Group, Place, Schedule
+from recurra.engine.share import share
 
 __all__ = ["Layout", "emit"]
 
@@ -37,21 +39,23 @@ class Layout:
     Attributes:
         lanes: numbers in one vector.
         panels: for each matrix its (inner size, outer size, columns of a panel).
-        strides: numbers from one row to the next of each scratch buffer.
+        strides: numbers from one row to the next of each scratch buffer; 0 for those that all rows use in turn.
+        shared: numbers of the memory that rows use in turn.
         row_tile: rows of the largest register tile; scratch has that many rows more than a tile has sequences.
     """
 
     lanes: int
     panels: tuple[tuple[int, int, int], ...]
     strides: tuple[int, ...]
+    shared: int
     row_tile: int
 
-    def offset(self, buffer: int, rows: int) -> int:
-        """Where a scratch buffer begins, in numbers, for tiles of at most `rows` sequences."""
-        return sum(self.strides[:buffer]) * (rows + self.row_tile)
+    def scratch(self, rows: int) -> int:
+        """Numbers of scratch memory that a thread needs for that many rows."""
+        return sum(self.strides) * rows + self.shared
 
 
-class _Emitter:
+class Emitter:
     def __init__(self, plan: Schedule, target: Target, bits: int, reverse: bool, name: str) -> None:
         self.plan, self.target, self.bits, self.reverse = plan, target, bits, reverse
         self.lanes = target.lanes(bits // 8)
@@ -65,8 +69,14 @@ class _Emitter:
         self.tiles = [self._dot_tile(dot) for segment in plan.segments for dot in segment.dots]
         dots = [dot for segment in plan.segments for dot in segment.dots]
         self.dot_tile = dict(zip(dots, self.tiles, strict=True))
+        self.shared = share(plan)
+        ends = [start + plan.scratch[buffer] + self.lanes for buffer, start in self.shared.items()]
         self.layout = Layout(
-            self.lanes, self._panels(), self._strides(), max((rows for rows, _ in self.tiles), default=1)
+            self.lanes,
+            self._panels(),
+            self._strides(),
+            -(-max(ends, default=0) // self.lanes) * self.lanes,
+            max((rows for rows, _ in self.tiles), default=1),
         )
 
     # --- sizes -----------------------------------------------------------------------------------------------------
@@ -83,6 +93,8 @@ class _Emitter:
 
     def _strides(self) -> tuple[int, ...]:
         strides = [-(-width // self.lanes) * self.lanes for width in self.plan.scratch]
+        for buffer in self.shared:
+            strides[buffer] = 0
         for dot, (_, vectors) in self.dot_tile.items():
             panel = vectors * self.lanes
             strides[self.plan.place[dot].index] = -(-dot.width // panel) * panel
@@ -191,12 +203,17 @@ class _Emitter:
         states_in = addresses(len(plan.carries))
         states_out = addresses(len(plan.carries))
         per_thread = b.mul(b.mul(scratch_rows, self.word(sum(self.layout.strides))), self.word(self.itemsize))
+        if self.layout.shared:
+            per_thread = b.add(per_thread, self.word(self.layout.shared * self.itemsize))
         base = b.add(header["scratch"], b.mul(thread, per_thread))
         self.buffers = []
         start = self.word(0)
         for stride in self.layout.strides:
             self.buffers.append(self.at(b.inttoptr(base, _POINTER), b.mul(start, scratch_rows)))
             start = self.word(start.constant + stride)
+        for buffer, offset in self.shared.items():
+            after = b.add(b.mul(self.word(sum(self.layout.strides)), scratch_rows), self.word(offset))
+            self.buffers[buffer] = self.at(b.inttoptr(base, _POINTER), after)
 
         def tile(index: Any, _: list[Any]) -> list[Any]:
             words = self.at(tiles, b.mul(index, self.word(TILE_WORDS)), 8)
@@ -356,21 +373,24 @@ class _Emitter:
 
     # --- passes over a row -------------------------------------------------------------------------------------------
 
-    def _address(self, place: Place, r: Any, row: Any) -> Any:
+    def address(self, place: Place, r: Any, row: Any) -> Any:
         """Where the row of a place begins: `r` counts within the tile, `row` within the arrays."""
+        begin = place.map.start if place.map else place.start
         if place.kind == "scratch":
             start = self.b.mul(r, self.word(self.layout.strides[place.index]))
-            return self.at(self.buffers[place.index], self.b.add(start, self.word(place.start)))
+            return self.at(self.buffers[place.index], self.b.add(start, self.word(begin)))
         if place.kind == "array":
             width = self.plan.arrays[place.index][1]
-            return self.at(
-                self.arrays[place.index], self.b.add(self.b.mul(row, self.word(width)), self.word(place.start))
-            )
-        return self.at(self.vector_addresses[place.index], self.word(place.start))
+            return self.at(self.arrays[place.index], self.b.add(self.b.mul(row, self.word(width)), self.word(begin)))
+        return self.at(self.vector_addresses[place.index], self.word(begin))
 
     def _row(self, groups: list[Group], r: Any, row: Any) -> None:
         for group in groups:
-            self._group(group, r, row)
+            nest = Nest(self, group) if group.width > 1 else None
+            if nest is None or nest.is_plain:
+                self._group(group, r, row)
+            else:
+                nest.emit(r, row)
 
     def _group(self, group: Group, r: Any, row: Any) -> None:
         single = group.width == 1
@@ -378,9 +398,9 @@ class _Emitter:
         inside = set(group.values)
         needed = {arg for value in group.values for arg in value.operands() if arg not in inside and arg.op != "const"}
         ordered = sorted(needed, key=lambda value: value.name)
-        starts = {value: self._address(self.plan.place[value], r, row) for value in ordered}
-        goals = {value: [self._address(p, r, row) for p in self.plan.stores.get(value, [])] for value in group.values}
-        spread = {v: self._load_flagged(v, starts[v], 1, self.numbers) for v in ordered if v.width == 1}
+        starts = {value: self.address(self.plan.place[value], r, row) for value in ordered}
+        goals = {value: [self.address(p, r, row) for p in self.plan.stores.get(value, [])] for value in group.values}
+        spread = {v: self.load_flagged(v, starts[v], 1, self.numbers) for v in ordered if v.width == 1}
         spread = {value: self.splat(number, vectors) for value, number in spread.items()}
         sums = [value for value in group.values if value.op in REDUCTIONS]
 
@@ -388,12 +408,12 @@ class _Emitter:
             known: dict[Value, Any] = dict(spread)
             for value in ordered:
                 if value not in known:
-                    known[value] = self._load_flagged(value, self.at(starts[value], column), count, vectors)
+                    known[value] = self.load_flagged(value, self.at(starts[value], column), count, vectors)
             results = dict(zip(sums, totals, strict=True))
             for value in group.values:
                 if value.op in REDUCTIONS:
                     x = self._operand(value.args[0], known, vectors)
-                    results[value] = self._accumulate(value.op, results[value], x, count, vectors)
+                    results[value] = self.accumulate(value.op, results[value], x, count, vectors)
                 else:
                     args = [self._operand(arg, known, vectors) for arg in value.args]
                     known[value] = OPERATIONS[value.op](vectors, *args)
@@ -401,7 +421,7 @@ class _Emitter:
             for value in group.values:
                 if value.op in POINTWISE:
                     for goal in goals[value]:
-                        self._store_flagged(value, known[value], self.at(goal, column), count, vectors)
+                        self.store_flagged(value, known[value], self.at(goal, column), count, vectors)
             return [results[value] for value in sums]
 
         totals = [vectors.const({"sum": 0.0, "max": float("-inf"), "min": float("inf")}[value.op]) for value in sums]
@@ -416,24 +436,24 @@ class _Emitter:
             if group.width % self.lanes:
                 totals = block(self.word(whole), group.width % self.lanes, totals)
         for value, total in zip(sums, totals, strict=True):
-            number = total if single else self._across(value.op, total)
+            number = total if single else self.across(value.op, total)
             for goal in goals[value]:
                 self.store(number, goal, 1, 1)
 
     def _operand(self, value: Value, known: dict[Value, Any], vectors: Vectors) -> Any:
         return vectors.const(value.args[0]) if value.op == "const" else known[value]
 
-    def _load_flagged(self, value: Value, pointer: Any, count: int, vectors: Vectors) -> Any:
+    def load_flagged(self, value: Value, pointer: Any, count: int, vectors: Vectors) -> Any:
         """Truth values stand in memory as 0 and 1."""
         loaded = self.load(pointer, count, vectors.lanes)
         return self.b.fcmp_unordered("!=", loaded, vectors.const(0.0)) if value.boolean else loaded
 
-    def _store_flagged(self, value: Value, what: Any, pointer: Any, count: int, vectors: Vectors) -> None:
+    def store_flagged(self, value: Value, what: Any, pointer: Any, count: int, vectors: Vectors) -> None:
         if value.boolean:
             what = vectors.choose(what, vectors.const(1.0), vectors.const(0.0))
         self.store(what, pointer, count, vectors.lanes)
 
-    def _accumulate(self, op: str, total: Any, x: Any, count: int, vectors: Vectors) -> Any:
+    def accumulate(self, op: str, total: Any, x: Any, count: int, vectors: Vectors) -> Any:
         better = {"sum": "add", "max": "maximum", "min": "minimum"}[op]
         result = OPERATIONS[better](vectors, total, x)
         if count == vectors.lanes:
@@ -441,10 +461,10 @@ class _Emitter:
         mask = ir.Constant(vectors.flag, [lane < count for lane in range(vectors.lanes)])
         return vectors.choose(mask, result, total)
 
-    def _across(self, op: str, total: Any) -> Any:
+    def across(self, op: str, total: Any) -> Any:
         """The sum or extremum of the lanes, by halves."""
         better = OPERATIONS[{"sum": "add", "max": "maximum", "min": "minimum"}[op]]
-        lanes = self.lanes
+        lanes = total.type.count
         while lanes > 1:
             half = lanes // 2
             undefined = ir.Constant(total.type, ir.Undefined)
@@ -477,5 +497,5 @@ def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str)
         reverse: run from the last time step to the first.
         name: of the function.
     """
-    emitter = _Emitter(plan, target, bits, reverse, name)
+    emitter = Emitter(plan, target, bits, reverse, name)
     return str(emitter.emit()), emitter.layout

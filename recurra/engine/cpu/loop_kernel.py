@@ -17,6 +17,7 @@ from recurra.engine.cpu import team
 from recurra.engine.cpu.emit import HEADER, TILE_WORDS, emit
 from recurra.engine.cpu.jit import Code, compile_ir
 from recurra.engine.cpu.target import Target, host
+from recurra.engine.rows import from_rows, to_rows
 from recurra.engine.schedule import Schedule
 from recurra.ragged import Ragged
 
@@ -127,14 +128,14 @@ class LoopKernel:
     ) -> tuple[Tensor, ...]:
         """Read what the loop reads from `values`, add what it writes; returns the state after the last steps."""
         plan = self.plan
-        arrays = [values[node].reshape(num_rows, width) for node, width in plan.arrays[: plan.num_inputs]]
+        arrays = [to_rows(values[node], node, num_rows) for node, _ in plan.arrays[: plan.num_inputs]]
         vectors = [values[node].reshape(-1) for node in plan.vectors]
         matrices = [values[node] for node in plan.matrices]
         flat = [field.reshape(len(field), math.prod(field.shape[1:])).to(self.dtype) for field in state]
         written, after = self.run(tiling, arrays, vectors, matrices, flat, num_rows)
         for (node, _), array in zip(plan.outputs, written, strict=True):
             example = node.meta["val"]
-            array = array.reshape(num_rows, *example.shape[1:])
+            array = from_rows(array, node, num_rows)
             values[node] = array if example.dtype == array.dtype else array.to(example.dtype)
         return tuple(new.reshape(old.shape) for new, old in zip(after, state, strict=True))
 
@@ -161,7 +162,7 @@ class LoopKernel:
         after = [torch.empty_like(state) for state in before]
         threads = max(1, min(team.num_threads(), len(tiling.tiles) // TILE_WORDS))
         scratch_rows = tiling.rows + layout.row_tile
-        scratch = torch.empty(threads * scratch_rows * sum(layout.strides), dtype=self.dtype)
+        scratch = torch.empty(threads * layout.scratch(scratch_rows), dtype=self.dtype)
         header = {
             "num_threads": threads,
             "num_tiles": len(tiling.tiles) // TILE_WORDS,

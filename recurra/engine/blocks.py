@@ -1,0 +1,154 @@
+"""Rewrites of products of a row's matrices with parameters into products of rows with one matrix.
+
+torch spreads a parameter over the batch before it multiplies: `h[:, :, None, :] @ w` with a weight for each head copies
+the weights for each sequence, and their gradient is a batch of outer products, summed up. Written as a product of
+[heads, B, n] with [heads, n, m], then head by head, nothing is copied, weights are packed once, and the gradient is one
+product over all steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from recurra.engine.rows import row_axis, row_shape
+from recurra.engine.trace import BATCH
+
+__all__ = ["gradients_of_spread_weights", "products_of_heads", "products_of_spread_weights"]
+
+aten = torch.ops.aten
+
+_MAX_HEADS = 32  # more products than this make more code than they are worth
+_VIEWS = (aten.reshape.default, aten.view.default, aten.expand.default, aten.permute.default, aten.unsqueeze.default)
+
+
+class _Writer:
+    """Writes calls before a node."""
+
+    def __init__(self, node: fx.Node) -> None:
+        self.graph, self.node = node.graph, node
+
+    def call(self, target: Any, *args: Any) -> fx.Node:
+        with self.graph.inserting_before(self.node):
+            made = self.graph.call_function(target, args)
+        made.meta["val"] = target(*fx.map_arg(args, lambda arg: arg.meta["val"]))
+        return made
+
+    def view(self, node: fx.Node, *shape: int) -> fx.Node:
+        return self.call(aten.reshape.default, node, list(shape))
+
+    def turn(self, node: fx.Node, *order: int) -> fx.Node:
+        return self.call(aten.permute.default, node, list(order))
+
+    def replace(self, new: fx.Node) -> None:
+        self.node.replace_all_uses_with(new)
+
+
+def _shape(node: Any) -> tuple[int, ...]:
+    return tuple(node.meta["val"].shape)
+
+
+def _spread_from(node: fx.Node) -> fx.Node | None:
+    """The weights [f, k, m] that a value [B * f, k, m] is made of by repeating them for each sequence."""
+    heads = row_shape(node)[0]
+    source: Any = node
+    while isinstance(source, fx.Node) and source.target in _VIEWS and row_axis(source) == 0:
+        below = source.args[0]
+        if source.target is aten.expand.default and row_axis(below) is None:
+            matches = math.prod(_shape(below)) == heads * math.prod(_shape(node)[1:])
+            return below if matches else None
+        if source.target is aten.permute.default and source.args[1][0] != 0:
+            return None
+        source = below
+    return None
+
+
+def _again(writer: _Writer, node: fx.Node, weights: fx.Node) -> fx.Node:
+    """The views that made `node` of the spread weights, for one sequence: [f, k, m]."""
+    chain: list[fx.Node] = []
+    source: Any = node
+    while source is not weights:
+        chain.append(source)
+        source = source.args[0]
+    made = weights
+    for view in reversed(chain):
+        target, args = view.target, list(view.args[1:])
+        if target in (aten.reshape.default, aten.view.default, aten.expand.default):
+            args = [list(row_shape(view))]
+        made = writer.call(target, made, *args)
+    return made
+
+
+def products_of_spread_weights(graph: fx.Graph) -> None:
+    """`bmm(rows [B * f, n, k], weights spread to [B * f, k, m])` as a product of [f, B * n, k] with [f, k, m]."""
+    for node in list(graph.nodes):
+        if node.target is not aten.bmm.default or row_axis(node) != 0:
+            continue
+        left, right = node.args
+        writer = _Writer(node)
+        if (weights := _spread_from(right)) is not None and row_axis(left) == 0:
+            writer.replace(_turned(writer, left, _again(writer, right, weights)))
+        elif (weights := _spread_from(left)) is not None and row_axis(right) == 0:
+            # (A b)' = b' A'
+            flipped = writer.turn(_again(writer, left, weights), 0, 2, 1)
+            made = _turned(writer, writer.turn(right, 0, 2, 1), flipped)
+            writer.replace(writer.turn(made, 0, 2, 1))
+
+
+def _turned(writer: _Writer, rows: fx.Node, weights: fx.Node) -> fx.Node:
+    """Rows [B * f, n, k] times weights [f, k, m], as [B * f, n, m]."""
+    heads, inner, outer = _shape(weights)
+    count = _shape(rows)[1]
+    apart = writer.turn(writer.view(rows, BATCH, heads, count, inner), 1, 0, 2, 3)
+    made = writer.call(aten.bmm.default, writer.view(apart, heads, BATCH * count, inner), weights)
+    together = writer.turn(writer.view(made, heads, BATCH, count, outer), 1, 0, 2, 3)
+    return writer.view(together, BATCH * heads, count, outer)
+
+
+def gradients_of_spread_weights(graph: fx.Graph) -> None:
+    """The sum over the batch of `bmm([B * f, k, n], [B * f, n, m])` as one product of [f, k, B * n] with [f, B * n, m]."""
+    for node in list(graph.nodes):
+        if node.target is not aten.sum.dim_IntList or list(node.args[1]) != [0]:
+            continue
+        product = node.args[0]
+        while isinstance(product, fx.Node) and product.target in (aten.reshape.default, aten.view.default):
+            product = product.args[0]
+        if not isinstance(product, fx.Node) or product.target is not aten.bmm.default:
+            continue
+        left, right = product.args
+        if row_axis(left) != 0 or row_axis(right) != 0 or _shape(node.args[0])[0] != BATCH:
+            continue
+        writer = _Writer(node)
+        heads, (_, k, n), m = row_shape(left)[0], _shape(left), _shape(right)[2]
+        one = writer.turn(writer.view(left, BATCH, heads, k, n), 1, 2, 0, 3)
+        other = writer.turn(writer.view(right, BATCH, heads, n, m), 1, 0, 2, 3)
+        made = writer.call(
+            aten.bmm.default, writer.view(one, heads, k, BATCH * n), writer.view(other, heads, BATCH * n, m)
+        )
+        writer.replace(writer.view(made, *_shape(node)))
+
+
+def products_of_heads(graph: fx.Graph) -> None:
+    """`bmm(rows [f, B * n, k], weights [f, k, m])` head by head: each is a product of rows with a packed matrix."""
+    for node in list(graph.nodes):
+        if node.target is not aten.bmm.default or row_axis(node) != 1:
+            continue
+        rows, weights = node.args
+        if row_axis(rows) != 1 or row_axis(weights) is not None or _shape(weights)[0] > _MAX_HEADS:
+            continue
+        writer = _Writer(node)
+        heads = [
+            writer.call(aten.mm.default, *(writer.call(aten.select.int, arg, 0, head) for arg in (rows, weights)))
+            for head in range(_shape(weights)[0])
+        ]
+        writer.replace(_stacked(writer, heads))
+
+
+def _stacked(writer: _Writer, parts: Sequence[fx.Node]) -> fx.Node:
+    if len(parts) == 1:
+        return writer.call(aten.unsqueeze.default, parts[0], 0)
+    return writer.call(aten.cat.default, [writer.call(aten.unsqueeze.default, part, 0) for part in parts], 0)

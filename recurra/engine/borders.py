@@ -1,0 +1,142 @@
+"""What is better done inside a loop although it need not be, so that less goes through memory.
+
+A value that crosses the border of a loop is written and read once for every step of every sequence. Where a row is a
+matrix this is what a step costs: so views and cheap functions of what is kept anyway are computed again, and sums that
+make a vector of a matrix are computed where the matrix is at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import fx
+
+from recurra.engine.rows import row_axis, row_width
+
+__all__ = ["computed_again", "drawn_in", "spread_parameters"]
+
+_VIEWS = ("view", "reshape", "unsqueeze", "squeeze", "permute", "transpose", "t", "expand", "select", "slice")
+_CHEAP = ("add", "sub", "mul", "neg", "eq", "ne", "gt", "ge", "lt", "le", "where")
+_SUMS = ("sum", "mean", "amax", "amin", "bmm")
+_SMALLER = 4  # a sum is drawn into the loop where its operand is at least that many times larger
+
+
+def _name(node: fx.Node) -> str:
+    target = node.target
+    return target if isinstance(target, str) else getattr(target, "overloadpacket", target).__name__
+
+
+def _is_view(node: fx.Node) -> bool:
+    return _name(node) in _VIEWS and row_axis(node) is not None
+
+
+def _is_matrix(node: fx.Node) -> bool:
+    return node.meta["val"].dim() > 2
+
+
+def spread_parameters(nodes: list[fx.Node], loop: set[fx.Node], depends: dict[fx.Node, int]) -> set[fx.Node]:
+    """Views that repeat a parameter for each row and that a loop reads: inside they are no memory at all."""
+    free: set[fx.Node] = set()
+    for node in nodes:
+        if _is_view(node) and all(arg in free or not depends[arg] for arg in node.all_input_nodes):
+            free.add(node)
+    joined: set[fx.Node] = set()
+    for node in reversed(nodes):
+        if node in free and any(user in loop or user in joined for user in node.users):
+            joined.add(node)
+    return joined
+
+
+def computed_again(
+    nodes: list[fx.Node],
+    reverse: set[fx.Node],
+    of_forward: set[fx.Node],
+    forward: set[fx.Node],
+    depends: dict[fx.Node, int],
+) -> set[fx.Node]:
+    """Values of the forward pass that the reverse loop computes again rather than read from memory.
+
+    1 - z is not kept beside z, nor the transpose of a matrix beside the matrix, nor the product of a column and a row
+    beside the two. A value goes as long as what must be kept in its place is less than the value.
+    """
+    read = {arg for n in nodes if n in reverse for arg in n.all_input_nodes if arg in of_forward and depends[arg]}
+    again: set[fx.Node] = set()
+    moved = True
+    while moved:
+        moved = False
+        for node in reversed(nodes):
+            cheap = _is_view(node) or (node in forward and _name(node) in _CHEAP)
+            if node not in read or not cheap or _read_outside(node, reverse, of_forward):
+                continue
+            needed = [arg for arg in node.all_input_nodes if depends[arg] and arg not in read and arg not in again]
+            gain = row_width(node) - sum(map(row_width, needed))
+            if gain > 0 or (gain == 0 and _is_view(node)):
+                read.discard(node)
+                read |= set(needed)
+                again.add(node)
+                moved = True
+    return again
+
+
+def _read_outside(node: fx.Node, reverse: set[fx.Node], of_forward: set[fx.Node]) -> bool:
+    """Whether a value of the forward pass is kept for somebody else than the reverse loop."""
+    return any(user not in of_forward and user not in reverse and user.op == "call_function" for user in node.users)
+
+
+def drawn_in(
+    nodes: list[fx.Node], outside: set[fx.Node], available: set[fx.Node], at_hand: Callable[[fx.Node], bool]
+) -> set[fx.Node]:
+    """Sums outside of a loop over matrices that the loop has at hand, with what is added up.
+
+    Args:
+        nodes: all calls, in order.
+        outside: those that are computed outside of the loop and may join it.
+        available: calls whose value the loop can read or has.
+        at_hand: whether a value is kept for the sake of who reads it outside.
+    """
+    cones: dict[fx.Node, tuple[set[fx.Node], set[fx.Node]]] = {}
+    sums = [node for node in nodes if node in outside and _name(node) in _SUMS and row_axis(node) is not None]
+    later = _descendants(nodes, set(sums))
+    for node in sums:
+        inside, leaves = _cone(node, outside)
+        if all(leaf.op != "call_function" or (leaf in available and leaf not in later) for leaf in leaves):
+            cones[node] = (
+                inside,
+                {
+                    leaf
+                    for leaf in leaves
+                    if _is_matrix(leaf) and at_hand(leaf) and row_width(leaf) >= _SMALLER * row_width(node)
+                },
+            )
+    joining = set().union(*(inside for inside, _ in cones.values())) if cones else set()
+    # a matrix that somebody else outside reads is written to memory all the same
+    freed = {
+        leaf
+        for _, large in cones.values()
+        for leaf in large
+        if all(user in joining or user not in outside for user in leaf.users)
+    }
+    return set().union(*(inside for inside, large in cones.values() if large & freed)) if cones else set()
+
+
+def _cone(node: fx.Node, outside: set[fx.Node]) -> tuple[set[fx.Node], set[fx.Node]]:
+    """A sum with the cheap calls on matrices that only lead to it, and what those read."""
+    inside, leaves = {node}, set[fx.Node]()
+    stack: list[fx.Node] = list(node.all_input_nodes)
+    while stack:
+        arg = stack.pop()
+        if arg in outside and (_is_view(arg) or (_is_matrix(arg) and _name(arg) in (*_CHEAP, "div"))):
+            if arg not in inside:
+                inside.add(arg)
+                stack.extend(arg.all_input_nodes)
+        else:
+            leaves.add(arg)
+    return inside, leaves
+
+
+def _descendants(nodes: list[fx.Node], seeds: set[fx.Node]) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    for node in nodes:
+        if any(arg in seeds or arg in found for arg in node.all_input_nodes):
+            found.add(node)
+    return found
