@@ -78,7 +78,9 @@ class RecurrentDropout(Wrapper):
         """As in every cell; a state of the cell inside is given new masks."""
         if state is None:
             return self.initial_state(batch_size, dtype=like.dtype, device=like.device)
-        if not isinstance(state, tuple | list) or len(state) != len(self.State._fields):
+        names = self.State._fields
+        masked = isinstance(state, tuple | list) and len(state) == len(names)
+        if not masked or getattr(state, "_fields", names) != names:
             return self._draw(self.cell.as_state(state, batch_size, like=like))
         split = len(self.cell.State._fields)
         inner = self.cell.as_state(tuple(state[:split]), batch_size, like=like)

@@ -7,18 +7,57 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from recurra.cells.cfc import CfC
+from recurra.cells.clockwork import Clockwork
+from recurra.cells.conv import ConvGRU, ConvLSTM
+from recurra.cells.cornn import CoRNN
+from recurra.cells.dnc import DNC
+from recurra.cells.echo_state import ESN
 from recurra.cells.gru import GRU
+from recurra.cells.indrnn import IndRNN
+from recurra.cells.irnn import IRNN
+from recurra.cells.jordan import Jordan
+from recurra.cells.lem import LEM
+from recurra.cells.lmu import LMU
+from recurra.cells.lru import LRU
 from recurra.cells.lstm import LSTM
+from recurra.cells.mgu import MGU
+from recurra.cells.min_rnn import MinGRU, MinLSTM
+from recurra.cells.ntm import NTM
+from recurra.cells.qrnn import QRNN
 from recurra.cells.rnn import RNN
+from recurra.cells.sru import SRU
+from recurra.cells.xlstm import MLSTM, SLSTM
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError, did_you_mean
 
 __all__ = ["CELLS", "CellOption", "cell_options", "cell_sources", "find_cell", "make_cell"]
 
 CELLS: dict[str, type[Cell]] = {
+    "cfc": CfC,
+    "clockwork": Clockwork,
+    "convgru": ConvGRU,
+    "convlstm": ConvLSTM,
+    "cornn": CoRNN,
+    "dnc": DNC,
+    "esn": ESN,
     "gru": GRU,
+    "indrnn": IndRNN,
+    "irnn": IRNN,
+    "jordan": Jordan,
+    "lem": LEM,
+    "lmu": LMU,
+    "lru": LRU,
     "lstm": LSTM,
+    "mgu": MGU,
+    "mingru": MinGRU,
+    "minlstm": MinLSTM,
+    "mlstm": MLSTM,
+    "ntm": NTM,
+    "qrnn": QRNN,
     "rnn": RNN,
+    "slstm": SLSTM,
+    "sru": SRU,
 }
 
 
@@ -29,7 +68,7 @@ class CellOption:
     Args:
         name: the keyword.
         kind: its type, as the constructor writes it, e.g. `"bool"`.
-        default: what it is where not given.
+        default: what it is where not given; `inspect.Parameter.empty` where it must be given.
         description: from the docstring of the class.
     """
 
@@ -37,6 +76,11 @@ class CellOption:
     kind: str
     default: Any
     description: str
+
+    @property
+    def required(self) -> bool:
+        """Whether the cell cannot be made without it."""
+        return self.default is inspect.Parameter.empty
 
 
 def find_cell(name: str) -> type[Cell]:
@@ -62,15 +106,19 @@ def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> C
         options: keywords of the cell's constructor; `cell_options` lists them.
 
     Raises:
-        ConfigError: the name or an option is unknown, or an option has a value that cannot be.
+        ConfigError: the name or an option is unknown, an option is missing, or one has a value that cannot be.
     """
     kind = find_cell(name)
-    known = [option.name for option in cell_options(name)]
+    described = cell_options(name)
+    known = [option.name for option in described]
     for option in options:
         if option not in known:
             raise ConfigError(
                 f"The cell `{name}` has no option `{option}`.{did_you_mean(option, known)} All: {', '.join(known)}."
             )
+    for each in described:
+        if each.required and each.name not in options:
+            raise ConfigError(f"The cell `{name}` needs the option `{each.name}`: {each.description}")
     return kind(input_size, hidden_size, **options)
 
 
@@ -89,7 +137,7 @@ def cell_sources(name: str) -> list[Source]:
     """The paper of a cell, then those of its options."""
     kind = find_cell(name)
     sources = [kind.source, *getattr(kind, "option_sources", {}).values()]
-    return [source for source in sources if source is not None]
+    return [source for source in dict.fromkeys(sources) if source is not None]  # one paper may be behind several
 
 
 def _described_arguments(kind: type[Cell]) -> dict[str, str]:

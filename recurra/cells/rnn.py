@@ -15,7 +15,7 @@ from recurra.engine.contract import Source
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError, did_you_mean
 
-__all__ = ["ACTIVATIONS", "RNN", "RNNState"]
+__all__ = ["ACTIVATIONS", "RNN", "Activation", "RNNState", "find_activation"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -77,7 +77,7 @@ class RNN(TorchLayoutCell):
         self, input_size: int, hidden_size: int, *, activation: str | Activation = "tanh", bias: Bias = True
     ) -> None:
         super().__init__(input_size, hidden_size, bias=bias)
-        self.activation = _activation(activation)
+        self.activation = find_activation(activation)
         self.reset_parameters()
 
     def step(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
@@ -92,7 +92,12 @@ class RNN(TorchLayoutCell):
         return self.torch_kernel("rnn_relu") if self.activation is torch.relu else None
 
 
-def _activation(choice: str | Activation) -> Activation:
+def find_activation(choice: str | Activation) -> Activation:
+    """The function of that name; a function or module stays what it is.
+
+    Raises:
+        ConfigError: it is neither a known name nor callable.
+    """
     if callable(choice):
         return choice
     if choice not in ACTIVATIONS:

@@ -41,6 +41,16 @@ class Wrapper(Cell):
         """The state of the cell inside."""
         return self.cell.State
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """That of the cell inside."""
+        return self.cell.input_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """That of the cell inside."""
+        return self.cell.output_shape
+
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Any:

@@ -14,8 +14,10 @@ from recurra.networks.encoder_decoder import DecoderState, EncoderDecoder
 from recurra.networks.heads import ACTIVATIONS, OutputLayer
 from recurra.networks.keras import KerasLayer, load_keras, read_keras
 from recurra.networks.linear_cross_entropy import TokenLoss, linear_cross_entropy
+from recurra.networks.memory_trace import memory_trace
 from recurra.networks.pooling import POOLINGS, AttentionPooling, Pooling
 from recurra.networks.recurrent import Recurrent
+from recurra.networks.reservoir import EchoStateNetwork, IntrinsicPlasticity, ReservoirState
 from recurra.networks.sequence_models import ManyToMany, ManyToOne, OneToMany, OneToOne
 from recurra.networks.summary import LayerSummary, Summary, summary, unrolled
 from recurra.networks.weights import load_torch, to_torch
@@ -31,9 +33,11 @@ __all__ = [
     "Bridge",
     "DecoderState",
     "DotAttention",
+    "EchoStateNetwork",
     "EncoderDecoder",
     "GeneralAttention",
     "Hypothesis",
+    "IntrinsicPlasticity",
     "KerasLayer",
     "LayerSummary",
     "ManyToMany",
@@ -46,6 +50,7 @@ __all__ = [
     "PerSentence",
     "Pooling",
     "Recurrent",
+    "ReservoirState",
     "Summary",
     "TokenLoss",
     "beam_search",
@@ -53,6 +58,7 @@ __all__ = [
     "linear_cross_entropy",
     "load_keras",
     "load_torch",
+    "memory_trace",
     "read_keras",
     "sample",
     "summary",

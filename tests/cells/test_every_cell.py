@@ -15,7 +15,11 @@ from torch import nn
 import recurra
 import recurra.cells
 from recurra.cells import CELLS, Wrapper, cell_sources, make_cell
+from recurra.cells.conv import ConvCell
+from recurra.cells.memory_cell import MemoryCell
+from recurra.cells.min_rnn import MinCell
 from recurra.cells.torch_layout import TorchLayoutCell
+from recurra.errors import ConfigError
 from tests.cells.equations import TABLE
 from tests.tolerance import assert_close
 
@@ -23,7 +27,7 @@ IDS = [
     f"{name}-{'-'.join(f'{key}={value}' for key, value in options.items()) or 'plain'}" for name, options, _ in TABLE
 ]
 every_cell = pytest.mark.parametrize(("name", "options", "equations"), TABLE, ids=IDS)
-ABSTRACT = {TorchLayoutCell, Wrapper}  # never made themselves
+ABSTRACT = {ConvCell, MemoryCell, MinCell, TorchLayoutCell, Wrapper}  # never made themselves
 
 
 def make(name: str, options: dict[str, Any], input_size: int = 4, hidden_size: int = 6) -> Any:
@@ -34,7 +38,12 @@ def make(name: str, options: dict[str, Any], input_size: int = 4, hidden_size: i
 
 
 def random_state(cell: Any, batch_size: int) -> Any:
-    return cell.State(*(torch.randn_like(field) for field in cell.initial_state(batch_size)))
+    """Where some steps on random inputs lead: any numbers would do for most cells, but a weighting has its limits."""
+    state = None
+    with torch.no_grad():
+        for _ in range(3):
+            _, state = cell(torch.randn(batch_size, *cell.input_shape).double(), state)
+    return state
 
 
 def defined_cells() -> set[type]:
@@ -68,7 +77,7 @@ def test_every_wrapper_of_a_paper_has_its_source_and_is_public() -> None:
 @every_cell
 def test_a_step_is_the_equations_of_the_paper(name: str, options: dict[str, Any], equations: Any) -> None:
     cell = make(name, options)
-    x, state = torch.randn(3, 4).double(), random_state(cell, 3)
+    x, state = torch.randn(3, *cell.input_shape).double(), random_state(cell, 3)
     output, after = cell(x, state)
     weights = {key: value.detach().numpy() for key, value in cell.state_dict().items()}
     if "bias_ih" in weights:  # the equations of the cells in torch's layout have two biases
@@ -82,7 +91,7 @@ def test_a_step_is_the_equations_of_the_paper(name: str, options: dict[str, Any]
 @every_cell
 def test_gradients_of_a_scan_are_right(name: str, options: dict[str, Any], equations: Any) -> None:
     cell = make(name, options, 2, 4)
-    x = torch.randn(3, 2, 2).double().requires_grad_()
+    x = torch.randn(3, 2, *cell.input_shape).double().requires_grad_()
     state = tuple(field.requires_grad_() for field in random_state(cell, 2))
     lengths = torch.tensor([3, 2])
 
@@ -94,15 +103,16 @@ def test_gradients_of_a_scan_are_right(name: str, options: dict[str, Any], equat
 
 
 @every_cell
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (7, 5, 17), (63, 2, 65)], ids=str)
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (23, 3, 18)], ids=str)  # 18 leaves a vector tail
 def test_a_scan_is_the_step_again_and_again(
     name: str, options: dict[str, Any], equations: Any, sizes: tuple[int, int, int]
 ) -> None:
     num_steps, batch_size, hidden_size = sizes
-    if options.get("proj_size", 0) >= hidden_size:
-        options = {}
-    cell = make(name, options, 3, hidden_size)
-    x, state = torch.randn(num_steps, batch_size, 3).double(), random_state(cell, batch_size)
+    try:
+        cell = make(name, options, 3, hidden_size)
+    except ConfigError:  # a projection or heads that do not go with so few units
+        cell = make(name, {}, 3, hidden_size)
+    x, state = torch.randn(num_steps, batch_size, *cell.input_shape).double(), random_state(cell, batch_size)
     outputs, last = recurra.scan(cell, x, state)
     for t in range(num_steps):
         output, state = cell(x[t], state)
@@ -115,7 +125,7 @@ def test_a_scan_is_the_step_again_and_again(
 @every_cell
 def test_weights_are_saved_copied_and_loaded(name: str, options: dict[str, Any], equations: Any) -> None:
     cell = make(name, options)
-    x = torch.randn(5, 2, 4).double()
+    x = torch.randn(5, 2, *cell.input_shape).double()
     expected = recurra.scan(cell, x)[0]
     other = make(name, options)
     other.load_state_dict(cell.state_dict())

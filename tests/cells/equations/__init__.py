@@ -7,9 +7,16 @@ the output and the new fields.
 
 from __future__ import annotations
 
-from tests.cells.equations import gated
+from tests.cells.equations import continuous, conv, exponential, gated, linear, memory, reservoir, simple
 from tests.cells.equations.common import Table
 
 TABLE: Table = [
+    *conv.TABLE,
     *gated.TABLE,
+    *simple.TABLE,
+    *continuous.TABLE,
+    *exponential.TABLE,
+    *linear.TABLE,
+    *memory.TABLE,
+    *reservoir.TABLE,
 ]

@@ -1,0 +1,49 @@
+"""Refusals that several cells share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from recurra.errors import ConfigError, did_you_mean
+
+__all__ = ["check_choice", "check_count", "check_number"]
+
+
+def check_number(name: str, value: float, *, above: float = -math.inf, least: float = -math.inf) -> float:
+    """Check a finite number that is larger than `above` and at least `least`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    real = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not real or value <= above or value < least:
+        bound = f" above {above:g}" if above > -math.inf else f" of at least {least:g}" if least > -math.inf else ""
+        raise ConfigError(f"`{name}` must be a number{bound}, got {value!r}.")
+    return float(value)
+
+
+def check_count(name: str, value: int, *, least: int = 1) -> int:
+    """Check a whole number of at least `least`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
+    return value
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
+    """Check a word against the words that there are.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    choices = tuple(choices)
+    if value not in choices:
+        *most, last = (repr(choice) for choice in choices)
+        raise ConfigError(
+            f"`{name}` must be {', '.join(most)} or {last}, got {value!r}.{did_you_mean(str(value), choices)}"
+        )
+    return value

@@ -1,0 +1,153 @@
+"""What users hand to an echo state network, as one `Ragged` batch, checked; and answers in the form that came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recurra.errors import DataError, ShapeError
+from recurra.ragged import Ragged
+from recurra.shapes import describe
+
+__all__ = ["Series", "as_series", "lengths_text", "windows"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Sequences as a Ragged batch, and how answers go back to the form that the sequences had.
+
+    Args:
+        ragged: the sequences.
+        form: what the user gave: one series as a "row" [T] or a "block" [T, I], or several as a "batch" [T, B, I], a
+            "list" or "ragged".
+        back: a tensor in the kind of array that the user gave.
+    """
+
+    ragged: Ragged
+    form: Literal["row", "block", "batch", "list", "ragged"]
+    back: Callable[[Tensor], Any]
+
+    def restore(self, rows: Tensor, offsets: Tensor | None = None) -> Any:
+        """Rows [N, O] in the form that came, of the same sequences or of others with these offsets."""
+        offsets = self.ragged.offsets if offsets is None else offsets
+        lengths = offsets.diff().tolist()
+        if self.form == "row" and rows.shape[1] == 1:
+            return self.back(rows[:, 0])
+        if self.form == "batch":
+            return self.back(rows.unflatten(0, (len(lengths), -1)).transpose(0, 1))
+        if self.form == "list":
+            return [self.back(part) for part in rows.split(lengths)]
+        return Ragged(self.back(rows), offsets) if self.form == "ragged" else self.back(rows)
+
+
+def as_series(name: str, given: Any, *, dtype: torch.dtype, device: torch.device | None = None) -> Series:
+    """Check sequences and make them a Ragged batch.
+
+    Args:
+        name: what the user calls them.
+        given: one series [T, I] or [T], several [T, B, I], a list of [T_b, I], or a Ragged; tensors or arrays.
+        dtype: of the numbers in the Ragged.
+        device: likewise.
+
+    Raises:
+        ShapeError: it is none of these.
+        DataError: a number is NaN or infinite.
+    """
+    if isinstance(given, Ragged):
+        if given.resets is not None:
+            raise ShapeError(f"`{name}` must be a Ragged without resets: give each stretch as a sequence of its own.")
+        series = Series(given.to(device=device, dtype=dtype), "ragged", _back(given.values))
+    elif isinstance(given, list | tuple) and given and all(isinstance(one, np.ndarray | Tensor) for one in given):
+        series = _of_list(name, given, dtype, device)
+    else:
+        series = _of_block(name, given, dtype, device)
+    if series.ragged.values.dim() != 2:
+        raise ShapeError(f"`{name}.values` must have shape [N, I], got {describe(series.ragged.values)}.")
+    _check_finite(name, series.ragged)
+    return series
+
+
+def _of_list(name: str, given: Any, dtype: torch.dtype, device: torch.device | None) -> Series:
+    parts = [_tensor(name, one, dtype, device) for one in given]
+    parts = [part[:, None] if part.dim() == 1 else part for part in parts]
+    if any(part.dim() != 2 or part.shape[1] != parts[0].shape[1] for part in parts):
+        raise ShapeError(
+            f"`{name}` must be a list of series [T, I] with the same I, got {', '.join(map(describe, parts[:4]))}."
+        )
+    return Series(Ragged.from_list(parts), "list", _back(given[0]))
+
+
+def _of_block(name: str, given: Any, dtype: torch.dtype, device: torch.device | None) -> Series:
+    block = _tensor(name, given, dtype, device)
+    back = _back(given)
+    if block.dim() in (1, 2):
+        rows = block.reshape(len(block), -1) if block.dim() == 1 else block
+        offsets = torch.tensor([0, len(rows)], device=rows.device)
+        return Series(Ragged(rows, offsets), "row" if block.dim() == 1 else "block", back)
+    if block.dim() != 3:
+        raise ShapeError(f"`{name}` must have shape [T, I], [T] or [T, B, I], got {describe(block)}.")
+    steps, batch = block.shape[:2]
+    offsets = torch.arange(batch + 1, device=block.device) * steps
+    return Series(Ragged(block.transpose(0, 1).flatten(0, 1).contiguous(), offsets), "batch", back)
+
+
+def _tensor(name: str, given: Any, dtype: torch.dtype, device: torch.device | None) -> Tensor:
+    try:
+        tensor = given.detach() if isinstance(given, Tensor) else torch.from_numpy(np.asarray(given, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise ShapeError(f"`{name}` must be an array or tensor of numbers, got {describe(given)}.") from None
+    return tensor.to(device=device, dtype=dtype)
+
+
+def _back(given: Any) -> Callable[[Tensor], Any]:
+    if isinstance(given, Tensor):
+        kind = given.dtype if given.is_floating_point() else torch.get_default_dtype()
+        return lambda rows: rows.to(given.device, kind)
+    return lambda rows: rows.cpu().numpy()
+
+
+def _check_finite(name: str, series: Ragged) -> None:
+    """Check that there is no NaN and no infinity.
+
+    Raises:
+        DataError: there is one; the message names its row.
+    """
+    fine = series.values.isfinite().all(dim=1)
+    if bool(fine.all()):
+        return
+    row = int((~fine).nonzero()[0])
+    number = float(series.values[row][~series.values[row].isfinite()][0])
+    where = ""
+    if series.batch_size > 1:
+        where = f" of series {int(series.sequence_index[row])}"
+        row = int(series.position[row])
+    raise DataError(f"`{name}` has {number} in row {row}{where}: fill or leave out what is missing.")
+
+
+def windows(series: Ragged, rows: int) -> Iterator[tuple[list[int], Tensor]]:
+    """Cut a batch in pieces of about `rows` rows, time after time, so that states can pass from piece to piece.
+
+    Yields: the offsets of a piece [B+1], and which rows of the batch it holds.
+    """
+    if series.num_steps <= rows:
+        yield series.offsets.tolist(), torch.arange(series.num_steps, device=series.values.device)
+        return
+    steps = max(1, rows // max(1, series.batch_size))
+    starts, lengths = series.offsets[:-1], series.lengths
+    for first in range(0, series.max_length, steps):
+        counts = (lengths - first).clamp(0, steps)
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        within = torch.arange(int(offsets[-1]), device=offsets.device)
+        owner = torch.arange(len(counts), device=offsets.device).repeat_interleave(counts)
+        yield offsets.tolist(), (starts + first - offsets[:-1])[owner] + within
+
+
+def lengths_text(series: Ragged) -> str:
+    """How long the series are, in words, for a message."""
+    lengths = series.lengths.tolist()
+    return ", ".join(map(str, lengths[:4])) + (", ..." if len(lengths) > 4 else "")
