@@ -23,7 +23,7 @@ from recurra.networks.recurrent import Recurrent
 from recurra.ragged import Ragged
 
 if TYPE_CHECKING:
-    from recurra import cells, data, networks, nn, tasks, training
+    from recurra import cells, data, inspect, networks, nn, tasks, training
     from recurra.engine.explain import explain
 
 __version__ = "0.1.0"
@@ -48,6 +48,7 @@ __all__ = [
     "cells",
     "data",
     "explain",
+    "inspect",
     "networks",
     "nn",
     "scan",
@@ -56,7 +57,7 @@ __all__ = [
 ]
 
 # floors that load when first used: some bring packages that `import recurra` need not wait for
-LAZY = ("cells", "data", "networks", "nn", "tasks", "training")
+LAZY = ("cells", "data", "inspect", "networks", "nn", "tasks", "training")
 LAZY_NAMES = {"explain": "recurra.engine.explain"}  # LLVM loads with the first call, not with `import recurra`
 
 

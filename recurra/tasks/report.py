@@ -1,13 +1,8 @@
-"""Pictures of a run: the loss over training, and where a network attends.
-
-Figures are drawn without pyplot: no window, no global state, safe in threads.
-"""
+"""Pictures of a run: the loss over training, and where a network attends."""
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from recurra.errors import import_extra
+from recurra.drawing import GRID, INK, SERIES, new_figure, tidy, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["AttentionMap", "draw_attention", "draw_curves"]
 
-INK, TRAIN, VALIDATION = "#22303c", "#2a78a8", "#d1603d"
+TRAIN, VALIDATION = SERIES[:2]
 MOST_PANELS = 12  # sentences in one picture
 CELL_INCHES = 0.34  # of a word against a word
 
@@ -55,7 +49,7 @@ def draw_attention(maps: Sequence[AttentionMap]) -> bytes:
     across = max(max(len(m.inputs) for m in shown), 4)
     down = max(max(len(m.outputs) for m in shown), 4)
     size = (columns * (across * CELL_INCHES + 1.6), rows * (down * CELL_INCHES + 1.6))
-    figure = _figure(size)
+    figure = new_figure(size)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, attention in zip(panels, shown, strict=False):
         _attention_panel(panel, attention)
@@ -63,7 +57,7 @@ def draw_attention(maps: Sequence[AttentionMap]) -> bytes:
         panel.axis("off")
     if len(maps) > len(shown):
         figure.suptitle(f"The first {len(shown)} of {len(maps)} sentences", color=INK, fontsize=10)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _attention_panel(panel: Axes, attention: AttentionMap) -> None:
@@ -77,7 +71,7 @@ def _attention_panel(panel: Axes, attention: AttentionMap) -> None:
     panel.tick_params(axis="both", labelsize=9, length=0, colors=INK)
     panel.set_xticks(np.arange(-0.5, len(attention.inputs)), minor=True)
     panel.set_yticks(np.arange(-0.5, len(attention.outputs)), minor=True)
-    panel.grid(which="minor", color="#e4e9ed", linewidth=0.8)
+    panel.grid(which="minor", color=GRID, linewidth=0.8)
     panel.tick_params(which="minor", length=0)
     panel.spines[:].set_visible(False)
 
@@ -116,7 +110,7 @@ def draw_curves(
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    figure = _figure((7.2, 4.2))
+    figure = new_figure((7.2, 4.2))
     panel = figure.subplots()
     learned, held_out = _curve(rows, steps, train), _curve(rows, steps, validation)
     panel.plot(learned.steps, learned.values, color=TRAIN, linewidth=1.6, label=train_label)
@@ -129,30 +123,11 @@ def draw_curves(
             (held_out.steps[best], held_out.values[best]),
             xytext=(0, 10), textcoords="offset points", ha="right", color=VALIDATION, fontsize=9,
         )  # fmt: skip
-    panel.set_xlabel("updates of the weights", color=INK)
-    panel.set_ylabel(unit, color=INK)
-    panel.grid(color="#e4e9ed", linewidth=0.8)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.tick_params(colors=INK)
+    tidy(panel, "updates of the weights", unit)
     panel.legend(frameon=False, labelcolor=INK)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], steps: str, key: str) -> _Curve:
     points = [(row[steps], row[key]) for row in rows if row.get(key) is not None and steps in row]
     return _Curve([float(x) for x, _ in points], [float(y) for _, y in points])
-
-
-def _figure(inches: tuple[float, float]) -> Figure:
-    module = import_extra("matplotlib.figure", "plot")
-    figure: Figure = module.Figure(figsize=inches, layout="constrained", facecolor="white")
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # a script that the built-in font lacks shows as boxes, which is no reason to stop
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()

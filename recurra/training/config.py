@@ -114,6 +114,12 @@ class TrainingConfig(BaseModel):
         gt=0,
         description="Seconds between two checkpoints, the most that a killed run loses; none: never by time.",
     )
+    watch_gradients: int | None = Field(
+        1000,
+        ge=1,
+        description="Updates between two looks at gradients through time, with a word when they vanish or explode; "
+        "each runs one batch step by step in Python; none: never.",
+    )
     log_every: int = Field(50, ge=1, description="Updates between two lines of training loss in metrics.jsonl.")
 
     @field_validator("device")

@@ -98,6 +98,14 @@ class Feed:
             if ends_epoch:
                 return
 
+    def peek(self, model: nn.Module) -> None:
+        """Run a model on the piece that comes next, and stay where we are."""
+        carry = self.carry
+        try:
+            self._compute(model)
+        finally:
+            self.carry = carry
+
     def _advance(self, batch: _Batch) -> None:
         self.window += 1
         if self.window < batch.num_windows:

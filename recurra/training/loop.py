@@ -46,6 +46,7 @@ from recurra.training.optimise import (
 from recurra.training.precision import uses_bf16
 from recurra.training.progress import Progress, ProgressKind, showing
 from recurra.training.seed import random_state, same_random_numbers_after, seed_everything, set_random_state
+from recurra.training.watch import GradientWatch, at_some_lags
 
 __all__ = ["FitResult", "fit"]
 
@@ -171,6 +172,7 @@ class _Run:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(model, config)
         self.average = make_average(config.averaging, model, decay=config.ema_decay, last=config.average_last)
+        self.watch = GradientWatch(model, config.watch_gradients)
         self.judge = Judge(config.metric_goal, config.patience, config.plateau_patience)
         truncation = Truncation(config.k1, config.k2 or config.k1) if config.k1 else None
         self.feed = Feed(source, objective, group, truncation, config.accumulate)
@@ -244,6 +246,8 @@ class _Run:
 
     def _update(self, stop: StopRequest) -> dict[str, float]:
         """One change of the weights. Returns the sums of its losses, and whether to stop and to save after it."""
+        if self.watch.is_due(self.step):
+            self._look_at_gradients()
         self.optimizer.zero_grad()
         losses = [self._forward_backward(piece.compute, piece.is_last) for piece in self.feed.next_update()]
         wishes = {"stop": float(stop.came), "save": float(self.group.is_first and self._is_save_due())}
@@ -272,6 +276,13 @@ class _Run:
                 loss: Loss = self.replica(compute)
             loss.total.backward()
         return loss.detach()
+
+    def _look_at_gradients(self) -> None:
+        flows = self.watch.look(self.feed.peek)  # in every process, for they open batches together
+        if flows:
+            self._tell({"split": "gradients", "layers": {flow.layer: at_some_lags(flow) for flow in flows}})
+        for advice in self.watch.new_advice(flows):
+            self.show.note(advice)
 
     def _learning_rate(self) -> float:
         return learning_rate_at(self.config, self.step, self.total_steps, self.judge.reductions)

@@ -26,6 +26,9 @@ class Progress(Protocol):
     def evaluated(self, step: int, scores: Mapping[str, float], is_best: bool) -> None:
         """The validation part was scored."""
 
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+
 
 @contextmanager
 def showing(kind: ProgressKind, *, start: int, total: int | None, unit: str) -> Iterator[Progress]:
@@ -88,6 +91,9 @@ class _Nothing:
     def evaluated(self, step: int, scores: Mapping[str, float], is_best: bool) -> None:
         pass
 
+    def note(self, text: str) -> None:
+        pass
+
 
 class _Lines:
     def __init__(self, pace: _Pace) -> None:
@@ -105,6 +111,10 @@ class _Lines:
         _say(_scores(step, scores, is_best))
         self.pace.restart()
 
+    def note(self, text: str) -> None:
+        _say(text)
+        self.pace.restart()
+
 
 class _Bar:
     def __init__(self, pace: _Pace, advance: Callable[..., Any], say: Callable[[str], Any]) -> None:
@@ -117,6 +127,10 @@ class _Bar:
 
     def evaluated(self, step: int, scores: Mapping[str, float], is_best: bool) -> None:
         self.say(_scores(step, scores, is_best))
+        self.pace.restart()
+
+    def note(self, text: str) -> None:
+        self.say(text)
         self.pace.restart()
 
 

@@ -36,8 +36,8 @@ EPOCHS, MIN_UPDATES = 16, 1500  # as the description of `epochs` says
 
 # options that a resumed run may be given anew: how long, how often, on what machine, and how it translates in the end
 MAY_CHANGE = {
-    "max_steps", "epochs", "patience", "evaluate_every", "save_every", "save_seconds", "log_every", "device", "threads",
-    "beam_size", "length_penalty", "unknown_words", "report_sentences", "plots",
+    "max_steps", "epochs", "patience", "evaluate_every", "save_every", "save_seconds", "log_every", "watch_gradients",
+    "device", "threads", "beam_size", "length_penalty", "unknown_words", "report_sentences", "plots",
 }  # fmt: skip
 
 

@@ -1,0 +1,120 @@
+"""`recurra inspect`: how far gradients reach, what states and gates do, where a network looks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from recurra.cells.registry import CELLS, make_cell
+from recurra.cli.options import cell_options_from
+from recurra.cli.show import print_table
+from recurra.data.readers import read_pairs
+from recurra.engine.contract import Cell
+from recurra.errors import ConfigError, DataError, did_you_mean, import_extra
+from recurra.inspect import gradient_flow, record, step_jacobians
+from recurra.networks.recurrent import Recurrent
+from recurra.tasks.inspection import Inspection, Layer
+from recurra.tasks.translate import load
+from recurra.tasks.translate.inspection import inspect as inspect_translator
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("inspect")(inspect)
+
+
+def inspect(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN PATHS...|CELLS...",
+            help='A run folder and sentence pairs to read, or cells by name: rnn lstm:{"forget_bias":5}.',
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Where pictures and inspect.json go.", show_default="RUN/inspect"),
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", metavar="INTEGER", min=2, help="Of cells: time steps.")] = 200,
+    input_size: Annotated[
+        int, typer.Option("--input-size", metavar="INTEGER", min=1, help="Of cells: numbers in one input vector.")
+    ] = 32,
+    hidden_size: Annotated[
+        int, typer.Option("--hidden-size", metavar="INTEGER", min=1, help="Of cells: their units.")
+    ] = 64,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="INTEGER", min=1, help="Of a run: sentence pairs that are read.")
+    ] = 32,
+    seed: Annotated[int, typer.Option("--seed", metavar="INTEGER", min=0, help="Of cells: their weights.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="The numbers as one JSON object on stdout.")] = False,
+) -> None:
+    """Look inside: gradients through time, states, gates, Jacobians and attention, as numbers and as pictures."""
+    import_extra("matplotlib", "plot")
+    if Path(what[0]).is_dir():
+        found = _of_run(Path(what[0]), [Path(path) for path in what[1:]], limit)
+        folder = out or Path(what[0]) / "inspect"
+    else:
+        torch.manual_seed(seed)
+        found = _of_cells(what, steps, input_size, hidden_size)
+        folder = out or Path("inspect")
+    files = found.write(folder)
+    if as_json:
+        print(json.dumps(found.to_json()))
+        return
+    _print(found)
+    print(f"{len(files)} files are in {folder}: gradients.png first.")
+
+
+def _of_run(run: Path, paths: list[Path], limit: int) -> Inspection:
+    if not paths:
+        raise DataError(
+            f"What should the network in `{run}` read? Give a file of sentence pairs, or two parallel files."
+        )
+    translator = load(run)
+    return inspect_translator(translator, read_pairs(paths)[:limit])
+
+
+def _of_cells(names: list[str], steps: int, input_size: int, hidden_size: int) -> Inspection:
+    """The same random inputs for all."""
+    # in float64: what vanishes is still a number
+    cells = [_cell(name, input_size, hidden_size).double() for name in names]
+    x = torch.randn(steps, 8, input_size, dtype=torch.float64)
+    flows = [gradient_flow(cell, x)[0] for cell in cells]
+    layers = []
+    for cell, name in zip(cells, names, strict=True):
+        with torch.no_grad(), record(cell, gates=True) as passages:
+            Recurrent(cell)(x[:, :1])
+        (passage,) = passages
+        passage.name = name.replace('"', "")
+        layers.append(Layer(passage, None, step_jacobians(cell, x[:, 0])))
+    return Inspection(flows, names, layers)
+
+
+def _cell(text: str, input_size: int, hidden_size: int) -> Cell:
+    name, _, options = text.partition(":")
+    if name not in CELLS:
+        raise ConfigError(
+            f"`{name}` is neither a run folder nor a cell.{did_you_mean(name, CELLS)} Cells: {', '.join(CELLS)}."
+        )
+    return make_cell(name, input_size, hidden_size, **(cell_options_from(options) if options else {}))
+
+
+def _print(found: Inspection) -> None:
+    print_table(
+        ["layer", "cell", "factor a step", "reach", "gradient"],
+        [
+            [name, flow.kind, f"{flow.factor:.4f}", f"{flow.reach} of {len(flow.norms)}", flow.verdict]
+            for name, flow in zip(found.curves, found.flows, strict=True)
+        ],
+        numbers=["factor a step", "reach"],
+    )
+    for flow in found.flows:
+        if advice := flow.advice():
+            print(advice)

@@ -1,0 +1,138 @@
+"""`record`: what every cell of a network does, step by step, while the network runs.
+
+    with record(network) as passages:
+        outputs, state = network(x)
+    passages[0].states("h")          # [T, B, H]
+
+Inside, every scan runs as the Python loop, whatever engine the network has, and keeps each step: slow, and open to
+every look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recurra.cells.wrapper import unwrap
+from recurra.engine import reference
+from recurra.engine.contract import Cell
+from recurra.engine.scan import engine_in_use
+from recurra.errors import ConfigError, did_you_mean
+from recurra.inspect.gates import GateReader
+from recurra.ragged import Ragged
+
+__all__ = ["Passage", "record"]
+
+
+@dataclass
+class Passage:
+    """One cell going once over a batch of sequences. Time is that of running: a backward direction begins at the end.
+
+    Attributes:
+        name: where the cell sits in the network, as in its state_dict.
+        cell: the cell.
+        lengths: steps of each sequence, [B].
+        order: which sequences the rows of a step are, [B]: the longest first, so those that run on are the first rows.
+        inputs: x of each step, [rows, ...].
+        before: fields of the state before each step, [rows, ...].
+        outputs: output of each step, [rows, ...].
+        gates: by name, what each sigmoid, tanh and softmax of the step gave, at each step.
+    """
+
+    name: str
+    cell: Cell
+    lengths: Tensor
+    order: Tensor
+    inputs: list[Tensor] = field(default_factory=list)
+    before: list[tuple[Tensor, ...]] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    gates: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    @property
+    def num_steps(self) -> int:
+        """T, steps of the longest sequence."""
+        return len(self.outputs)
+
+    @property
+    def kind(self) -> str:
+        """Class of the cell, without wrappers."""
+        return type(unwrap(self.cell)).__name__
+
+    def states(self, name: str) -> Tensor:
+        """A field of the state before each step. Shapes: [T, B, ...], NaN where a sequence has ended.
+
+        Raises:
+            ConfigError: the state has no such field.
+        """
+        fields = self.cell.State._fields
+        if name not in fields:
+            raise ConfigError(
+                f"The state of `{self.kind}` has no field `{name}`.{did_you_mean(name, fields)} "
+                f"All: {', '.join(fields)}."
+            )
+        index = fields.index(name)
+        return self.padded([fields_t[index] for fields_t in self.before])
+
+    def padded(self, steps: list[Tensor]) -> Tensor:
+        """Values of all steps in the order of the batch. Shapes: [T, B, ...], NaN where a sequence has ended."""
+        if not steps:
+            return torch.empty(0, len(self.lengths))
+        found = steps[0].new_full((len(steps), len(self.lengths), *steps[0].shape[1:]), float("nan"))
+        for t, values in enumerate(steps):
+            found[t, self.order[: len(values)]] = values.detach()
+        return found
+
+    def ends(self) -> Tensor:
+        """The output of the last step of each sequence that has one, the longest first. Shapes: [rows, ...]."""
+        lengths = self.lengths[self.order].tolist()
+        return torch.stack([self.outputs[length - 1][row] for row, length in enumerate(lengths) if length])
+
+
+class _Watched:
+    """A cell for the reference engine that keeps what it sees."""
+
+    def __init__(self, cell: Cell, passage: Passage, gates: bool) -> None:
+        self.cell, self.passage = cell, passage
+        self.reader = GateReader(cell, passage.gates) if gates else None
+        self.State, self.output_shape = cell.State, cell.output_shape
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        if torch.is_grad_enabled():
+            state = self.State(*map(_apart, state))
+        self.passage.inputs.append(x)
+        self.passage.before.append(tuple(state))
+        with self.reader or nullcontext():
+            output, after = self.cell.step(x, state)
+        self.passage.outputs.append(output)
+        return output, after
+
+
+def _apart(field: Tensor) -> Tensor:
+    """A field that a gradient can be asked for, by itself: h of an LSTM is computed from c, and yet is not c."""
+    return field.view_as(field) if field.requires_grad else field.detach().requires_grad_()
+
+
+@contextmanager
+def record(network: nn.Module, *, gates: bool = False) -> Iterator[list[Passage]]:
+    """Keep every step of every cell that runs inside the block, in the order in which the cells run.
+
+    Args:
+        network: whose cells are named; cells of other networks go by their class.
+        gates: keep what the sigmoids, tanhs and softmaxes of the steps give, too.
+    """
+    names = {module: name or type(module).__name__ for name, module in network.named_modules()}
+    passages: list[Passage] = []
+
+    def run(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
+        order = x.lengths.argsort(descending=True, stable=True)  # as the reference engine has its rows
+        passage = Passage(names.get(cell, type(cell).__name__), cell, x.lengths, order)
+        passages.append(passage)
+        return reference.run(_Watched(cell, passage, gates), x, state)
+
+    with engine_in_use(run):
+        yield passages

@@ -1,0 +1,123 @@
+"""What `recurra inspect` leaves: numbers as JSON and pictures, of a run or of cells by themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from recurra.inspect import GradientFlow, Passage, StepJacobians, project, saturation
+from recurra.inspect.figures import (
+    draw_gates,
+    draw_gradients,
+    draw_heatmaps,
+    draw_jacobians,
+    draw_projection,
+    draw_unrolled,
+)
+from recurra.tasks.report import AttentionMap, draw_attention
+from recurra.training.files import write_atomically
+
+__all__ = ["Inspection", "Layer"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One cell of a network on one example.
+
+    Attributes:
+        passage: what the cell did.
+        steps: what stood at each step, e.g. words, in the order of running.
+        jacobians: of its steps.
+    """
+
+    passage: Passage
+    steps: Sequence[str] | None
+    jacobians: StepJacobians | None = None
+
+    @property
+    def name(self) -> str:
+        """As a part of a file name."""
+        return self.passage.name.replace("/", "-")
+
+    def states(self) -> dict[str, Tensor]:
+        """Fields of the state of the first sequence, [T, ...] by name."""
+        return {name: self.passage.states(name)[:, 0] for name in self.passage.cell.State._fields}
+
+    def gates(self) -> dict[str, Tensor]:
+        """What gates gave, [T, B, ...] by name."""
+        return {name: self.passage.padded(steps) for name, steps in self.passage.gates.items()}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything that was seen.
+
+    Attributes:
+        flows: gradients through time, one a layer.
+        curves: names of the flows in their picture.
+        layers: states and gates, one a layer.
+        attention: where the network looked.
+    """
+
+    flows: Sequence[GradientFlow]
+    curves: Sequence[str]
+    layers: Sequence[Layer] = ()
+    attention: Sequence[AttentionMap] = field(default_factory=tuple)
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers."""
+        return {
+            "gradients": [{"name": name, **flow.to_json()} for name, flow in zip(self.curves, self.flows, strict=True)],
+            "layers": [_layer_numbers(layer) for layer in self.layers],
+        }
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write `inspect.json` and the pictures into a folder. Returns: the files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {"gradients.png": draw_gradients(self.flows, self.curves)}
+        for layer in self.layers:
+            files |= _pictures(layer)
+        if self.attention:
+            files["attention.png"] = draw_attention(self.attention)
+        files["inspect.json"] = (json.dumps(self.to_json(), indent=1) + "\n").encode()
+        for name, content in files.items():
+            write_atomically(folder / name, content)
+        return [folder / name for name in files]
+
+
+def _pictures(layer: Layer) -> dict[str, bytes]:
+    states, gates = layer.states(), layer.gates()
+    flat = {name: values.flatten(1) for name, values in states.items()}
+    found = {
+        f"unrolled-{layer.name}.png": draw_unrolled(layer.passage.cell),
+        f"states-{layer.name}.png": draw_heatmaps(flat, steps=layer.steps),
+    }
+    if gates:
+        found[f"gates-{layer.name}.png"] = draw_gates(saturation(gates))
+        first = {name: values[:, 0].flatten(1) for name, values in gates.items()}
+        found[f"gate-values-{layer.name}.png"] = draw_heatmaps(first, steps=layer.steps)
+    field_name, values = next(iter(states.items()))
+    if values[0].numel() > 1:
+        path = project(layer.passage.states(field_name))
+        found[f"path-{layer.name}.png"] = draw_projection(path, layer.steps)
+    if layer.jacobians is not None:
+        found[f"jacobians-{layer.name}.png"] = draw_jacobians(layer.jacobians)
+    return found
+
+
+def _layer_numbers(layer: Layer) -> dict[str, Any]:
+    jacobians = layer.jacobians
+    return {
+        "layer": layer.passage.name,
+        "cell": layer.passage.kind,
+        "steps": layer.steps,
+        "states": {name: values.tolist() for name, values in layer.states().items()},
+        "gates": [{"gate": one.gate, "low": one.low, "high": one.high} for one in saturation(layer.gates())],
+        "spectral_radius": None if jacobians is None else jacobians.spectral_radius.tolist(),
+        "singular_values": None if jacobians is None else jacobians.singular_values.tolist(),
+    }

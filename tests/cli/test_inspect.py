@@ -1,0 +1,67 @@
+"""`recurra inspect`: pictures and numbers of a run and of cells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recurra.cli.main import main
+from tests.tasks.translate.toy import write_pairs
+
+pytest.importorskip("matplotlib")
+
+
+def test_cells_are_compared_by_how_far_their_gradients_reach(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = ["rnn", 'irnn:{"scale": 1.2}', 'lstm:{"forget_bias": 6}']
+    code = main(["inspect", *cells, "--out", str(tmp_path / "seen"), "--steps", "80", "--hidden-size", "8"])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()[1:4]]
+    assert [row[-1] for row in rows] == ["vanishes", "explodes", "holds"]
+    assert "The gradient vanishes in" in out
+    files = {path.name for path in (tmp_path / "seen").iterdir()}
+    assert {"gradients.png", "inspect.json", "states-rnn.png", "jacobians-rnn.png", "unrolled-rnn.png"} <= files
+
+
+def test_a_run_is_seen_reading_pairs(learned_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = write_pairs(tmp_path / "pairs.tsv")
+
+    assert main(["inspect", str(learned_run), str(pairs), "--out", str(tmp_path / "seen"), "--json"]) == 0
+
+    numbers = json.loads(capsys.readouterr().out)
+    assert [one["layer"] for one in numbers["gradients"]] == [
+        "encoder.layers.0.0", "encoder.layers.0.1", "decoder.layers.0.0",
+    ]  # fmt: skip
+    forward, backward, decoder = numbers["layers"]
+    assert forward["steps"] == backward["steps"][::-1]
+    assert decoder["steps"][0] == "<s>"
+    assert len(forward["spectral_radius"]) == len(forward["steps"])
+    assert numbers == json.loads((tmp_path / "seen" / "inspect.json").read_text())
+    assert (tmp_path / "seen" / "attention.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["lstn"], "`lstn` is neither a run folder nor a cell. Did you mean `lstm`"),
+        (["lstm:{"], "`cell_options` must be a JSON object, got `{`."),
+        (["lstm:{\"peep\": true}"], "has no option `peep`"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_inspected_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert main(["inspect", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_a_run_must_be_given_something_to_read(learned_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(learned_run)]) == 2
+    assert "What should the network" in capsys.readouterr().err

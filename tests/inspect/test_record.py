@@ -1,0 +1,87 @@
+"""What is recorded is what the network does, in the order of the batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from recurra import Ragged, Recurrent
+from recurra.cells import GRU, LSTM, RNN, Zoneout
+from recurra.errors import ConfigError
+from recurra.inspect import record
+from tests.tolerance import assert_close
+
+LENGTHS = [3, 5, 0, 1]
+
+
+def test_states_are_those_before_each_step_in_the_order_of_the_batch() -> None:
+    cell = GRU(2, 4).double()
+    x = torch.randn(5, 4, 2).double()
+
+    with record(cell) as passages:
+        Recurrent(cell)(x, lengths=LENGTHS)
+
+    (passage,) = passages
+    states = passage.states("h")
+    assert states.shape == (5, 4, 4)
+    for row, length in enumerate(LENGTHS):
+        state = cell.initial_state(1)
+        for t in range(length):
+            assert_close(states[t, row], state.h[0].detach())
+            _, state = cell(x[t, row : row + 1], state)
+        assert states[length:, row].isnan().all()
+
+
+def test_outputs_are_those_of_any_engine() -> None:
+    network = Recurrent(LSTM(2, 4), num_layers=2, bidirectional=True)
+    x = torch.randn(5, 3, 2)
+    expected, _ = network(x)
+
+    with record(network) as passages:
+        outputs, _ = network(x)
+
+    assert_close(outputs, expected)
+    assert [passage.name for passage in passages] == ["layers.0.0", "layers.0.1", "layers.1.0", "layers.1.1"]
+    assert_close(passages[2].padded(passages[2].outputs), expected[:, :, :4].detach())
+    assert {passage.kind for passage in passages} == {"LSTM"}
+
+
+def test_outside_the_block_engines_are_their_own_again() -> None:
+    network = Recurrent(RNN(2, 3), engine="torch")
+    with record(network) as passages:
+        network(torch.randn(2, 1, 2))
+    network(torch.randn(2, 1, 2))
+    assert len(passages) == 1
+
+
+def test_gates_have_the_names_of_the_step() -> None:
+    torch.manual_seed(0)
+    network = Recurrent(Zoneout(GRU(2, 3), 0.1)).eval()
+
+    with record(network, gates=True) as passages:
+        network(torch.randn(4, 2, 2))
+
+    assert list(passages[0].gates) == ["r (σ)", "z (σ)", "n (tanh)"]
+    assert passages[0].kind == "GRU"
+    for steps in passages[0].gates.values():
+        assert [values.shape for values in steps] == [(2, 3)] * 4
+
+
+def test_a_call_inside_a_longer_line_goes_by_its_own_text() -> None:
+    with record(LSTM(2, 3), gates=True) as passages:
+        Recurrent(LSTM(2, 3))(torch.randn(1, 1, 2))
+    assert list(passages[0].gates) == ["i (σ)", "f (σ)", "tanh(g) (tanh)", "o (σ)", "tanh(self.norm_c(c)) (tanh)"]
+
+
+def test_a_ragged_batch_of_nothing_is_recorded_as_nothing() -> None:
+    with record(GRU(2, 3)) as passages:
+        Recurrent(GRU(2, 3))(Ragged.from_list([torch.zeros(0, 2)]))
+    assert passages[0].num_steps == 0
+    assert passages[0].states("h").shape == (0, 1)
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with record(GRU(2, 3)) as passages:
+        Recurrent(GRU(2, 3))(torch.randn(1, 1, 2))
+    with pytest.raises(ConfigError, match="The state of `GRU` has no field `c`"):
+        passages[0].states("c")

@@ -1,0 +1,81 @@
+"""The watch on gradients: it warns once, leaves no trace, and writes down what it saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from recurra import Recurrent
+from recurra.cells import RNN
+from recurra.training import Loss, TrainingConfig, fit
+from recurra.training.watch import GradientWatch
+
+
+class Data:
+    def plan(self, epoch: int) -> list[list[int]]:
+        return [[0], [1], [2], [3]]
+
+    def load(self, item: list[int]) -> torch.Tensor:
+        return torch.randn(30, 2, 3, generator=torch.Generator().manual_seed(item[0]))
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Recurrent(RNN(3, 4), num_layers=2, dropout=0.3)
+
+
+def windows(model: Any, batch: torch.Tensor, state: Any) -> tuple[Loss, Any]:
+    outputs, after = model.inner(batch, state)
+    return Loss(outputs.square().sum(), outputs.numel()), after
+
+
+def whole(model: Any, batch: torch.Tensor) -> Loss:
+    return windows(model, batch, None)[0]
+
+
+def trained(options: dict[str, Any], progress: Any = "none") -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    network, rows = Network(), []
+    config = TrainingConfig(max_steps=6, log_every=3, schedule="constant", **options)
+    objective: Any = windows if config.k1 else whole
+    fit(network, Data(), objective, config, on_metrics=rows.append, progress=progress)
+    return rows, network.state_dict()
+
+
+def test_it_says_once_which_layer_forgets_and_what_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    rows, _ = trained({"watch_gradients": 2}, progress="lines")
+
+    said = [line for line in capsys.readouterr().err.splitlines() if "vanishes" in line]
+    assert len(said) == 2
+    assert "`inner.layers.0.0` (RNN)" in said[0]
+    assert "`inner.layers.1.0` (RNN)" in said[1]
+    assert "gated cell" in said[0]
+    looks = [row for row in rows if row["split"] == "gradients"]
+    assert [row["step"] for row in looks] == [2, 4]
+    norms = looks[0]["layers"]["inner.layers.0.0"]["norms"]
+    assert list(norms) == ["1", "2", "5", "10", "20"]
+    assert norms["20"] < 1e-3 * norms["1"]
+
+
+def test_training_is_the_same_with_and_without_it() -> None:
+    rows, watched = trained({"watch_gradients": 1})
+    others, unwatched = trained({"watch_gradients": None})
+    assert [row["loss"] for row in rows if row["split"] == "train"] == [row["loss"] for row in others]
+    assert all(torch.equal(watched[name], unwatched[name]) for name in watched)
+
+
+def test_truncated_training_is_the_same_with_and_without_it() -> None:
+    _, watched = trained({"watch_gradients": 1, "k1": 10, "k2": 20})
+    _, unwatched = trained({"watch_gradients": None, "k1": 10, "k2": 20})
+    assert all(torch.equal(watched[name], unwatched[name]) for name in watched)
+
+
+def test_a_network_without_cells_has_nothing_to_watch() -> None:
+    watch = GradientWatch(nn.Linear(2, 2), 1)
+    assert watch.look(lambda model: model(torch.zeros(1, 2))) == []
+    assert not watch.is_due(0)
+    assert watch.is_due(1)
