@@ -17,13 +17,13 @@ import typer
 from typer.core import TyperGroup
 
 from recurra import __version__
-from recurra.cli import cells, data, evaluate, explain, fit, predict, summary
+from recurra.cli import cells, data, evaluate, explain, fit, inspect, predict, prove, summary
 from recurra.errors import RecurraError, did_you_mean
 
 __all__ = ["app", "main", "run"]
 
 BAD_INPUT, INTERRUPTED = 2, 130
-ORDER = ("sample", "check-data", "fit", "predict", "evaluate", "summary", "cells", "explain")
+ORDER = ("sample", "check-data", "fit", "predict", "evaluate", "summary", "inspect", "prove", "cells", "explain")
 
 
 class _InOurOrder(TyperGroup):
@@ -50,6 +50,8 @@ summary.register(app)
 data.register(app)
 cells.register(app)
 explain.register(app)
+inspect.register(app)
+prove.register(app)
 
 
 def _print_version(asked: bool) -> None:

@@ -1,0 +1,149 @@
+"""bAbI: short stories with questions, word by word. Real data, read from a file."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Generator
+
+from recurra.errors import ConfigError, DataError
+from recurra.tasks.prove.files import find_file
+from recurra.tasks.prove.problem import CLASSES, Batch, Problem, Published, Settings, join, symbols
+
+__all__ = ["Babi", "Story", "read_stories"]
+
+ASK = "-"  # the step at which an answer is asked for
+ADNC = "README of JoergFranke/ADNC (one network for all 20 tasks)"
+
+
+class Story(NamedTuple):
+    """Words in order, `-` where an answer is asked for; the answers in their order."""
+
+    words: list[str]
+    answers: list[str]
+
+
+@dataclass(frozen=True)
+class Babi(Problem):
+    """A story and its questions are read word by word; after each question one step asks for the answer.
+
+    Answers of several words are one answer. Words that no story to learn from has are read as one unknown word.
+
+    Args:
+        data: the archive or folder of the tasks (English, v1.2), or a folder that holds the archive.
+        task: 1 to 20.
+        questions: `"10k"` or `"1k"` to learn from.
+    """
+
+    name: ClassVar[str] = "babi"
+    summary: ClassVar[str] = "where is the football? Questions about short stories (needs --data)"
+    origin: ClassVar[str] = "Weston et al. 2015, arXiv:1502.05698"
+    answer = CLASSES
+    published = tuple(
+        Published("dnc", value, ADNC, f"task {task}")
+        for task, value in [(1, "91.0"), (2, "60.8"), (4, "99.6"), (6, "93.1")]
+    )
+    settings = Settings(hidden_size=128, steps=4000, batch_size=32, learning_rate=1e-3, clip_norm=10.0, goal=0.02)
+    cell_settings: ClassVar = {"dnc": {"options": {"memory_size": 32, "word_size": 32, "num_reads": 2}}}
+
+    data: str | None = None
+    task: int = 1
+    questions: str = "10k"
+
+    @cached_property
+    def _stories(self) -> tuple[list[Story], list[Story]]:
+        """To learn from, and to be judged on."""
+        folders = {"10k": "en-10k", "1k": "en"}
+        if self.questions not in folders or not 1 <= self.task <= 20:
+            raise ConfigError(
+                f"`questions` must be 10k or 1k and `task` 1 to 20, got {self.questions!r} and {self.task!r}."
+            )
+        archive = f"babi_en_{self.questions}*.tar.gz"
+        path = find_file(self.name, "the bAbI tasks", self.data, [archive, f"qa{self.task}_*_train.txt"])
+        train, test = (
+            read_stories(_text(path, folders[self.questions], self.task, part)) for part in ("train", "test")
+        )
+        return train, test
+
+    @cached_property
+    def _words(self) -> dict[str, int]:
+        return {
+            word: number for number, word in enumerate(sorted({w for one in self._stories[0] for w in one.words}), 1)
+        }
+
+    @cached_property
+    def _answers(self) -> dict[str, int]:
+        both = {answer for part in self._stories for story in part for answer in story.answers}
+        return {answer: number for number, answer in enumerate(sorted(both))}
+
+    @property
+    def input_size(self) -> int:
+        """The words, and one for those that are unknown."""
+        return len(self._words) + 1
+
+    @property
+    def output_size(self) -> int:
+        """The answers."""
+        return len(self._answers)
+
+    def draw(self, batch_size: int, random: Generator) -> Batch:
+        """Shapes: x.values [N, words + 1], a step after each question counts."""
+        stories = self._stories[0]
+        return self._batch([stories[i] for i in torch.randint(len(stories), (batch_size,), generator=random).tolist()])
+
+    def tests(self, random: Generator) -> dict[str, list[Batch]]:
+        """All stories of the test."""
+        stories = self._stories[1]
+        return {f"task {self.task}": [self._batch(stories[i : i + 100]) for i in range(0, len(stories), 100)]}
+
+    def _batch(self, stories: Sequence[Story]) -> Batch:
+        read = [torch.tensor([self._words.get(word, 0) for word in story.words]) for story in stories]
+        asked = [torch.tensor([i for i, word in enumerate(story.words) if word == ASK]) for story in stories]
+        answers = [torch.tensor([self._answers[answer] for answer in story.answers]) for story in stories]
+        return join([symbols(words, self.input_size) for words in read], asked, answers)
+
+
+def read_stories(text: str) -> list[Story]:
+    """The stories of one file: lines `number words.`, and `number question?<tab>answer<tab>supporting lines`.
+
+    Raises:
+        DataError: a line has no number, or a question no answer.
+    """
+    stories: list[Story] = []
+    for place, line in enumerate(text.splitlines(), 1):
+        number, _, rest = line.strip().partition(" ")
+        if not number.isdigit():
+            raise DataError(f"Line {place} of a bAbI file must begin with a number, got `{line[:40]}`.")
+        if number == "1":
+            stories.append(Story([], []))
+        if not stories:
+            raise DataError(f"Line {place} of a bAbI file must begin a story with the number 1, got {number}.")
+        sentence, *answer = rest.split("\t")
+        stories[-1].words.extend(re.findall(r"\w+|[.?]", sentence.lower()))
+        if answer:
+            stories[-1].words.append(ASK)
+            stories[-1].answers.append(answer[0].lower())
+    return stories
+
+
+def _text(path: Path, folder: str, task: int, part: str) -> str:
+    """One file of the tasks, out of the archive or beside the file that was found."""
+    if path.suffix == ".txt":
+        beside = sorted(path.parent.glob(f"qa{task}_*_{part}.txt"))
+        if not beside:
+            raise DataError(f"There is no `qa{task}_*_{part}.txt` beside `{path}`.")
+        return beside[0].read_text(encoding="utf-8")
+    with tarfile.open(path) as archive:
+        for member in archive.getmembers():
+            if re.search(rf"/{folder}/qa{task}_[\w-]+_{part}\.txt$", member.name):
+                file = archive.extractfile(member)
+                if file is not None:
+                    return file.read().decode("utf-8")
+    raise DataError(f"There is no `{folder}/qa{task}_*_{part}.txt` in `{path}`.")

@@ -1,0 +1,81 @@
+"""Copying memory: ten symbols must be kept over a thousand steps of nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import cross_entropy
+
+from recurra.ragged import Ragged
+from recurra.tasks.prove.problem import CLASSES, Answer, Batch, Problem, Published, Settings, symbols
+
+__all__ = ["CopyingMemory"]
+
+TCN = "Bai et al. 2018, arXiv:1803.01271, table 1 (T = 1000)"
+BLANK, FIRST, LAST, MARK = 0, 1, 8, 9
+
+
+def _mean_loss(y: Tensor, target: Tensor) -> float:
+    return float(cross_entropy(y.double(), target))
+
+
+@dataclass(frozen=True)
+class CopyingMemory(Problem):
+    """Ten symbols out of eight, T - 1 blanks, a mark, ten blanks; the answer is blank at first, then the ten symbols.
+
+    All T + 20 answers count, as in the papers: who remembers nothing has a loss of 10 ln 8 / (T + 20).
+
+    Args:
+        delay: T.
+        kept: symbols to be kept.
+        test_size: sequences of the test.
+    """
+
+    name: ClassVar[str] = "copying-memory"
+    summary: ClassVar[str] = "keep ten symbols over a thousand steps of nothing"
+    origin: ClassVar[str] = "Hochreiter and Schmidhuber 1997; in this form Arjovsky et al. 2016, arXiv:1511.06464"
+    answer = Answer(CLASSES.loss, CLASSES.count, "loss (nats)", _mean_loss)
+    published = (
+        Published("TCN", "3.5e-5", TCN),
+        Published("lstm", "0.0204", TCN),
+        Published("gru", "0.0197", TCN),
+        Published("rnn", "0.0202", TCN),
+    )
+    settings = Settings(hidden_size=128, steps=4000, batch_size=16, learning_rate=1e-3, clip_norm=1.0, goal=5e-4)
+    cell_settings: ClassVar = {
+        # all modes near the unit circle: nothing fades within the delay
+        "lru": {"options": {"r_min": 0.999, "r_max": 1.0}},
+    }
+
+    delay: int = 1000
+    kept: int = 10
+    test_size: int = 128
+
+    @property
+    def input_size(self) -> int:
+        """Blank, eight symbols, mark."""
+        return 10
+
+    @property
+    def output_size(self) -> int:
+        """Blank, eight symbols."""
+        return 9
+
+    def draw(self, batch_size: int, random: Generator) -> Batch:
+        """Shapes: x.values [B (T + 2 kept), 10], every step counts."""
+        given = torch.randint(FIRST, LAST + 1, (batch_size, self.kept), generator=random)
+        read = torch.full((batch_size, self.delay + 2 * self.kept), BLANK)
+        read[:, : self.kept] = given
+        read[:, self.kept + self.delay - 1] = MARK
+        target = torch.full_like(read, BLANK)
+        target[:, -self.kept :] = given
+        x = Ragged.from_padded(symbols(read, 10), batch_first=True)
+        return Batch(x, torch.arange(x.num_steps), target.flatten())
+
+    def tests(self, random: Generator) -> dict[str, list[Batch]]:
+        """Fresh sequences."""
+        sizes = [32] * (self.test_size // 32) or [self.test_size]
+        return {f"T = {self.delay}": [self.draw(size, random) for size in sizes]}

@@ -1,0 +1,119 @@
+"""Problems on real data: what they read of a file, and what they say where there is none."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from recurra.errors import ConfigError, DataError
+from recurra.tasks.prove.babi import Babi, read_stories
+from recurra.tasks.prove.santa_fe import SantaFe
+
+TRAIN = """1 Mary went to the hall.
+2 Where is Mary? \thall\t1
+3 John took the milk, then the apple.
+4 What has John?\tmilk,apple\t3
+1 John sat.
+2 Where is Mary?\tkitchen\t1
+"""
+TEST = "1 Sue sat.\n2 Where is Sue?\thall\t1\n"
+
+
+def archive(folder: Path) -> Path:
+    path = folder / "somewhere" / "babi_en_10k_all.tar.gz"
+    path.parent.mkdir()
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in [("qa1_facts_train", TRAIN), ("qa1_facts_test", TEST), ("qa11_other_train", "1 No.\n")]:
+            info = tarfile.TarInfo(f"tasks/en-10k/{name}.txt")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+def test_a_story_is_its_words_with_a_step_for_each_answer() -> None:
+    first, second = read_stories(TRAIN)
+
+    assert " ".join(first.words) == (
+        "mary went to the hall . where is mary ? - john took the milk then the apple . what has john ? -"
+    )
+    assert first.answers == ["hall", "milk,apple"]
+    assert second.answers == ["kitchen"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("Mary went.\n", "Line 1 of a bAbI file must begin with a number, got `Mary went.`"),
+     ("2 Mary went.\n", "Line 1 of a bAbI file must begin a story with the number 1, got 2.")],
+)  # fmt: skip
+def test_what_is_no_story_is_named_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_stories(text)
+
+
+def test_babi_is_read_out_of_its_archive(tmp_path: Path) -> None:
+    archive(tmp_path)
+    problem = Babi(data=str(tmp_path))
+
+    batch = problem.draw(40, Generator().manual_seed(0))
+    ((test,),) = problem.tests(Generator()).values()
+
+    words = sorted({word for story in read_stories(TRAIN) for word in story.words})
+    assert problem.input_size == len(words) + 1
+    assert problem.output_size == 3  # hall, kitchen, milk,apple
+    assert batch.x.batch_size == 40
+    assert bool((batch.x.values[batch.rows].argmax(-1) == words.index("-") + 1).all())
+    sue = ["sue", "sat", ".", "where", "is", "sue", "?", "-"]  # whom no story to learn from knows
+    assert test.x.values.argmax(-1).tolist() == [0 if word == "sue" else words.index(word) + 1 for word in sue]
+    assert test.target.tolist() == [0]
+
+
+def test_babi_is_read_out_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "qa1_facts_train.txt").write_text(TRAIN)
+    (tmp_path / "qa1_facts_test.txt").write_text(TEST)
+
+    assert Babi(data=str(tmp_path)).output_size == 3
+
+
+def test_santa_fe_is_the_first_points_with_the_last_of_them_as_test(tmp_path: Path) -> None:
+    values = np.arange(700) % 17
+    np.save(tmp_path / "santafe_laser.npy", values)
+    problem = SantaFe(data=str(tmp_path), steps=600, test_steps=100)
+
+    ((test,),) = problem.tests(Generator()).values()
+
+    assert len(test.x.values) == 599
+    learned = torch.from_numpy(values[1:500].astype(np.float64))
+    expected = (torch.from_numpy(values[500:600].astype(np.float64)) - learned.mean()) / learned.std()
+    torch.testing.assert_close(test.target[:, 0], expected.float())
+
+
+def test_absent_data_are_one_sentence(tmp_path: Path) -> None:
+    problems = [SantaFe(), SantaFe(data=str(tmp_path)), Babi(), Babi(data=str(tmp_path))]
+
+    for problem in problems:
+        with pytest.raises(DataError, match=r"^`(santa-fe|babi)` reads .* `--data`\.$"):
+            problem.draw(1, Generator())
+
+
+def test_a_series_that_is_too_short_or_none_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "santafe_laser.npy", np.zeros(10))
+    with pytest.raises(DataError, match="must hold at least 9000 numbers, got 10"):
+        SantaFe(data=str(tmp_path)).draw(1, Generator())
+
+    (tmp_path / "santafe_laser.npy").write_text("no numbers")
+    with pytest.raises(DataError, match="must be an array of numbers"):
+        SantaFe(data=str(tmp_path)).draw(1, Generator())
+
+
+def test_a_task_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`task` 1 to 20"):
+        Babi(data=str(tmp_path), task=21).draw(1, Generator())
+    archive(tmp_path)
+    with pytest.raises(DataError, match=r"There is no `en-10k/qa2_\*_train.txt`"):
+        Babi(data=str(tmp_path), task=2).draw(1, Generator())
