@@ -55,7 +55,7 @@ def main() -> int:
         print("No speed of wrong numbers:", *differing, sep="\n  ", file=sys.stderr)
         return 1
     seconds = 0.15 if given.quick else 1.2
-    found: dict[str, Any] = {"machine": _machine(given.threads), "missing": missing}
+    found: dict[str, Any] = {"machine": machine(given.threads), "missing": missing}
     found["limit_gflops"] = round(fma_limit(given.threads), 1)
     print(f"{given.threads} threads, at most {found['limit_gflops']} GFLOPS of multiply-adds", flush=True)
     found["layers"] = _layers(peers, QUICK if given.quick else SHAPES, seconds)
@@ -277,7 +277,7 @@ def _kept(case: Any) -> int:
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
-def _machine(threads: int) -> dict[str, Any]:
+def machine(threads: int) -> dict[str, Any]:
     from recurra.engine.cpu.target import host
 
     names = ("torch", "numpy", "llvmlite", "jax", "jaxlib", "onnxruntime", "keras")

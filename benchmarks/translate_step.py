@@ -36,7 +36,9 @@ def read(path: Path) -> list[str]:
 
 def seconds_per_step(folder: Path, precision: str, steps: int, batch: int = 96, warm_up: int = 10) -> float:
     """Mean seconds of an update, data and optimiser included."""
-    config = TranslateConfig(vocab_size=8000, lowercase=True, dropout=0.3, attention="dot", bpe_dropout=0.0)
+    config = TranslateConfig(
+        vocab_size=8000, lowercase=True, dropout=0.3, attention="dot", lexical=False, bpe_dropout=0.0
+    )
     torch.manual_seed(0)
     random.seed(0)
     texts = zip(read(folder / "train.en.gz"), read(folder / "train.fr.gz"), strict=True)

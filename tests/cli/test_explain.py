@@ -33,7 +33,7 @@ def test_options_and_precision_of_the_cell_are_those_given(capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lstmm"], "Unknown cell `lstmm`. Did you mean `lstm`?"),
+        (["lstmm"], "Unknown cell `lstmm`. Did you mean `lstm`"),
         (["lstm", "--stage", "splt"], "Unknown stage `splt`. Did you mean `split`?"),
         (["lstm", "--dtype", "int8"], "`--dtype` must be float32 or float64, got `int8`."),
         (["lstm", "--cell-options", "[]"], "`--cell-options` must be a JSON object"),

@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence(
     [
         (["--hidden-size", "abc"], "`--hidden-size` must be a valid integer"),
         (["--hidden-size", "0"], "`--hidden-size` must be greater than or equal to 2"),
-        (["--cell", "lstmm"], "Unknown cell `lstmm`. Did you mean `lstm`?"),
+        (["--cell", "lstmm"], "Unknown cell `lstmm`. Did you mean `lstm`"),
         (["--cell-options", "{x"], "`--cell-options` must be JSON"),
         (["--attention", "generall"], "`--attention` must be"),
         (["--config", "none.toml"], "`none.toml` cannot be read"),

@@ -43,10 +43,10 @@ def test_help_is_there_at_every_level(capsys: pytest.CaptureFixture[str], argume
         (["predict", "a", "b", "c"], "unexpected extra argument"),
         (["predict", "run", "--n-best", "many"], "`--n-best`"),
         (["fit", "translate", "p.tsv", "--out"], "requires an argument"),
-        (["cells", "lstmm"], "Unknown cell `lstmm`. Did you mean `lstm`?"),
-        (["cells", "--cite", "gruu"], "Unknown cell `gruu`. Did you mean `gru`?"),
+        (["cells", "lstmm"], "Unknown cell `lstmm`. Did you mean `lstm`"),
+        (["cells", "--cite", "gruu"], "Unknown cell `gruu`. Did you mean `gru`"),
         (["sample", "english-frensh", "--out", "x"], "Did you mean `english-french`?"),
-        (["summary", "lstmm"], "neither a run folder nor a cell. Did you mean `lstm`?"),
+        (["summary", "lstmm"], "neither a run folder nor a cell. Did you mean `lstm`"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -69,7 +69,7 @@ def test_debug_anywhere_shows_where_an_error_came_from(capsys: pytest.CaptureFix
 
     assert code == 2
     assert "Traceback" in err
-    assert err.endswith("Unknown cell `lstmm`. Did you mean `lstm`? All: gru, lstm, rnn.\n")
+    assert "Unknown cell `lstmm`. Did you mean `lstm`" in err.splitlines()[-1]
 
 
 def test_a_disk_that_refuses_is_no_traceback(
