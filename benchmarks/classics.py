@@ -81,7 +81,9 @@ def write(out: Path, outcomes: list[dict[str, Any]], threads: int) -> None:
     """The outcomes as JSON, and as a page."""
     order = list(PROBLEMS)
     outcomes = sorted(outcomes, key=lambda one: order.index(one["problem"]))
-    found = {"machine": machine(threads), "outcomes": outcomes}
+    path = out.with_suffix(".json")
+    notes = json.loads(path.read_text(encoding="utf-8")).get("notes", []) if path.exists() else []  # by hand: kept
+    found = {"machine": machine(threads), "notes": notes, "outcomes": outcomes}
     out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     out.with_suffix(".md").write_text(page(found), encoding="utf-8")
 
@@ -90,12 +92,13 @@ def page(found: dict[str, Any]) -> str:
     """The table."""
     rows = [_row(outcome, result) for outcome in found["outcomes"] for result in outcome["results"]]
     lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS), *(" | ".join(row) for row in rows)]
+    notes = "".join(f"- {note}\n" for note in found["notes"])
     table = "\n".join(f"| {line} |" for line in lines)
     return (
         "# The proving ground, measured\n\n"
-        "Written by `python -m benchmarks.classics`; settings and losses are in the JSON file beside this one. The\n"
-        "published figure is that of the cell itself, or else of the network in brackets.\n\n"
-        f"{table}\n\nMachine: {json.dumps(found['machine'])}\n"
+        "In the form of `python -m benchmarks.classics`; settings and losses are in the JSON file beside this\n"
+        "one. The published figure is that of the cell itself, or else of the network in brackets.\n\n"
+        f"{table}\n\n{notes}\nMachine: {json.dumps(found['machine'])}\n"
     )
 
 
