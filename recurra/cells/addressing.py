@@ -19,7 +19,10 @@ __all__ = ["allocation", "content_weights", "erase_and_add", "interpolate", "lin
 # a word of zeros has no direction: far below the length of a word that was written, and 1/√ε, the steepest slope of the
 # cosine, far from overflow
 _EPSILON = 1e-6
-_TINY = 1e-16  # log of a weight of zero is finite; a weight that anybody could see does not change
+# slots that nobody touched are used alike, but for rounding: their order must not hang on it, or two engines, or two
+# batch sizes, would choose different ones
+_USED_ALIKE = 2.0**-16
+_TINY = 1e-30  # log of a weight of zero is finite, and no sum of ours notices that it is not zero
 
 
 def content_weights(memory: Tensor, keys: Tensor, strengths: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -131,7 +134,8 @@ def allocation(usage: Tensor, earlier: Tensor) -> Tensor:
 
         a(n) = (1 - u(n)) Π u(m) over all m with u(m) < u(n), and with u(m) = u(n) where m < n
 
-    This is the sorted sum of the paper without the sort: the product is exp of a masked sum of logarithms.
+    This is the sorted product of the paper without the sort: exp of a masked sum of logarithms. For the order alone u
+    is rounded to multiples of 2^-16.
 
     Shapes: usage [B, N] in [0, 1], earlier [N, N] -> weighting [B, N].
 
@@ -141,7 +145,8 @@ def allocation(usage: Tensor, earlier: Tensor) -> Tensor:
 
     Source: Graves et al. 2016, Nature 538, Methods, "Dynamic memory allocation".
     """
-    mine, other = usage[:, :, None], usage[:, None, :]
+    order = (usage / _USED_ALIKE + 0.5).floor()
+    mine, other = order[:, :, None], order[:, None, :]
     freer = torch.where(other == mine, earlier, (other < mine).to(usage.dtype))  # [B, N, N]
     logs = (usage + _representable(_TINY, usage)).log()
     return (1 - usage) * (freer * logs[:, None, :]).sum(-1).exp()

@@ -48,6 +48,12 @@ class _Writer:
         self.node.replace_all_uses_with(new)
 
 
+def _operands(product: fx.Node) -> tuple[fx.Node, fx.Node]:
+    left: Any = product.args[0]
+    right: Any = product.args[1]
+    return left, right
+
+
 def _shape(node: Any) -> tuple[int, ...]:
     return tuple(node.meta["val"].shape)
 
@@ -57,11 +63,13 @@ def _spread_from(node: fx.Node) -> fx.Node | None:
     heads = row_shape(node)[0]
     source: Any = node
     while isinstance(source, fx.Node) and source.target in _VIEWS and row_axis(source) == 0:
-        below = source.args[0]
+        below: Any = source.args[0]
         if source.target is aten.expand.default and row_axis(below) is None:
             matches = math.prod(_shape(below)) == heads * math.prod(_shape(node)[1:])
-            return below if matches else None
-        if source.target is aten.permute.default and source.args[1][0] != 0:
+            found: fx.Node = below
+            return found if matches else None
+        order: Any = source.args[1]
+        if source.target is aten.permute.default and order[0] != 0:
             return None
         source = below
     return None
@@ -88,7 +96,7 @@ def products_of_spread_weights(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if node.target is not aten.bmm.default or row_axis(node) != 0:
             continue
-        left, right = node.args
+        left, right = _operands(node)
         writer = _Writer(node)
         if (weights := _spread_from(right)) is not None and row_axis(left) == 0:
             writer.replace(_turned(writer, left, _again(writer, right, weights)))
@@ -110,16 +118,16 @@ def _turned(writer: _Writer, rows: fx.Node, weights: fx.Node) -> fx.Node:
 
 
 def gradients_of_spread_weights(graph: fx.Graph) -> None:
-    """The sum over the batch of `bmm([B * f, k, n], [B * f, n, m])` as one product of [f, k, B * n] with [f, B * n, m]."""
+    """The sum over the batch of `bmm([B * f, k, n], [B * f, n, m])` as one `bmm([f, k, B * n], [f, B * n, m])`."""
     for node in list(graph.nodes):
         if node.target is not aten.sum.dim_IntList or list(node.args[1]) != [0]:
             continue
-        product = node.args[0]
+        product: Any = node.args[0]
         while isinstance(product, fx.Node) and product.target in (aten.reshape.default, aten.view.default):
             product = product.args[0]
         if not isinstance(product, fx.Node) or product.target is not aten.bmm.default:
             continue
-        left, right = product.args
+        left, right = _operands(product)
         if row_axis(left) != 0 or row_axis(right) != 0 or _shape(node.args[0])[0] != BATCH:
             continue
         writer = _Writer(node)
@@ -137,7 +145,7 @@ def products_of_heads(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if node.target is not aten.bmm.default or row_axis(node) != 1:
             continue
-        rows, weights = node.args
+        rows, weights = _operands(node)
         if row_axis(rows) != 1 or row_axis(weights) is not None or _shape(weights)[0] > _MAX_HEADS:
             continue
         writer = _Writer(node)

@@ -16,7 +16,8 @@ from recurra.engine.rows import row_axis, row_width
 __all__ = ["computed_again", "drawn_in", "spread_parameters"]
 
 _VIEWS = ("view", "reshape", "unsqueeze", "squeeze", "permute", "transpose", "t", "expand", "select", "slice")
-_CHEAP = ("add", "sub", "mul", "neg", "eq", "ne", "gt", "ge", "lt", "le", "where")
+_ARITHMETIC = ("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "clamp", "where")
+_CHEAP = (*_ARITHMETIC, "eq", "ne", "gt", "ge", "lt", "le", "logical_and", "logical_or", "logical_not")
 _SUMS = ("sum", "mean", "amax", "amin", "bmm")
 _SMALLER = 4  # a sum is drawn into the loop where its operand is at least that many times larger
 
@@ -61,21 +62,41 @@ def computed_again(
     """
     read = {arg for n in nodes if n in reverse for arg in n.all_input_nodes if arg in of_forward and depends[arg]}
     again: set[fx.Node] = set()
+
+    def cheap(node: fx.Node) -> bool:
+        return _is_view(node) or (node in forward and _name(node) in _CHEAP)
+
     moved = True
     while moved:
         moved = False
         for node in reversed(nodes):
-            cheap = _is_view(node) or (node in forward and _name(node) in _CHEAP)
-            if node not in read or not cheap or _read_outside(node, reverse, of_forward):
+            if node not in read or not cheap(node) or _read_outside(node, reverse, of_forward):
                 continue
-            needed = [arg for arg in node.all_input_nodes if depends[arg] and arg not in read and arg not in again]
+            steps, needed = _made_of(node, cheap, {n for n in (*read, *again) if n is not node}, depends)
             gain = row_width(node) - sum(map(row_width, needed))
             if gain > 0 or (gain == 0 and _is_view(node)):
-                read.discard(node)
-                read |= set(needed)
-                again.add(node)
+                read -= steps
+                read |= needed
+                again |= steps
                 moved = True
     return again
+
+
+def _made_of(
+    node: fx.Node, cheap: Callable[[fx.Node], bool], known: set[fx.Node], depends: dict[fx.Node, int]
+) -> tuple[set[fx.Node], set[fx.Node]]:
+    """The cheap calls that compute a value from what is known, and what must be known for it besides."""
+    steps, needed = {node}, set[fx.Node]()
+    for arg in node.all_input_nodes:
+        if not depends[arg] or arg in known:
+            continue
+        if cheap(arg) and (row_width(arg) >= row_width(node) or _is_view(arg)):
+            deeper, more = _made_of(arg, cheap, known, depends)
+            steps |= deeper
+            needed |= more
+        else:
+            needed.add(arg)
+    return steps, needed
 
 
 def _read_outside(node: fx.Node, reverse: set[fx.Node], of_forward: set[fx.Node]) -> bool:

@@ -22,6 +22,8 @@ __all__ = ["MOVES", "POINTWISE", "REDUCTIONS", "Map", "Program", "Value", "root"
 # leaves; `const` is a number, `carry` the state, `array` a row that torch computed for this step, the rest parameters
 LEAVES = ("const", "carry", "array", "vector", "matrix")
 REDUCTIONS = ("sum", "max", "min")
+COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
+LOGIC = ("and", "or", "not")
 MOVES = ("slice", "view")  # other names for the memory of their source
 # name of the operation -> number of operands
 POINTWISE = {

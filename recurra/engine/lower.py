@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import fx
 
-from recurra.engine.loop import POINTWISE, Map, Program, Value, verify
-from recurra.engine.movement import MAX_PIECES, Box, boxes, origins, pieces
+from recurra.engine.builder import Builder
+from recurra.engine.loop import COMPARISONS, LOGIC, POINTWISE, Map, Program, Value, verify
+from recurra.engine.movement import origins
 from recurra.engine.rows import row_axis, row_shape, row_width
 from recurra.engine.split import Loop
 from recurra.engine.trace import Unsupported
@@ -22,8 +21,6 @@ __all__ = ["lower"]
 aten, prims = torch.ops.aten, torch.ops.prims
 
 _CONSTANT = ("full", "zeros", "ones", "scalar_tensor")  # written where they are read, wherever they were computed
-_COMPARE = ("gt", "ge", "lt", "le", "eq", "ne")
-_LOGIC = ("and", "or", "not")
 
 
 def lower(loop: Loop) -> Program:
@@ -56,143 +53,17 @@ def _remove_dead(program: Program) -> None:
     program.values = [value for value in program.values if id(value) in live]
 
 
-@dataclass
-class _Builder:
-    program: Program
-    carries: set[fx.Node]
-    inside: set[fx.Node]
-    known: dict[Any, Value] = field(default_factory=dict)
+class _Builder(Builder):
+    """Makes the values of graph nodes."""
 
-    # --- making values -----------------------------------------------------------------------------------------------
-
-    def add(self, op: str, args: tuple[Any, ...], width: int, boolean: bool = False) -> Value:
-        value = Value(op, args, width, boolean)
-        self.program.values.append(value)
-        return value
-
-    def leaf(self, op: str, node: fx.Node, width: int, boolean: bool = False) -> Value:
-        if (op, node) not in self.known:
-            value = Value(op, (), width, boolean, node)
-            self.program.values.append(value)
-            self.known[op, node] = value
-        return self.known[op, node]
-
-    def const(self, number: float) -> Value:
-        """A number that serves the whole row."""
-        key = ("const", repr(number))  # 0 and -0 are equal, and NaN is not
-        if key not in self.known:
-            self.known[key] = self.add("const", (number,), 1)
-        return self.known[key]
-
-    def pointwise(self, op: str, *args: Any) -> Value:
-        """A pointwise operation on values and numbers, of the kinds that it works on."""
-        values = [arg if isinstance(arg, Value) else self.value(arg) for arg in args]
-        width = max(value.width for value in values)
-        boolean = op in _COMPARE or op in _LOGIC
-        if op in _LOGIC:
-            values = [self.flag(value) for value in values]
-        elif op == "where":
-            boolean = values[1].boolean and values[2].boolean
-            kind = self.flag if boolean else self.number
-            values = [self.flag(values[0]), kind(values[1]), kind(values[2])]
-        elif op != "copy":
-            values = [self.number(value) for value in values]
-        return self.add(op, tuple(values), width, boolean)
-
-    def number(self, value: Value) -> Value:
-        """1 for true and 0 for false."""
-        if not value.boolean:
-            return value
-        return self.add("where", (value, self.value(1.0), self.value(0.0)), value.width)
-
-    def flag(self, value: Value) -> Value:
-        """True for what is not 0."""
-        return value if value.boolean else self.add("ne", (value, self.value(0.0)), value.width, True)
-
-    def full(self, value: Value, width: int) -> Value:
-        """As a vector of that many numbers of its own, for what is kept, carried or put beside others."""
-        if value.width == width and value.op not in ("const", "vector"):
-            return value
-        if value.boolean:
-            return self.add("or", (value, self.flag(self.value(0.0))), width, True)
-        # -0 is what can be added to every number and changes none
-        return self.add("add", (value, self.value(-0.0)), width)
-
-    def view(self, source: Value, places: Map) -> Value:
-        """The numbers of a value at these places: the value itself or a slice of it where that is what they are.
-
-        Of width 1 where all of them are one number.
-        """
-        if source.op == "view":
-            source = self.add("copy", (source,), source.width, source.boolean)
-        while source.op == "slice":
-            source, start = source.args
-            places = Map(places.start + start, places.sizes, places.strides)
-        places = places.joined()
-        if not any(places.strides):
-            return self._slice(source, places.start, 1)
-        if places.strides == (1,):
-            return self._slice(source, places.start, places.width)
-        return self.add("view", (source, places), places.width, source.boolean)
-
-    def mapped(self, value: Value, sizes: tuple[int, ...]) -> tuple[Value, Map]:
-        """The value whose memory is read, and where it stands there, axis by axis; one number serves all axes."""
-        if value.width == 1 != math.prod(sizes):
-            return value, Map(0, sizes, (0,) * len(sizes))
-        if value.op != "view":
-            return value, Map.whole(sizes)
-        source, places = value.args
-        cut = places.cut(sizes)
-        return (value, Map.whole(sizes)) if cut is None else (source, cut)
-
-    def spread(self, value: Value, mine: tuple[int, ...], sizes: tuple[int, ...]) -> Value:
-        """A value of shape `mine` broadcast to `sizes`."""
-        if math.prod(mine) == math.prod(sizes) or value.width == 1:
-            return value
-        source, places = self.mapped(value, mine)
-        new = len(sizes) - len(mine)
-        strides = [0] * new + [
-            s if n == size else 0 for n, s, size in zip(mine, places.strides, sizes[new:], strict=True)
-        ]
-        return self.view(source, Map(places.start, sizes, tuple(strides)))
-
-    def move(self, sources: list[Value], places: torch.Tensor, op: str) -> Value:
-        """The numbers at these places of the sources; of width 1 where all of them are one number."""
-        found = list(islice(pieces(sources, places), MAX_PIECES + 1))
-        if len(found) > 1 and len(fewer := boxes(sources, places)) < len(found):
-            return self._put_together(fewer, places.numel(), op)
-        if len(found) > MAX_PIECES:
-            raise Unsupported(op, f"it moves a row in more than {MAX_PIECES} pieces")
-        parts = [(self._slice(source, start, 1 if same else count), count) for source, start, count, same in found]
-        if len(parts) == 1:
-            return parts[0][0]
-        boolean = all(part.boolean for part, _ in parts)
-        parts = [(part if boolean else self.number(part), count) for part, count in parts]
-        return self.add("cat", tuple(self.full(part, count) for part, count in parts), places.numel(), boolean)
-
-    def _put_together(self, found: list[Box], width: int, op: str) -> Value:
-        if len(found) > MAX_PIECES:
-            raise Unsupported(op, f"it moves a row in more than {MAX_PIECES} pieces")
-        if len(found) == 1:
-            return self.view(*found[0][:2])
-        parts = [(self.view(source, places), goal) for source, places, goal in found]
-        boolean = all(part.boolean for part, _ in parts)
-        args = [(self.full(part if boolean else self.number(part), goal.width), goal) for part, goal in parts]
-        return self.add("join", tuple(item for arg in args for item in arg), width, boolean)
-
-    def _slice(self, source: Value, start: int, width: int) -> Value:
-        if width == source.width:
-            return source
-        return self.add("slice", (source, start), width, source.boolean)
-
-    # --- graph nodes -------------------------------------------------------------------------------------------------
+    def __init__(self, program: Program, carries: set[fx.Node], inside: set[fx.Node]) -> None:
+        super().__init__(program)
+        self.carries, self.inside = carries, inside
 
     def value(self, node: Any) -> Value:
         """The value of a graph node or a number."""
         if not isinstance(node, fx.Node):
-            if isinstance(node, complex):
-                raise Unsupported("complex")
-            return self.const(float(node))
+            return self.const(node)
         if node in self.known:
             return self.known[node]
         if node in self.inside or (node.op == "call_function" and _name(node) in _CONSTANT):
@@ -321,13 +192,19 @@ def _contraction(builder: _Builder, node: fx.Node, left: tuple[int, ...], right:
     (b, n, k), m = left, right[2]
     values = [builder.number(builder.value(arg)) for arg in node.args[:2]]
     (one, mine), (other, theirs) = builder.mapped(values[0], left), builder.mapped(values[1], right)
-    sizes = (b, n, m, k)
-    places = (
-        Map(mine.start, sizes, (mine.strides[0], mine.strides[1], 0, mine.strides[2])),
-        Map(theirs.start, sizes, (theirs.strides[0], 0, theirs.strides[2], theirs.strides[1])),
-    )
-    views = [builder.view(source, where) for source, where in zip((one, other), places, strict=True)]
-    return _reduced(builder, "sum", builder.pointwise("mul", *views), sizes, {3})
+    sizes: tuple[int, ...] = (b, n, m, k)
+    ours = (*mine.strides[:2], 0, mine.strides[2])
+    others = (theirs.strides[0], 0, theirs.strides[2], theirs.strides[1])
+    # vectors go along the last axis that is kept: where n allows that and m does not, the product is made transposed
+    transposed = min(n, m) > 1 and ours[1] == 1 and others[2] != 1
+    order = (0, 2, 1, 3) if transposed else (0, 1, 2, 3)
+    sizes = tuple(sizes[axis] for axis in order)
+    views = [
+        builder.view(source, Map(start, sizes, tuple(strides[axis] for axis in order)))
+        for source, start, strides in ((one, mine.start, ours), (other, theirs.start, others))
+    ]
+    made = _reduced(builder, "sum", builder.pointwise("mul", *views), sizes, {3})
+    return builder.view(made, Map(0, (b, n, m), (n * m, 1, n))) if transposed else made
 
 
 # --- over a row ------------------------------------------------------------------------------------------------------
@@ -427,11 +304,11 @@ def _table() -> dict[Any, _Lowering]:
             packet = getattr(prims if namespace == "prims" else aten, op)
             table.update({getattr(packet, overload): lowering for overload in packet.overloads()})
 
-    for name in ("add", "sub", "mul", "div", "maximum", "minimum", *_COMPARE, "where"):
+    for name in ("add", "sub", "mul", "div", "maximum", "minimum", *COMPARISONS, "where"):
         give(_pointwise(name), name)
     for name in ("neg", "abs", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "sin", "cos", "floor", "erf"):
         give(_pointwise(name), name)
-    for name in _LOGIC:
+    for name in LOGIC:
         give(_pointwise(name), f"logical_{name}", f"bitwise_{name}")
     give(_pointwise("div"), "prims:div")
     give(_composed(lambda make, x: make("maximum", x, 0.0)), "relu")

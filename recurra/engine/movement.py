@@ -166,5 +166,5 @@ def _cuts(table: Table, owner: Table, axis: int) -> list[int]:
 
 def _map(table: Table) -> Map:
     corner = (0,) * table.ndim
-    ends = [corner[:axis] + (min(1, size - 1),) + corner[axis + 1 :] for axis, size in enumerate(table.shape)]
+    ends = [(*corner[:axis], min(1, size - 1), *corner[axis + 1 :]) for axis, size in enumerate(table.shape)]
     return Map(int(table[corner]), table.shape, tuple(int(table[end] - table[corner]) for end in ends))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from torch import fx
 
 from recurra.engine.loop import MOVES, POINTWISE, REDUCTIONS, Map, Program, Value, root
-from recurra.engine.spaces import FLAT, Space, is_computed, span, spaces
+from recurra.engine.spaces import FLAT, Space, is_computed, spaces, span
 
 __all__ = ["Group", "Place", "Schedule", "Segment", "schedule"]
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from recurra.engine.loop import POINTWISE, REDUCTIONS, Map, Program, Value
 
-__all__ = ["FLAT", "Space", "is_computed", "span", "spaces"]
+__all__ = ["FLAT", "Space", "is_computed", "spaces", "span"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,14 @@ class Space:
         if self.reduced and other.reduced and self.reduced != other.reduced:
             return None
         cuts = tuple(sorted({*self.cuts, *other.cuts}))
-        if any(outer % inner for inner, outer in zip(cuts, cuts[1:], strict=False)):
+        if any(outer % inner for inner, outer in pairwise(cuts)):
             return None
         return Space(cuts, self.reduced or other.reduced)
 
     def axes(self, width: int) -> list[tuple[int, bool]]:
         """The size of each axis, the outermost first, and whether it is reduced."""
         edges = (1, *self.cuts, width)
-        stretches = list(zip(edges, edges[1:], strict=False))[::-1]
+        stretches = list(pairwise(edges))[::-1]
         return [
             (high // low, any(start <= low and high <= end for start, end in self.reduced)) for low, high in stretches
         ]

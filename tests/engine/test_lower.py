@@ -90,14 +90,14 @@ COMPILED: dict[str, Any] = {
     "detach": lambda a, h, u: (a + h @ u).tanh() + h.detach(),
     "in place": in_place,
     "sign": lambda a, h, u: a + torch.sign(h) * 0.1,
+    "bmm": lambda a, h, u: torch.bmm(h[:, :, None], a[:, None, :]).sum(1).tanh(),
+    "any power": lambda a, h, u: (a * a + 1) ** 0.3 + ((h * h + 1) ** (1 / 3)),
 }
 NOT_COMPILED: dict[str, Any] = {
     "cumsum": lambda a, h, u: (a + h).tanh().cumsum(-1),
     "topk": lambda a, h, u: a.sigmoid() * h.topk(2).values.sum(-1, keepdim=True),
     "atan": lambda a, h, u: torch.atan(a + h @ u),
     "div": lambda a, h, u: torch.div(h, 0.3, rounding_mode="floor") * 0.1 + a,
-    "bmm": lambda a, h, u: torch.bmm(h[:, :, None], a[:, None, :]).sum(1).tanh(),
-    "pow": lambda a, h, u: (a * a + 1) ** 0.3 + ((h * h + 1) ** (1 / 3)),
 }
 
 

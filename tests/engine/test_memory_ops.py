@@ -224,9 +224,7 @@ def test_a_stream_runs_a_memory() -> None:
     layer = recurra.Recurrent(cell)
     x = torch.randn(6, 4)
     with torch.no_grad():
-        expected, _ = (
-            layer(x[:, None], engine="reference") if False else recurra.scan(cell, x[:, None], engine="reference")
-        )
+        expected, _ = recurra.scan(cell, x[:, None], engine="reference")
     stream = layer.stream()
     for t in range(6):
         torch.testing.assert_close(torch.as_tensor(stream.push(x[t])), expected[t, 0], rtol=1e-5, atol=1e-5)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from recurra.engine.cpu import team
+from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.emit import HEADER, TILE_WORDS, emit
 from recurra.engine.cpu.jit import Code, compile_ir
 from recurra.engine.cpu.target import Target, host
@@ -155,7 +155,7 @@ class LoopKernel:
         """
         plan, layout = self.plan, self.layout
         inputs = [array.to(self.dtype).contiguous() for array in arrays]
-        outputs = [torch.empty(num_rows, width, dtype=self.dtype) for _, width in plan.outputs]
+        outputs = [arena.empty(num_rows, width, self.dtype) for _, width in plan.outputs]
         flat = [vector.to(self.dtype).contiguous() for vector in vectors]
         packed = [pack(matrix, *layout.panels[index]) for index, matrix in enumerate(matrices)]
         before = [state.index_select(0, tiling.order) for state in states]

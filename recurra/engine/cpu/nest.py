@@ -132,7 +132,7 @@ class Nest:
         self._over(self.order, [_Point(pointers)], None if self.sums else [])
 
     def _over(self, axes: list[int], points: list[_Point], totals: list[Any] | None) -> list[Any] | None:
-        """The loops over these axes, for a few points at a time; `totals` are the sums so far, of each point in turn."""
+        """The loops over these axes, for a few points at a time; `totals` are the sums so far, point by point."""
         for point in points:
             self._read_ahead(point, axes)
         if totals is None and all(self.reduced[axis] for axis in axes):
@@ -254,7 +254,7 @@ class Nest:
         v, source = self.vectors, value.args[0]
         if source not in self.fused:
             return self.e.accumulate(value.op, total, self._operand(source, known), count, v)
-        result = v.fma(*(self._operand(arg, known) for arg in source.args), total)
+        result = v.fma(self._operand(source.args[0], known), self._operand(source.args[1], known), total)
         if count == v.lanes or not self.reduced[self.vector]:
             return result
         return v.choose(ir.Constant(v.flag, [lane < count for lane in range(v.lanes)]), result, total)

@@ -91,8 +91,8 @@ def ntm(
 
 
 def allocated(u: Array) -> Array:
-    """Free slots first: sorted by usage, the product of the usages before."""
-    order = np.argsort(u, kind="stable")
+    """Free slots first: sorted by usage (to 2^-16, then by place), the product of the usages before."""
+    order = np.argsort(np.floor(u * 2**16 + 0.5), kind="stable")
     a = np.zeros_like(u)
     for j in range(len(u)):
         a[order[j]] = (1 - u[order[j]]) * math.prod(u[order[i]] for i in range(j))

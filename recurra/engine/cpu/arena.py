@@ -1,0 +1,57 @@
+"""Memory for what loops write, used again when nobody holds it any more.
+
+What a training step keeps for its backward pass is tens of megabytes that come and go with every step. The C library
+gives so much back to the system at once, and to fetch it again, page by page, can take as long as the step itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict, deque
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["LIMIT", "empty", "held"]
+
+LIMIT = 1 << 28  # bytes that wait to be used again, at most
+_SMALLEST = 1 << 18  # what is smaller the C library keeps itself
+
+Block = np.ndarray[Any, np.dtype[np.uint8]]
+
+_free: OrderedDict[int, Block] = OrderedDict()  # by address, the one that came back first first
+_returned: deque[Block] = deque()  # appended to by whoever lets go, at any time and in any thread
+_lock = threading.Lock()
+
+
+def empty(rows: int, width: int, dtype: torch.dtype) -> Tensor:
+    """A new tensor [rows, width] with whatever numbers stand in its memory, which returns when the tensor is gone."""
+    bytes_ = rows * width * dtype.itemsize
+    if bytes_ < _SMALLEST:
+        return torch.empty(rows, width, dtype=dtype)
+    with _lock:
+        _take_back()
+        address = next((address for address, block in reversed(_free.items()) if block.nbytes == bytes_), None)
+        block = np.empty(bytes_, np.uint8) if address is None else _free.pop(address)
+    view = block[:]  # lives as long as the tensor's memory; the block goes on
+    weakref.finalize(view, _returned.append, block).atexit = False
+    return torch.from_numpy(view).view(dtype).view(rows, width)
+
+
+def held() -> int:
+    """Bytes that wait to be used again."""
+    with _lock:
+        _take_back()
+        return sum(block.nbytes for block in _free.values())
+
+
+def _take_back() -> None:
+    while _returned:
+        block = _returned.popleft()
+        _free[block.ctypes.data] = block
+    size = sum(block.nbytes for block in _free.values())
+    while size > LIMIT:
+        size -= _free.popitem(last=False)[1].nbytes
