@@ -24,7 +24,6 @@ from benchmarks.layers import interleaved, machine
 from recurra.cells import CELLS, make_cell
 from recurra.engine.compiled import compiled
 from recurra.engine.contract import kernel_of
-from recurra.engine.scan import as_ragged
 from recurra.errors import CompileError
 
 SIZES = {"T": 100, "B": 32, "I": 128, "H": 128}
@@ -86,10 +85,8 @@ def _engine(cell: recurra.Cell, x: Tensor) -> str:
         CompileError: it takes the Python loop; the message says why.
     """
     kernel = kernel_of(cell)
-    if kernel is not None and kernel.supports(x):
-        ragged = as_ragged(x, cell.input_shape, None, None, reader=type(cell).__name__)
-        if kernel.is_fast(ragged):
-            return type(kernel).__name__
+    if kernel is not None and kernel.supports(x) and kernel.is_fast(recurra.Ragged.from_padded(x)):
+        return type(kernel).__name__
     compiled(cell, x.dtype)
     return "compiled"
 

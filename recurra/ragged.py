@@ -152,6 +152,11 @@ class Ragged:
         return torch.arange(self.num_steps, device=self.offsets.device) - self.offsets[self.sequence_index]
 
     @cached_property
+    def derived(self) -> dict[Any, Any]:
+        """What others made of the offsets, by a key of theirs; one for all batches with these offsets."""
+        return {}
+
+    @cached_property
     def _reversed_rows(self) -> Tensor:
         return self.offsets[self.sequence_index + 1] - 1 - self.position
 
@@ -181,6 +186,7 @@ class Ragged:
         if values.device != self.offsets.device:
             raise ShapeError(f"`values` must be on {self.offsets.device} as the offsets are, got {values.device}.")
         other = _unchecked(values, self.offsets, self.resets)  # no second look: on a GPU each one waits for the device
+        other.__dict__["derived"] = self.derived
         for name in ("lengths", "max_length", "sequence_index", "position", "_reversed_rows"):
             if name in self.__dict__:  # the offsets are the same, so what was derived from them is too
                 other.__dict__[name] = self.__dict__[name]

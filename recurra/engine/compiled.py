@@ -7,20 +7,25 @@ autograd function and keeps what was compiled beside the cell it was compiled fo
 from __future__ import annotations
 
 import functools
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from recurra.engine import reference
+from recurra.engine.block import Block
 from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
-from recurra.engine.cpu.loop_kernel import LoopKernel, Tiling
+from recurra.engine.cpu.loop_kernel import LoopKernel
+from recurra.engine.cpu.tiling import Layout
 from recurra.engine.lower import lower
 from recurra.engine.probe import expect_contract, expect_rows_apart
 from recurra.engine.products import is_plain_eager
+from recurra.engine.reading import Reading, read
 from recurra.engine.region import RegionCode
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import is_random, simplify
@@ -29,7 +34,7 @@ from recurra.engine.trace import Unsupported, line_of, trace
 from recurra.errors import CompileError
 from recurra.ragged import Ragged
 
-__all__ = ["Compiled", "compiled", "fingerprint", "obstacle", "run", "tensor_at"]
+__all__ = ["Compiled", "compiled", "obstacle", "run"]
 
 
 class _Regions:
@@ -56,7 +61,10 @@ class Compiled:
             expect_rows_apart(cell, dtype)
         self.plan: Plan = split(trace_)
         self.dtype = dtype
-        self.constants = trace_.constants
+        self.constants, self.learned, self.fields = trace_.constants, trace_.learned, trace_.fields
+        self.inputs, outputs = tuple(trace_.inputs), trace_.outputs
+        self.output: fx.Node = outputs[0]
+        self.gradients = tuple(outputs[1 + len(self.fields) : -len(self.fields)])
         # both are lowered now: what cannot run backward must not run forward
         lower(self.plan.forward), lower(self.plan.reverse)
         self.regions = _Regions(self.plan, dtype)
@@ -79,76 +87,90 @@ class Compiled:
         """The loop of the backward pass."""
         return LoopKernel(schedule(lower(self.plan.reverse)), self.dtype, reverse=True)
 
-    @property
-    def output(self) -> Any:
-        """The graph node of the step's output."""
-        return self.plan.trace.outputs[0]
-
     # --- running -----------------------------------------------------------------------------------------------------
 
     def forward(
-        self, x: Ragged, state: tuple[Tensor, ...], constants: tuple[Tensor, ...], *, keep: bool
+        self, layout: Layout, tensors: tuple[Tensor, ...], *, keep: bool
     ) -> tuple[Tensor, tuple[Tensor, ...], dict[fx.Node, Tensor]]:
-        """Outputs [N, O], the state after the last steps, and every value by graph node."""
-        values = dict(zip(self.plan.trace.inputs, (*constants, x.values, *state), strict=False))
-        self.regions.prelude.run(values, x.num_steps)
-        self.regions.before.run(values, x.num_steps)
-        after = self._loop(self.training if keep else self.inference, values, x, state)
-        self.regions.after.run(values, x.num_steps)
+        """Outputs [N, O], the state after the last steps, and every value by graph node.
+
+        Args:
+            layout: where the steps of each sequence stand among the rows.
+            tensors: the constants, x as it is handed in, and the fields of the state.
+            keep: whether a backward pass may come.
+        """
+        values = dict(zip(self.inputs, tensors, strict=False))
+        x = self.inputs[len(self.constants)]
+        values[x] = layout.rows(values[x])
+        self.regions.prelude.run(values, layout.num_rows)
+        self.regions.before.run(values, layout.num_rows)
+        state = tensors[len(self.constants) + 1 :]
+        after = self._loop(self.training if keep else self.inference, values, layout, state)
+        self.regions.after.run(values, layout.num_rows)
         return values[self.output], after, values
 
     def backward(
-        self, x: Ragged, values: dict[fx.Node, Tensor], d_output: Tensor, d_state: tuple[Tensor, ...]
+        self, layout: Layout, values: dict[fx.Node, Tensor], d_output: Tensor, d_state: tuple[Tensor, ...]
     ) -> tuple[list[Tensor | None], tuple[Tensor, ...]]:
-        """Gradients of the learned constants and of x, then of the state before the first steps."""
-        plan, count = self.plan, len(self.plan.trace.fields)
-        values = dict(values)
-        values[plan.trace.inputs[-1 - count]] = d_output
-        values.update(zip(plan.reverse.carries, d_state, strict=True))
-        self.regions.before_reverse.run(values, x.num_steps)
-        d_before = self._loop(self.reverse, values, x, d_state)
-        self.regions.after_reverse.run(values, x.num_steps)
-        gradients = plan.trace.outputs[1 + count : -count]
-        return [values[node] if isinstance(node, fx.Node) else None for node in gradients], d_before
+        """Gradients of the learned constants and of x, then of the state before the first steps.
+
+        Args:
+            layout: see `forward`.
+            values: the tensors of `forward`, the outputs of the prelude and what was kept; added to.
+            d_output: [N, O].
+            d_state: [B, ...] for each field.
+        """
+        count = len(self.fields)
+        values[self.inputs[-1 - count]] = d_output
+        values.update(zip(self.plan.reverse.carries, d_state, strict=True))
+        self.regions.before_reverse.run(values, layout.num_rows)
+        d_before = self._loop(self.reverse, values, layout, d_state)
+        self.regions.after_reverse.run(values, layout.num_rows)
+        return [values[node] if isinstance(node, fx.Node) else None for node in self.gradients], d_before
 
     def _loop(
-        self, kernel: LoopKernel, values: dict[fx.Node, Tensor], x: Ragged, state: tuple[Tensor, ...]
+        self, kernel: LoopKernel, values: dict[fx.Node, Tensor], layout: Layout, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        return kernel.run_on(values, Tiling.of(x, team.num_threads(), kernel.row_limit), state, x.num_steps)
+        return kernel.run_on(values, layout.tiling(team.num_threads(), kernel.row_limit), state, layout.num_rows)
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, cell: Cell, code: Compiled, x: Ragged, keep: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
-        count = len(code.plan.trace.fields)
-        values_x, state, constants = tensors[0], tensors[1 : 1 + count], tensors[1 + count :]
-        batch = x.replace(values_x.detach())
-        output, after, values = code.forward(batch, state, constants, keep=keep)
+    def forward(ctx: Any, cell: Cell, code: Compiled, layout: Layout, keep: bool, *tensors: Tensor) -> Any:
+        output, after, values = code.forward(layout, tensors, keep=keep)
+        if code.output not in code.plan.forward.saved:  # it may be a view of what came in, and must not be
+            output = output.clone()
+        output = _no_view(layout.shaped(output.contiguous()))
         if keep:
-            ctx.cell, ctx.code = cell, code
-            ctx.layout = Ragged(values_x.new_zeros(x.num_steps, 0), x.offsets)
+            ctx.cell, ctx.code, ctx.layout = cell, code, layout
+            ctx.prelude = {node: values[node] for node in code.plan.prelude.outputs}
+            values[code.output] = output  # as it goes out, so that a change in place is noticed
             ctx.save_for_backward(*tensors, *(values[node] for node in code.plan.kept))
-        # what goes out must be nobody's input
-        return tuple(
-            tensor.clone() if any(tensor is other for other in tensors) else tensor for tensor in (output, *after)
-        )
+        return output, *after
 
     @staticmethod
     def backward(ctx: Any, d_output: Tensor, *d_state: Tensor) -> Any:
         code: Compiled = ctx.code
-        count = len(code.plan.trace.fields)
+        layout: Layout = ctx.layout
+        count = len(code.constants) + 1 + len(code.fields)
         saved = ctx.saved_tensors
-        tensors = saved[: 1 + count + len(code.constants)]
+        tensors = saved[:count]
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
             return (None, None, None, None, *_by_reference(ctx, code, tensors, (d_output, *d_state)))
-        x, state, constants = tensors[0], tensors[1 : 1 + count], tensors[1 + count :]
-        batch = ctx.layout.replace(x)
-        values = dict(zip(code.plan.trace.inputs, (*constants, x, *state), strict=False))
-        values.update(zip(code.plan.kept, saved[len(tensors) :], strict=True))
-        code.regions.prelude.run(values, batch.num_steps)
-        gradients, d_before = code.backward(batch, values, d_output, d_state)
-        d_constants = dict(zip(code.plan.trace.learned, gradients[:-1], strict=True))
-        return (None, None, None, None, gradients[-1], *d_before, *(d_constants.get(name) for name in code.constants))
+        values = {**dict(zip(code.inputs, tensors, strict=False)), **ctx.prelude}
+        values.update(zip(code.plan.kept, saved[count:], strict=True))
+        for node in {code.inputs[len(code.constants)], code.output} & values.keys():
+            values[node] = layout.rows(values[node])
+        (*d_learned, d_x), d_before = code.backward(layout, values, layout.rows(d_output), d_state)
+        d_constants = dict(zip(code.learned, d_learned, strict=True))
+        d_x = None if d_x is None else layout.shaped(d_x)
+        return (None, None, None, None, *(d_constants.get(name) for name in code.constants), d_x, *d_before)
+
+
+def _no_view(tensor: Tensor) -> Tensor:
+    """The same memory as a tensor that autograd takes for no view: what a function returns may be changed in place."""
+    alone = tensor.new_empty(0)
+    return alone.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def _by_reference(ctx: Any, code: Compiled, tensors: Any, d_outputs: tuple[Tensor, ...]) -> list[Tensor | None]:
@@ -158,17 +180,15 @@ def _by_reference(ctx: Any, code: Compiled, tensors: Any, d_outputs: tuple[Tenso
             f"The compiled engine has no gradient of the gradient of `{type(ctx.cell).__name__}`, whose step draws "
             "random numbers: use engine='reference'."
         )
-    count = len(code.plan.trace.fields)
+    count = len(code.constants)
     wanted = [i for i, needed in enumerate(ctx.needs_input_grad[4:]) if needed]
     with torch.enable_grad():
         view = [tensor.view_as(tensor) if i in wanted else tensor for i, tensor in enumerate(tensors)]
-        weights = dict(zip(code.constants, view[1 + count :], strict=True))
-        cell = _Substituted(ctx.cell, weights)
-        x = Ragged(view[0], ctx.layout.offsets)
-        output, after = reference.run(cell, x, cell.State(*view[1 : 1 + count]))
-        found = torch.autograd.grad(
-            (output, *after), [view[i] for i in wanted], d_outputs, create_graph=True, allow_unused=True
-        )
+        cell = _Substituted(ctx.cell, dict(zip(code.constants, view, strict=False)))
+        x = ctx.layout.to_ragged(view[count])
+        output, after = reference.run(cell, x, cell.State(*view[count + 1 :]))
+        results, inputs = (ctx.layout.from_ragged(output), *after), [view[i] for i in wanted]
+        found = torch.autograd.grad(results, inputs, d_outputs, create_graph=True, allow_unused=True)
     gradients: list[Tensor | None] = [None] * len(tensors)
     for i, gradient in zip(wanted, found, strict=True):
         gradients[i] = gradient
@@ -196,58 +216,31 @@ class _Substituted:
 
 # --- the door --------------------------------------------------------------------------------------------------------
 
+_compiling = threading.Lock()
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
 
 
-def fingerprint(cell: nn.Module) -> tuple[Any, ...]:
-    """Whatever a step may read of its cell besides tensors: attributes of the module and of its parts."""
-    return tuple(
-        (name, _frozen(value))
-        for module in cell.modules()
-        for name, value in module.__dict__.items()
-        if name == "training" or not name.startswith("_")
-    )
-
-
-class _Same:
-    """Equal to itself alone, and to nothing once the object is gone: its address may be another object's by then."""
-
-    def __init__(self, value: Any) -> None:
-        self.address = id(value)
-        try:
-            self.alive: Any = weakref.ref(value)
-        except TypeError:  # no weak references to this type: keep it, so that its address stays its own
-            self.alive = lambda: value
-
-    def __hash__(self) -> int:
-        return self.address
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.alive() is not None and self.alive() is other.alive()
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple((key, _frozen(item)) for key, item in value.items())
-    if isinstance(value, tuple | list | set):
-        return tuple(_frozen(item) for item in value)
-    return value if isinstance(value, int | float | str | bool | type(None)) else _Same(value)
-
-
-def compiled(cell: Cell, dtype: torch.dtype) -> Compiled:
+def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> Compiled:
     """What was compiled for a cell, now or before.
+
+    Args:
+        cell: the cell.
+        dtype: the precision.
+        reading: of the cell, where there is one already.
 
     Raises:
         CompileError: the step holds an operation that has no compiled form; the message names its line.
         TraceError: the step branches on the value of a tensor.
     """
-    named = (*cell.named_parameters(), *cell.named_buffers())
-    shapes = tuple((name, tuple(value.shape), value.dtype) for name, value in named)
-    key = (dtype, shapes, fingerprint(cell))
+    key = (dtype, (reading or read(cell)).key)
     versions = _known.setdefault(cell, {})
-    if key not in versions:
-        versions[key] = _try(cell, dtype)
-    found = versions[key]
+    found = versions.get(key)
+    if found is None:
+        # one at a time, as torch traces no two; and in a thread of its own, since the caller's may be in some mode:
+        # hooks on saved tensors, say, must not see the tensors of a trace
+        with _compiling, ThreadPoolExecutor(1) as other:
+            found = versions.get(key) or other.submit(_try, cell, dtype).result()
+            versions[key] = found
     if isinstance(found, CompileError):
         raise found
     return found
@@ -263,27 +256,23 @@ def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:
         return error
 
 
-def tensor_at(cell: nn.Module, name: str) -> Tensor:
-    """The tensor with that name; of a parametrized weight, its value."""
-    path, _, leaf = name.rpartition(".")
-    tensor: Tensor = getattr(cell.get_submodule(path), leaf)
-    return tensor
-
-
-def obstacle(cell: Cell, x: Tensor) -> str:
+def obstacle(reading: Reading, x: Tensor) -> str:
     """Why inputs like these cannot be run, or "": on the CPU, in one precision, outside of tracers and transforms."""
     if x.device.type != "cpu":
         return f"it runs on the CPU, `x` is on {x.device}"
-    types = {t.dtype for t in (*cell.parameters(), *cell.buffers(), x) if t.is_floating_point()}
-    if any(buffer.requires_grad for buffer in cell.buffers()):
+    if any(buffer.requires_grad for buffer in reading.buffers.values()):
         return "a buffer of the cell needs a gradient: make it a parameter"
+    tensors = (x, *reading.parameters.values(), *reading.buffers.values())
+    types = {tensor.dtype for tensor in tensors if tensor.dtype.is_floating_point}
     if types not in ({torch.float32}, {torch.float64}):
         return f"it runs in float32 or float64, cell and `x` are {', '.join(sorted(str(t) for t in types))}"
-    with torch.autocast("cpu", enabled=False):
+    if not torch.is_autocast_enabled("cpu"):
         return "" if is_plain_eager(x) else "something traces or transforms the call"
+    with torch.autocast("cpu", enabled=False):
+        return obstacle(reading, x)
 
 
-def run(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
+def run(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     """Run every sequence from its first step to its last, as `reference.run` does.
 
     Under autocast it computes in the precision of the cell.
@@ -291,19 +280,22 @@ def run(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
     Raises:
         CompileError, TraceError: see `compiled`.
     """
-    why = obstacle(cell, x.values)
+    reading = read(cell)
+    why = obstacle(reading, x.values)
     if not why and any(field.dtype != x.values.dtype or field.device != x.values.device for field in state):
         why = "`state` is of another type than `x`"
     if why:
         raise CompileError(f"The compiled engine cannot run `{type(cell).__name__}` here: {why}.")
+    if not torch.is_autocast_enabled("cpu"):
+        return _run(cell, reading, x, state)
     with torch.autocast("cpu", enabled=False):
-        return _run(cell, x, state)
+        return _run(cell, reading, x, state)
 
 
-def _run(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
-    code = compiled(cell, x.values.dtype)
-    tensors = (x.values, *state, *(tensor_at(cell, name) for name in code.constants))
+def _run(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    code = compiled(cell, x.values.dtype, reading)
+    tensors = (*(reading.tensor(cell, name) for name in code.constants), x.values, *state)
     # autograd asks which inputs need a gradient, and not whether anybody may ask for one
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    output, *after = _Scan.apply(cell, code, x, keep, *tensors)
+    output, *after = _Scan.apply(cell, code, Layout.of(x), keep, *tensors)
     return output, cell.State(*after)

@@ -155,9 +155,10 @@ class Cell(nn.Module):
             dtype: of the state; the first parameter's where not given.
             device: likewise.
         """
-        like = next(self.parameters(), torch.empty(0))
-        shape = (batch_size, self.hidden_size, *self.output_shape[1:])
-        zeros = torch.zeros(shape, dtype=dtype or like.dtype, device=device or like.device)
+        if dtype is None or device is None:
+            like = next(self.parameters(), torch.empty(0))
+            dtype, device = dtype or like.dtype, device or like.device
+        zeros = torch.zeros((batch_size, self.hidden_size, *self.output_shape[1:]), dtype=dtype, device=device)
         return self.State(*(zeros for _ in self.State._fields))
 
     def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> Any:

@@ -16,7 +16,11 @@ __all__ = ["Kernel"]
 
 
 class Kernel(Protocol):
-    """Runs a whole batch of sequences forward in time, exactly as the reference engine would."""
+    """Runs a whole batch of sequences forward in time, exactly as the reference engine would.
+
+    One with an attribute `takes_blocks` that is true is handed a `Block` in place of a Ragged where all sequences of
+    padded inputs are of one length; its outputs stand in the rows of what it was handed.
+    """
 
     def supports(self, values: Tensor) -> bool:
         """Whether inputs of this type and on this device can be run."""

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine.cpu import team
-from recurra.engine.cpu.loop_kernel import LoopKernel, Tiling
+from recurra.engine.cpu.loop_kernel import LoopKernel
+from recurra.engine.cpu.tiling import Tiling
 from recurra.engine.lower import lower
 from recurra.engine.products import product, transposed_product
 from recurra.engine.rows import row_axis
@@ -120,14 +121,10 @@ def _by_torch(
     num_rows = graph.placeholder("num_rows")
     copies = {node: graph.placeholder(node.name) for node in inputs}
     for node in nodes:
-        if node.target is aten.mm.default:
-            left, right = (copies[arg] for arg in node.args)  # type: ignore[index]
-            copies[node] = graph.call_function(_product if row_axis(node) == 0 else _contraction, (left, right))
-            continue
-        copy = graph.node_copy(node, copies.__getitem__)
-        copy.args = _with_rows(copy.args, num_rows, copy)
-        copies[node] = copy
+        copies[node] = _short(graph, node, copies) or graph.node_copy(node, copies.__getitem__)
+        copies[node].args = _with_rows(copies[node].args, num_rows, copies[node])
     graph.output([copies[node] for node in outputs])
+    graph.eliminate_dead_code()
     call = fx.GraphModule(torch.nn.Module(), graph).forward
 
     def run(values: dict[fx.Node, Tensor], count: int) -> None:
@@ -148,8 +145,43 @@ def _by_rows(
     return run
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    return product(left, right.t())
+def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node]) -> fx.Node | None:
+    """A product on the faster library, the sum of one with a bias included, or another call in a shorter form."""
+    args: tuple[Any, ...] = node.args
+    if node.target is aten.mm.default:
+        return _short_product(graph, node, copies)
+    if node.target is aten.add.Tensor and not node.kwargs and _is_biased(*args):
+        made = copies[args[0]]
+        if made.target is _product and len(args[0].users) == 1:
+            return graph.call_function(_product, (*made.args, copies[args[1]]))
+    if _is_transposed(node):
+        return graph.call_method("t", (copies[args[0]],))
+    if node.target in (aten.sum.dim_IntList, aten.view.default) and not node.kwargs:
+        return graph.call_method("view" if node.target is aten.view.default else "sum", (copies[args[0]], *args[1:]))
+    return None
+
+
+def _short_product(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node]) -> fx.Node:
+    left, right = node.args
+    if row_axis(node) == 0:
+        return graph.call_function(_product, (copies[left], copies[right]))
+    if _is_transposed(left) and left.args[0] in copies:  # type: ignore[union-attr]
+        return graph.call_function(transposed_product, (copies[left.args[0]], copies[right]))  # type: ignore[union-attr]
+    return graph.call_function(_contraction, (copies[left], copies[right]))
+
+
+def _is_transposed(node: Any) -> bool:
+    return node.target is aten.permute.default and list(node.args[1]) == [1, 0]
+
+
+def _is_biased(product: Any, bias: Any) -> bool:
+    """Whether the second of two operands of a sum is a vector that a product could add by itself."""
+    both = isinstance(product, fx.Node) and isinstance(bias, fx.Node)
+    return both and product.target is aten.mm.default and bias.meta["val"].shape == product.meta["val"].shape[1:]
+
+
+def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    return product(left, right.t(), bias)
 
 
 def _contraction(left: Tensor, right: Tensor) -> Tensor:

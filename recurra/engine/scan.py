@@ -16,21 +16,24 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from recurra.engine import reference
+from recurra.engine.block import Block
 from recurra.engine.contract import Cell, kernel_of
+from recurra.engine.kernel import Kernel
 from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
 
-__all__ = ["ENGINES", "as_ragged", "engine_in_use", "run_segments", "scan"]
+__all__ = ["ENGINES", "as_batch", "engine_in_use", "run_segments", "scan"]
 
-Batch = TypeVar("Batch", Tensor, Ragged)
-Engine = Callable[[Cell, Ragged, Any], tuple[Tensor, Any]]
+Batch = TypeVar("Batch", Tensor, Ragged, Block)
+Engine = Callable[[Cell, Ragged | Block, Any], tuple[Tensor, Any]]
+RaggedEngine = Callable[[Cell, Ragged, Any], tuple[Tensor, Any]]
 
 
-def _auto(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
+def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     kernel = kernel_of(cell)
-    if kernel is not None and kernel.supports(x.values) and kernel.is_fast(x):
-        return kernel.run(x, state)
+    if kernel is not None and kernel.supports(x.values) and kernel.is_fast(_known_to(kernel, x)):
+        return _by_kernel(kernel, x, state)
     if x.max_length > 1 and not torch.compiler.is_compiling():  # one step is a few calls of torch: nothing to compile
         try:
             return _compiled(cell, x, state)
@@ -38,8 +41,8 @@ def _auto(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
             if kernel is None:
                 _say_slow(str(error))
     if kernel is not None and kernel.supports(x.values):
-        return kernel.run(x, state)
-    return reference.run(cell, x, state)
+        return _by_kernel(kernel, x, state)
+    return _reference(cell, x, state)
 
 
 @functools.cache  # once for each reason, and the reason names the cell
@@ -47,26 +50,51 @@ def _say_slow(why: str) -> None:
     warnings.warn(f"{why} It runs on the reference engine, a Python loop over time.", stacklevel=2)
 
 
-def _compiled(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
+def _compiled(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     # imported when first used: LLVM takes longer to load than the rest of this library
     engine = importlib.import_module("recurra.engine.compiled")
     result: tuple[Tensor, Any] = engine.run(cell, x, state)
     return result
 
 
-def _torch(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
+def _torch(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     kernel = kernel_of(cell)
     if kernel is None or not kernel.supports(x.values):
         raise CompileError(
             f"torch has no kernel that computes `{cell}` on {x.values.dtype} exactly: use engine='auto' or 'reference'."
         )
-    return kernel.run(x, state)
+    return _by_kernel(kernel, x, state)
 
+
+def _known_to(kernel: Kernel, x: Ragged | Block) -> Any:
+    takes_blocks = getattr(kernel, "takes_blocks", False)
+    return x if takes_blocks or isinstance(x, Ragged) else x.to_ragged()
+
+
+def _by_kernel(kernel: Kernel, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    known = _known_to(kernel, x)
+    values, state = kernel.run(known, state)
+    return (values if known is x else x.from_ragged(values)), state  # type: ignore[union-attr]
+
+
+def _for_blocks(run: RaggedEngine) -> Engine:
+    """An engine that takes a Block, too, from one that knows a Ragged alone."""
+
+    def engine(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+        if isinstance(x, Ragged):
+            return run(cell, x, state)
+        values, state = run(cell, x.to_ragged(), state)
+        return x.from_ragged(values), state
+
+    return engine
+
+
+_reference = _for_blocks(reference.run)
 
 ENGINES: dict[str, Engine] = {
     "auto": _auto,  # the fastest engine that computes exactly the same
     "compiled": _compiled,  # kernels made from the step, or an error
-    "reference": reference.run,  # the Python loop
+    "reference": _reference,  # the Python loop
     "torch": _torch,  # torch's own kernels (oneDNN, cuDNN), or an error
 }
 
@@ -109,30 +137,28 @@ def scan(
         ConfigError: the engine is unknown.
         CompileError: the engine that was asked for cannot run this cell.
     """
-    named = _engine(engine)
-    run = _in_use.get() or named
-    ragged = as_ragged(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
-    state = cell.as_state(state, ragged.batch_size, like=ragged.values)
+    named, in_use = _engine(engine), _in_use.get()
+    run = named if in_use is None else _for_blocks(in_use)
+    batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
+    state = cell.as_state(state, batch.batch_size, like=batch.values)
 
-    def forward(x: Ragged, state: Any) -> tuple[Tensor, Any]:
+    def forward(x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
         return run(cell, x, state)
 
     def fresh(batch_size: int) -> Any:
-        return cell.initial_state(batch_size, dtype=ragged.values.dtype, device=ragged.values.device)
+        return cell.initial_state(batch_size, dtype=batch.values.dtype, device=batch.values.device)
 
     with parametrize.cached():  # a weight drawn anew for each sequence (weight drop) is drawn once a scan
-        values, state = run_segments(forward, ragged, state, fresh, reverse=reverse)
-    outputs = ragged.replace(values)
-    if isinstance(x, Ragged):
-        return outputs, state
-    return outputs.to_padded(num_steps=len(x)), state
+        values, state = run_segments(forward, batch, state, fresh, reverse=reverse)
+    outputs = batch.replace(values)
+    return outputs.to_padded(num_steps=len(x)) if isinstance(x, Tensor) else outputs, state
 
 
-_in_use: ContextVar[Engine | None] = ContextVar("engine in use", default=None)
+_in_use: ContextVar[RaggedEngine | None] = ContextVar("engine in use", default=None)
 
 
 @contextmanager
-def engine_in_use(run: Engine) -> Iterator[None]:
+def engine_in_use(run: RaggedEngine) -> Iterator[None]:
     """Inside, every scan of this thread runs on `run`, whatever engine it names: how `recurra.inspect` looks on."""
     token = _in_use.set(run)
     try:
@@ -147,13 +173,11 @@ def _engine(name: str) -> Engine:
     return ENGINES[name]
 
 
-def as_ragged(
-    x: Tensor | Ragged, input_shape: tuple[int, ...], lengths: Any, resets: Tensor | None, *, reader: str
-) -> Ragged:
-    """The inputs that a user hands in, checked, as one Ragged batch.
+def as_batch(x: Any, input_shape: tuple[int, ...], lengths: Any, resets: Tensor | None, *, reader: str) -> Any:
+    """The inputs that a user hands in, checked, as one batch: a Ragged, or a Block where all lengths are equal.
 
     Args:
-        x: padded inputs [T, B, *input_shape], or Ragged with values [N, *input_shape].
+        x: padded inputs [T, B, *input_shape], or a batch with values [N, *input_shape].
         input_shape: of one step of one sequence.
         lengths: of padded inputs, [B] or None.
         resets: of padded inputs, bool [T, B] or None.
@@ -162,22 +186,24 @@ def as_ragged(
     Raises:
         ShapeError: the inputs have another shape, or lengths and resets stand beside a Ragged.
     """
-    if isinstance(x, Ragged):
+    if isinstance(x, Ragged | Block):
         if lengths is not None or resets is not None:
             raise ShapeError("`lengths` and `resets` belong to padded inputs: a Ragged carries its own.")
-        if x.values.shape[1:] != input_shape:
+        if x.values.shape[1 if isinstance(x, Ragged) else 2 :] != input_shape:
             expected = shape_text("N", I=input_shape)
             raise ShapeError(f"`x.values` must have shape {expected} for `{reader}`, got {describe(x.values)}.")
         return x
     if not isinstance(x, Tensor) or x.dim() < 2 or x.shape[2:] != input_shape:
         expected = shape_text("T", "B", I=input_shape)
         raise ShapeError(f"`x` must be a Ragged or have shape {expected} for `{reader}`, got {describe(x)}.")
+    if lengths is None and resets is None:
+        return Block(x)
     return Ragged.from_padded(x, lengths, resets=resets)
 
 
 def run_segments(
-    forward: Callable[[Ragged, Any], tuple[Tensor, Any]],
-    x: Ragged,
+    forward: Callable[[Any, Any], tuple[Tensor, Any]],
+    x: Ragged | Block,
     state: Any,
     fresh: Callable[[int], Any],
     *,
@@ -186,7 +212,7 @@ def run_segments(
     """Turn resets and direction into plain sequences that run forward in time.
 
     Args:
-        forward: runs a Ragged without resets from a state, as `Kernel.run` does.
+        forward: runs a batch without resets from a state, as `Kernel.run` does.
         x: the sequences, with resets or without.
         state: a named tuple, the state before the first step in the order of running.
         fresh: the state after a reset, for a number of sequences.
@@ -201,8 +227,10 @@ def run_segments(
 
 
 def _run_resets(
-    forward: Callable[[Ragged, Any], tuple[Tensor, Any]], x: Ragged, state: Any, fresh: Callable[[int], Any]
+    forward: Callable[[Any, Any], tuple[Tensor, Any]], x: Ragged | Block, state: Any, fresh: Callable[[int], Any]
 ) -> tuple[Tensor, Any]:
+    if isinstance(x, Block):
+        return forward(x, state)
     if x.resets is None or len(x.resets) == 0:
         return forward(x if x.resets is None else replace(x, resets=None), state)
     segments, origin = x.split_at_resets()

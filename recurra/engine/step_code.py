@@ -19,7 +19,8 @@ from torch import Tensor
 from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
 from recurra.engine.cpu.emit import HEADER
-from recurra.engine.cpu.loop_kernel import LoopKernel, pack
+from recurra.engine.cpu.loop_kernel import LoopKernel
+from recurra.engine.cpu.packing import pack
 from recurra.engine.loop import Program, Value
 from recurra.engine.lower import lower
 from recurra.engine.region import RegionCode
@@ -63,10 +64,8 @@ class StepCode:
         values = dict(zip(self.plan.trace.inputs, constants, strict=False))
         self.prelude.run(values, 0)
         vectors = [values[node].to(kernel.dtype).reshape(-1).clone() for node in plan.vectors]
-        matrices = [
-            pack(values[node], *panel).clone() for node, panel in zip(plan.matrices, kernel.layout.panels, strict=True)
-        ]
-        return [*vectors, *matrices]
+        matrices = [values[node] for node in plan.matrices]
+        return [*vectors, *pack(matrices, kernel.layout.panels, kernel.dtype)]
 
 
 class StepMemory:
@@ -125,6 +124,7 @@ class StepMemory:
             "num_tiles": len(tiles),
             "tiles": tiles.ctypes.data,
             "active": active.ctypes.data,
+            "order": self.row_base.ctypes.data,  # sequence b is row b of every step
             "row_base": self.row_base.ctypes.data,
             "row_stride": self.batch_size,
             "scratch": self.scratch.data_ptr(),

@@ -25,8 +25,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from recurra.engine.compiled import compiled, fingerprint, obstacle, tensor_at
+from recurra.engine.compiled import compiled, obstacle
 from recurra.engine.contract import Cell
+from recurra.engine.reading import read, tensor_at
 from recurra.engine.step_code import StepCode, StepMemory
 from recurra.errors import CompileError, ConfigError, RunError, ShapeError, TraceError
 from recurra.shapes import describe, shape_text, size_text
@@ -300,14 +301,13 @@ def _code_of(network: Any, twin: Any) -> StepCode | None:
         return None
     like = next(twin.parameters(), torch.empty(0))
     whole = _Whole(twin)
-    why = obstacle(whole, like.new_empty(0)) or _other_types(whole, like.dtype)
+    why = obstacle(read(whole), like.new_empty(0)) or _other_types(whole, like.dtype)
     found: StepCode | CompileError
     if why:
         found = CompileError(f"A stream of this network has no compiled form: {why}.")
     else:
-        shapes = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
         versions = _known.setdefault(network, {})
-        key = (like.dtype, shapes, fingerprint(network))
+        key = (like.dtype, read(network).key)
         if key not in versions:
             versions[key] = _compile(whole, like.dtype)
         found = versions[key]

@@ -6,12 +6,13 @@ One layer, one direction, forward in time: everything else (resets, reverse, sta
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from recurra.engine.block import Block
 from recurra.engine.dense_lstm import dense_lstm, has_dense_lstm, is_dense_enough
 from recurra.errors import ShapeError
 from recurra.ragged import Ragged
@@ -36,6 +37,8 @@ class TorchKernel:
     weights: tuple[Tensor, ...]
     bias: bool
 
+    takes_blocks: ClassVar[bool] = True
+
     @property
     def projects(self) -> bool:
         """Whether a projection weight_hr is among the weights."""
@@ -57,11 +60,11 @@ class TorchKernel:
         plain = self.mode == "lstm" and not self.projects
         return plain and has_dense_lstm(_autocast_type(values) or values.dtype, values.device)
 
-    def prefers_dense(self, x: Ragged) -> bool:
+    def prefers_dense(self, x: Ragged | Block) -> bool:
         """Whether these sequences are best padded into one block for the fused LSTM."""
         return self.has_dense(x.values) and is_dense_enough(x.num_steps, x.max_length, x.batch_size)
 
-    def is_fast(self, x: Ragged) -> bool:
+    def is_fast(self, x: Ragged | Block) -> bool:
         """Whether torch has a fused kernel here: cuDNN, or oneDNN's LSTM where there is not much padding.
 
         Elsewhere torch goes step by step; then the compiled engine is faster, in float32 even under autocast.
@@ -71,13 +74,14 @@ class TorchKernel:
         kind = _autocast_type(x.values) or x.values.dtype
         return kind in (torch.float16, torch.bfloat16, torch.float32) and self.prefers_dense(x)
 
-    def run(self, x: Ragged, state: Any) -> tuple[Tensor, Any]:
+    def run(self, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
         """Run every sequence from its first step to its last.
 
-        Shapes: x.values [N, I] without resets, fields of state [B, ...] -> outputs [N, O], state after the last steps.
+        Shapes: x.values [N, I] without resets, or [T, B, I] of a Block, fields of state [B, ...] -> outputs [N, O] or
+            [T, B, O], state after the last steps.
         """
         if x.num_steps == 0:
-            return x.values.new_zeros(0, state[0].shape[1]), state
+            return x.values.new_zeros(*x.values.shape[:-1], state[0].shape[1]), state
         kind = _autocast_type(x.values)
         if kind is None:
             for field in state:  # ATen's kernels read memory without asking
@@ -90,15 +94,19 @@ class TorchKernel:
             return outputs, type(state)(*after)
         lowered = TorchKernel(self.mode, tuple(weight.to(kind) for weight in self.weights), self.bias)
         with torch.autocast(x.values.device.type, enabled=False):
-            outputs, after = lowered._run(x.to(kind), tuple(field.to(kind) for field in state))
+            outputs, after = lowered._run(
+                x.map(lambda values: values.to(kind)), tuple(field.to(kind) for field in state)
+            )
         return outputs.to(state[0].dtype), type(state)(
             *(new.to(old.dtype) for new, old in zip(after, state, strict=True))
         )
 
-    def _run(self, x: Ragged, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        # torch warns when a projection meets oneDNN, which it does in a full block only
+    def _run(self, x: Ragged | Block, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        if isinstance(x, Block):
+            # torch warns when a projection meets oneDNN, which it does in a full block only
+            return self._run_projected(x, state) if self.projects else self._run_padded(x, state)
         if x.num_steps == x.batch_size * x.max_length and not self.projects:
-            return self._run_block(x, state)
+            return self._run_even(x, state)
         if self.prefers_dense(x):
             h, c = state
             outputs, *last = dense_lstm(x, h, c, self.weights)
@@ -111,7 +119,15 @@ class TorchKernel:
         outputs, fields = self._run_packed(longer, tuple(field.index_select(0, present) for field in state))
         return outputs, tuple(old.index_copy(0, present, new) for old, new in zip(state, fields, strict=True))
 
-    def _run_block(self, x: Ragged, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _run_projected(self, x: Block, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        outputs, fields = self._run(x.to_ragged(), state)
+        return x.from_ragged(outputs), fields
+
+    def _run_padded(self, x: Block, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        outputs, fields = self._call((x.turned(x.values),), state, batch_first=(False,))
+        return x.turned(outputs), fields
+
+    def _run_even(self, x: Ragged, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         block = x.values.reshape(x.batch_size, x.max_length, -1)
         outputs, fields = self._call((block,), state, batch_first=(True,))
         return outputs.reshape(x.num_steps, -1), fields

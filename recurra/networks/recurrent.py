@@ -15,8 +15,9 @@ from recurra.cells.recurrent_dropout import RecurrentDropout
 from recurra.cells.weight_drop import WeightDrop
 from recurra.cells.wrapper import check_probability, unwrap
 from recurra.cells.zoneout import Zoneout
+from recurra.engine.block import Block
 from recurra.engine.contract import Cell
-from recurra.engine.scan import as_ragged, scan
+from recurra.engine.scan import as_batch, scan
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.dropout import dropout as drop
 from recurra.ragged import Ragged
@@ -146,10 +147,9 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: inputs, lengths, resets or state have the wrong shape.
         """
-        ragged = as_ragged(x, self.input_shape, lengths, resets, reader=type(self).__name__)
+        y: Any = as_batch(x, self.input_shape, lengths, resets, reader=type(self).__name__)
         states = self._split_state(state)
         after: list[Any] = []
-        y = ragged
         for index, cells in enumerate(self.layers):
             u = self._drop(y) if index else y
             values, ends = self._run_layer(cells, u, states[index])  # type: ignore[arg-type]
@@ -235,15 +235,15 @@ class Recurrent(nn.Module):
             )
         return [list(state[start : start + directions]) for start in range(0, len(state), directions)]
 
-    def _run_layer(self, cells: Sequence[Cell], x: Ragged, states: list[Any]) -> tuple[Tensor, list[Any]]:
+    def _run_layer(self, cells: Sequence[Cell], x: Any, states: list[Any]) -> tuple[Tensor, list[Any]]:
         outputs, ends = [], []
         for direction, (cell, state) in enumerate(zip(cells, states, strict=True)):
             output, end = scan(cell, x, state, reverse=direction == 1, engine=self.engine)
             outputs.append(output.values)
             ends.append(end)
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), ends
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -len(self.output_shape)), ends
 
-    def _drop(self, y: Ragged) -> Ragged:
+    def _drop(self, y: Any) -> Any:
         if not self.variational_dropout:
             return y.map(lambda values: drop(values, self.dropout, self.training))
         return variational(y, self.variational_dropout, self.training)
@@ -263,11 +263,12 @@ class Recurrent(nn.Module):
         return f"{sizes}, num_layers={self.num_layers}{said}"
 
 
-def variational(x: Ragged, p: float, training: bool) -> Ragged:
-    """Dropout with one mask a sequence for all its steps. Shapes: x.values [N, H] -> [N, H]."""
+def variational(x: Any, p: float, training: bool) -> Any:
+    """Dropout with one mask a sequence for all its steps; of a Ragged or a Block, and so is the result."""
     if not training or p == 0:
         return x
-    mask = drop(x.values.new_ones(x.batch_size, *x.values.shape[1:]), p, True)
+    sizes = x.values.shape[2:] if isinstance(x, Block) else x.values.shape[1:]
+    mask = drop(x.values.new_ones(x.batch_size, *sizes), p, True)
     return x.map(lambda values: values * x.expand(mask))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ def everything_takes_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     if not HAS_ONEDNN:
         pytest.skip("this torch was built without oneDNN")
     monkeypatch.setattr(products, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(products, "splits_vectors", lambda: False)
     monkeypatch.setattr(products, "ONEDNN_MIN_FLOPS", 1)
 
 
@@ -164,6 +166,26 @@ def test_only_wide_processors_of_other_makers_leave_mkl(
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     assert products.prefers_onednn.__wrapped__() is expected
+
+
+@pytest.mark.parametrize(
+    ("vendor", "words", "expected"),
+    [
+        ("AuthenticAMD", "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 97\n", True),
+        ("AuthenticAMD", "cpu family\t: 26\n", False),
+        ("AuthenticAMD", "AMD64 Family 25 Model 97 Stepping 2, AuthenticAMD", True),
+        ("GenuineIntel", "cpu family\t: 25\n", False),
+        ("AuthenticAMD", "", False),
+    ],
+)
+def test_only_a_zen_4_splits_its_vectors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vendor: str, words: str, expected: bool
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(words)
+    monkeypatch.setattr(products, "cpu_vendor", lambda: vendor)
+    monkeypatch.setattr(products, "Path", lambda _: told)
+    assert products.splits_vectors.__wrapped__() is expected
 
 
 def test_the_vendor_is_a_word() -> None:

@@ -29,7 +29,7 @@ _POINTER = ir.PointerType()
 # words of a tile: its first sequence, how many, steps of the longest, where its `active` counts begin
 TILE_WORDS = 4
 # words of the table before the addresses of arrays, vectors, matrices, states in, states out
-HEADER = ("num_threads", "num_tiles", "tiles", "active", "row_base", "row_stride", "scratch", "scratch_rows")
+HEADER = ("num_threads", "num_tiles", "tiles", "active", "order", "row_base", "row_stride", "scratch", "scratch_rows")
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,7 @@ class Emitter:
         b, plan = self.b, self.plan
         table, thread = self.function.args
         header = {name: self.read_word(table, index) for index, name in enumerate(HEADER)}
+        self.order = b.inttoptr(header["order"], _POINTER)
         self.row_base = b.inttoptr(header["row_base"], _POINTER)
         self.row_stride = header["row_stride"]
         tiles = b.inttoptr(header["tiles"], _POINTER)
@@ -264,7 +265,8 @@ class Emitter:
                 width: int = width,
                 stride: int = stride,
             ) -> list[Any]:
-                out = self.at(address, self.b.mul(self.b.add(first, r), self.word(width)))
+                sequence = self.b.load(self.at(self.order, self.b.add(first, r), 8), typ=_I64)
+                out = self.at(address, self.b.mul(sequence, self.word(width)))
                 inside = self.at(self.buffers[buffer], self.b.mul(r, self.word(stride)))
                 source, goal = (out, inside) if into_scratch else (inside, out)
 

@@ -32,7 +32,9 @@ if hasattr(os, "register_at_fork"):
 def _openmp() -> Any:
     """The OpenMP library that torch loaded, or None."""
     for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*")):
-        return ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(path))
+        library.GOMP_parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        return library
     return None
 
 
@@ -62,6 +64,6 @@ def run(code: Code, table: int, threads: int) -> None:
     if threads == 1:
         code.run(table, 0)
     elif library is not None:
-        library.GOMP_parallel(ctypes.c_void_p(code.team), ctypes.c_void_p(table), threads, 0)
+        library.GOMP_parallel(code.team, table, threads, 0)
     else:
         list(_pool(threads).map(functools.partial(code.run, table), range(threads)))

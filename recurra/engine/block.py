@@ -1,0 +1,80 @@
+"""`Block`: sequences of one length as they come padded. To a layer and to an engine it is what a `Ragged` is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from recurra.ragged import Ragged
+
+__all__ = ["Block"]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Sequences of one length: nothing is copied to put them into order.
+
+    Shapes: values [T, B, ...], with any strides.
+
+    Attributes:
+        values: all steps of all sequences.
+        backward: whether the sequences run from their last step to their first; the steps stay where they are.
+        resets: none, as of a Ragged without resets.
+    """
+
+    values: Tensor
+    backward: bool = False
+    resets: None = None
+
+    @property
+    def max_length(self) -> int:
+        """T."""
+        return self.values.shape[0]
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+        return self.values.shape[1]
+
+    @property
+    def num_steps(self) -> int:
+        """N, all steps of all sequences together."""
+        return self.max_length * self.batch_size
+
+    def replace(self, values: Tensor) -> Block:
+        """The same sequences with other values [T, B, ...]."""
+        return Block(values, self.backward)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Block:
+        """Apply a function [T, B, ...] -> [T, B, ...] to all steps at once."""
+        return self.replace(function(self.values))
+
+    def reverse(self) -> Block:
+        """The same steps, run the other way."""
+        return replace(self, backward=not self.backward)
+
+    def expand(self, rows: Tensor) -> Tensor:
+        """One row a sequence, for all its steps.
+
+        Shapes: rows [B, ...] -> [1, B, ...].
+        """
+        return rows[None]
+
+    def to_padded(self, *, num_steps: int | None = None) -> Tensor:
+        """The values; `num_steps` is T, as no sequence is shorter."""
+        assert num_steps in (None, self.max_length), "a block has no padding"
+        return self.values
+
+    def turned(self, values: Tensor) -> Tensor:
+        """Values [T, B, ...] from the order in which the steps stand to the order in which they run, or back."""
+        return values.flip(0) if self.backward else values
+
+    def to_ragged(self) -> Ragged:
+        """The same sequences in the order in which they run, for engines that want every one in one stretch."""
+        return Ragged.from_padded(self.turned(self.values))
+
+    def from_ragged(self, values: Tensor) -> Tensor:
+        """Values [T, B, ...] of this block from values [N, ...] in the order of `to_ragged`."""
+        return self.turned(values.unflatten(0, (self.batch_size, self.max_length)).transpose(0, 1))

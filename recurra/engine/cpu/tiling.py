@@ -1,0 +1,183 @@
+"""Where the steps of sequences stand in memory, and how sequences are dealt out to threads in tiles."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recurra.engine.block import Block
+from recurra.ragged import Ragged, take_rows
+
+__all__ = ["Layout", "Tiling"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tiling:
+    """Which sequences a tile holds, and how many of them run at each step.
+
+    Attributes:
+        order: int64 [B], the sequences in the order of the tiles; falling length within a tile.
+        rows: sequences of the largest tile.
+        tiles: int64 [tiles, 4]: first sequence, sequences, steps, begin of the counts.
+        active: int64, for each tile and step how many of its sequences run.
+        row_base: int64 [B], the row of the first step of each sequence in that order.
+        row_stride: rows from one step of a sequence to the next.
+    """
+
+    order: np.ndarray
+    rows: int
+    tiles: np.ndarray
+    active: np.ndarray
+    row_base: np.ndarray
+    row_stride: int = 1
+
+    @classmethod
+    @functools.lru_cache(maxsize=16)
+    def of_rows(cls, count: int, threads: int) -> Tiling:
+        """Rows that know nothing of each other, in one stretch for each thread."""
+        edges = np.linspace(0, count, threads + 1).astype(np.int64)
+        starts, sizes = edges[:-1], np.diff(edges)
+        starts, sizes = starts[sizes > 0], sizes[sizes > 0]
+        tiles = [(index, 1, size, 0) for index, size in enumerate(sizes.tolist())]
+        order = np.arange(len(starts))
+        return cls(order, 1, np.array(tiles, np.int64), np.ones(sizes.max(initial=0), np.int64), starts)
+
+    @cached_property
+    def header(self) -> dict[str, int]:
+        """Its words of a kernel's table."""
+        return {
+            "num_tiles": len(self.tiles),
+            "tiles": self.tiles.ctypes.data,
+            "active": self.active.ctypes.data,
+            "order": self.order.ctypes.data,
+            "row_base": self.row_base.ctypes.data,
+            "row_stride": self.row_stride,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the steps of each sequence stand among the rows: step t of sequence b is row `first[b] + t * stride`.
+
+    Attributes:
+        lengths: int64 [B], steps of each sequence.
+        first: int64 [B].
+        stride: see above.
+        sizes: (T, B) of values that are handed in as [T, B, ...], None of rows [N, ...].
+        batch_first: whether these have strides of [B, T, ...].
+    """
+
+    lengths: np.ndarray
+    first: np.ndarray
+    stride: int = 1
+    sizes: tuple[int, int] | None = None
+    batch_first: bool = False
+
+    @classmethod
+    def of(cls, x: Ragged | Block) -> Layout:
+        """That of a batch; batches with the same offsets, such as those of all layers of a stack, share one."""
+        if isinstance(x, Block):
+            batch_first = not x.values.is_contiguous() and x.values.transpose(0, 1).is_contiguous()
+            return _of_block(x.max_length, x.batch_size, batch_first, x.backward)
+        layout: Layout = x.derived.get(cls) or cls(x.lengths.numpy(), x.offsets.numpy()[:-1])
+        return x.derived.setdefault(cls, layout)
+
+    def rows(self, values: Tensor) -> Tensor:
+        """Rows [N, ...] of values as they are handed in."""
+        if self.sizes is None:
+            return values
+        return (values.transpose(0, 1) if self.batch_first else values).reshape(self.num_rows, *values.shape[2:])
+
+    def shaped(self, rows: Tensor) -> Tensor:
+        """Rows [N, ...] in the shape in which values are handed in; a view."""
+        if self.sizes is None:
+            return rows
+        num_steps, batch = self.sizes
+        if self.batch_first:
+            return rows.view(batch, num_steps, *rows.shape[1:]).transpose(0, 1)
+        return rows.view(num_steps, batch, *rows.shape[1:])
+
+    @cached_property
+    def num_rows(self) -> int:
+        """N, all steps of all sequences together."""
+        return int(self.lengths.sum())
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """Those of a Ragged of the same sequences, int64 [B + 1]."""
+        return torch.from_numpy(np.concatenate([np.zeros(1, np.int64), self.lengths.cumsum()]))
+
+    @cached_property
+    def _order(self) -> Tensor:
+        """For each row of that Ragged its row here, int64 [N]."""
+        first, starts = (np.repeat(each, self.lengths) for each in (self.first, self.offsets.numpy()[:-1]))
+        return torch.from_numpy(first + (np.arange(self.num_rows) - starts) * self.stride)
+
+    def to_ragged(self, values: Tensor) -> Ragged:
+        """The same sequences, in the order in which they run."""
+        return Ragged(take_rows(self.rows(values), self._order), self.offsets)
+
+    def from_ragged(self, values: Tensor) -> Tensor:
+        """Values in the shape and order in which they are handed in, from the values [N, ...] of that Ragged."""
+        return self.shaped(take_rows(values, self._order.argsort()))
+
+    @cached_property
+    def _tilings(self) -> dict[tuple[int, int], Tiling]:
+        return {}
+
+    def tiling(self, threads: int, limit: int) -> Tiling:
+        """Sequences in tiles of at most `limit`, the same work for every thread."""
+        tiling = self._tilings.get((threads, limit))
+        if tiling is None:
+            tiling = self._tilings[threads, limit] = self._deal(threads, limit)
+        return tiling
+
+    def _deal(self, threads: int, limit: int) -> Tiling:
+        batch = len(self.lengths)
+        rows = max(1, min(limit, -(-batch // threads)))
+        sorted_ = np.argsort(-self.lengths, kind="stable")
+        even = batch == 0 or self.lengths[sorted_[0]] == self.lengths[sorted_[-1]]
+        tiles: list[tuple[int, int, int, int]] = []
+        order: list[np.ndarray] = []
+        counts: list[np.ndarray] = []
+        first = at = 0
+        for start in range(0, batch, rows * threads):
+            round_ = sorted_[start : start + rows * threads]
+            # neighbours in one tile are neighbours in memory; where lengths differ, every thread gets some of each
+            hands = np.array_split(round_, threads) if even else [round_[thread::threads] for thread in range(threads)]
+            for mine in hands:
+                if not len(mine):
+                    continue
+                lengths = self.lengths[mine]
+                steps = int(lengths[0])
+                tiles.append((first, len(mine), steps, at))
+                order.append(mine)
+                # sequences are in falling order: the count at step t is how many are longer than t
+                counts.append(len(mine) - np.searchsorted(lengths[::-1], np.arange(steps), side="right"))
+                first += len(mine)
+                at += steps
+        whole = [np.zeros(0, np.int64)]
+        dealt = np.concatenate(order or whole)
+        return Tiling(
+            order=dealt,
+            rows=rows,
+            tiles=np.array(tiles, np.int64).reshape(len(tiles), 4),
+            active=np.concatenate(counts or whole).astype(np.int64),
+            row_base=np.ascontiguousarray(self.first[dealt]),
+            row_stride=self.stride,
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _of_block(num_steps: int, batch_size: int, batch_first: bool, backward: bool) -> Layout:
+    stride = 1 if batch_first else batch_size
+    first = np.arange(batch_size, dtype=np.int64) * (num_steps if batch_first else 1)
+    lengths = np.full(batch_size, num_steps, np.int64)
+    if backward and num_steps:
+        first, stride = first + (num_steps - 1) * stride, -stride
+    return Layout(lengths, first, stride, (num_steps, batch_size), batch_first)

@@ -1,0 +1,99 @@
+"""What a step may read of its cell, as a key: two cells with equal keys share what was compiled for one of them.
+
+A key is made at every call of an engine, so it is made in one walk over the modules and holds no tensor.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["Reading", "read", "tensor_at"]
+
+_TORCHS_OWN = {*nn.Module().__dict__, "_arguments"} - {"training"}
+_WRITTEN = (int, float, str, type(None))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A look at a cell.
+
+    Attributes:
+        key: attributes of the modules, and names, types and shapes of their tensors; hashable.
+        parameters, buffers: by name, as `named_parameters` and `named_buffers` give them.
+    """
+
+    key: tuple[Any, ...]
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+
+    def tensor(self, module: nn.Module, name: str) -> Tensor:
+        """The tensor with that name; of a parametrized weight, its value."""
+        found = self.parameters.get(name)
+        if found is None:
+            found = self.buffers.get(name)
+        return tensor_at(module, name) if found is None else found
+
+
+def read(module: nn.Module) -> Reading:
+    """Look at a module and all its parts."""
+    key: list[Any] = []
+    reading = Reading((), {}, {})
+    _walk(module, "", key, reading, set())
+    return Reading(tuple(key), reading.parameters, reading.buffers)
+
+
+def _walk(module: nn.Module, prefix: str, key: list[Any], reading: Reading, seen: set[int]) -> None:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    contents = module.__dict__
+    for name, value in contents.items():
+        if name not in _TORCHS_OWN:
+            key += name, _frozen(value)
+    for tensors, found in ((contents["_parameters"], reading.parameters), (contents["_buffers"], reading.buffers)):
+        for name, tensor in tensors.items():
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                found[prefix + name] = tensor
+                key += prefix + name, tensor.shape, tensor.dtype
+    for name, part in contents["_modules"].items():
+        if part is not None:
+            _walk(part, f"{prefix}{name}.", key, reading, seen)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, _WRITTEN):
+        return repr(value)  # 1, 1.0 and True are equal, and so are 0.0 and -0.0: their words are not
+    if isinstance(value, dict):
+        return tuple((key, _frozen(item)) for key, item in value.items())
+    if isinstance(value, tuple | list | set):
+        return tuple(_frozen(item) for item in value)
+    return _Same(value)
+
+
+class _Same:
+    """Equal to itself alone, and to nothing once the object is gone: its address may be another object's by then."""
+
+    def __init__(self, value: Any) -> None:
+        self.address = id(value)
+        try:
+            self.alive: Any = weakref.ref(value)
+        except TypeError:  # no weak references to this type: keep it, so that its address stays its own
+            self.alive = lambda: value
+
+    def __hash__(self) -> int:
+        return self.address
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.alive() is not None and self.alive() is other.alive()
+
+
+def tensor_at(module: nn.Module, name: str) -> Tensor:
+    """The tensor with that name; of a parametrized weight, its value."""
+    path, _, leaf = name.rpartition(".")
+    tensor: Tensor = getattr(module.get_submodule(path), leaf)
+    return tensor

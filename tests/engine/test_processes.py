@@ -1,0 +1,142 @@
+"""A compiled cell among other threads, forks, processes and hooks, and what many compilations leave behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+import recurra
+from recurra.cells import GRU, RNN
+from recurra.engine.cpu import loop_kernel
+from tests.engine.engines import assert_engines_agree
+from tests.tolerance import assert_close
+
+
+def _gradients(cell: Any, x: Tensor, engine: str) -> list[Tensor]:
+    y, _ = recurra.scan(cell, x, engine=engine)
+    return [y.detach(), *torch.autograd.grad(y.square().sum(), list(cell.parameters()))]
+
+
+def test_several_python_threads_at_once() -> None:
+    cell = GRU(3, 17).double()
+    inputs = [torch.randn(9, size, 3).double() for size in (1, 2, 5, 9) * 4]
+    expected = [_gradients(cell, x, "reference") for x in inputs]
+    with ThreadPoolExecutor(4) as pool:  # the first of them compile it, all at once
+        found = list(pool.map(lambda x: _gradients(cell, x, "compiled"), inputs))
+    for got, want in zip(found, expected, strict=True):
+        for one, other in zip(got, want, strict=True):
+            assert_close(one, other)
+
+
+class _Scanned(Dataset[Tensor]):
+    """Items that a compiled cell makes."""
+
+    def __init__(self, cell: Any) -> None:
+        self.cell = cell
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Tensor:
+        with torch.no_grad():
+            return recurra.scan(self.cell, torch.full((4, 5, 3), 0.1 * index), engine="compiled")[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_worker_runs_what_its_parent_has_run_on_threads() -> None:
+    dataset = _Scanned(GRU(3, 5))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        expected = [dataset[index] for index in range(3)]
+        loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=60)
+        for got, want in zip(loader, expected, strict=True):
+            assert_close(got, want)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_first_call_may_be_under_hooks_on_saved_tensors() -> None:
+    cell = RNN(3, 5).double()
+    x = torch.randn(4, 2, 3).double()
+    kept: list[Tensor] = []
+
+    def pack(tensor: Tensor) -> int:
+        kept.append(tensor.clone())
+        return len(kept) - 1
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, kept.__getitem__):
+        got = _gradients(cell, x, "compiled")
+    assert kept
+    for one, other in zip(got, _gradients(cell, x, "reference"), strict=True):
+        assert_close(one, other)
+
+
+def test_the_first_call_may_be_in_inference_mode() -> None:
+    cell = RNN(3, 6).double()
+    with torch.inference_mode():
+        recurra.scan(cell, torch.randn(4, 2, 3).double(), engine="compiled")
+    assert_engines_agree(cell, [4, 2])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="files of a process are listed under Linux only")
+def test_many_compilations_leave_no_code_and_no_open_file_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_kernel, "_recent", deque[Any](maxlen=4))
+    gc.collect()
+    before, files = len(loop_kernel._codes), len(os.listdir("/proc/self/fd"))
+    for size in range(20, 32):
+        cell = RNN(2, size)
+        recurra.scan(cell, torch.randn(2, 2, 2), engine="compiled")[0].sum().backward()
+    del cell
+    gc.collect()
+    assert len(loop_kernel._codes) <= before + 4
+    assert len(os.listdir("/proc/self/fd")) <= files + 2
+
+
+_TWO = """
+import sys, torch, torch.distributed as dist
+import recurra
+rank, meeting = int(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method="file://" + meeting, rank=rank, world_size=2)
+torch.manual_seed(0)
+whole = recurra.Recurrent(recurra.GRU(3, 5), engine="compiled").double()
+x = torch.randn(6, 4, 3).double()
+whole(x)[0].square().mean().backward()
+want = [p.grad.clone() for p in whole.parameters()]
+whole.zero_grad()
+both = torch.nn.parallel.DistributedDataParallel(whole)
+both(x[:, 2 * rank : 2 * rank + 2])[0].square().mean().backward()
+for parameter, gradient in zip(whole.parameters(), want):
+    torch.testing.assert_close(parameter.grad, gradient)
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_gradients_of_a_compiled_cell(tmp_path: Path) -> None:
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else dict(os.environ)
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", _TWO, str(rank), str(tmp_path / "meeting")],
+            env=environment,
+            cwd=Path(__file__).parents[2],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        _, said = rank.communicate(timeout=240)
+        assert rank.returncode == 0, said[-3000:]
