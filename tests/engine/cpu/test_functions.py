@@ -13,8 +13,8 @@ import torch
 from torch import fx
 
 from recurra.engine.cpu.loop_kernel import LoopKernel
-from recurra.engine.cpu.tiling import Tiling
 from recurra.engine.cpu.target import Target
+from recurra.engine.cpu.tiling import Tiling
 from recurra.engine.loop import Program, Value
 from recurra.engine.schedule import schedule
 
