@@ -13,6 +13,7 @@ from recurra.engine.linearity import recurrence
 from recurra.engine.loop import Program
 from recurra.engine.lower import lower
 from recurra.engine.region import RegionCode
+from recurra.engine.rows import row_width
 from recurra.errors import ConfigError, did_you_mean
 
 __all__ = ["STAGES", "explain"]
@@ -60,7 +61,7 @@ def explain(cell: Cell, stage: str = "summary", *, dtype: torch.dtype = torch.fl
 def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
     plan = code.plan
     itemsize = torch.empty(0, dtype=code.dtype).element_size()
-    kept = sum(_row_numbers(node) for node in plan.kept)
+    kept = sum(row_width(node) for node in plan.kept)
     lines = [f"{type(cell).__name__}({cell.extra_repr()}), {str(code.dtype).removeprefix('torch.')}"]
     lines.append(f"  recurrence: {recurrence(programs[0])}")
     for title, region in (
@@ -69,11 +70,11 @@ def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
         ("before the reverse loop", plan.before_reverse),
         ("after the reverse loop", plan.after_reverse),
     ):
-        products = sum(node.target is torch.ops.aten.mm.default for node in region.nodes)
+        products = sum(node.target in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default) for node in region.nodes)
         lines.append(f"  {title}: {len(region.nodes)} operations on all steps at once, {products} of them products")
     for program in programs:
         dots = [value for value in program.values if value.op == "dot"]
-        flops = sum(2 * dot.args[0].width * dot.width for dot in dots)
+        flops = sum(2 * dot.args[0].width * dot.width for dot in dots) + _products_of_matrices(program)
         others = sum(value.op not in ("dot", "carry", "array", "vector", "matrix", "const") for value in program.values)
         shapes = ", ".join(f"{dot.args[0].width} x {dot.width}" for dot in dots) or "none: no product in the loop"
         lines.append(
@@ -84,9 +85,10 @@ def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
     return "\n".join(lines)
 
 
-def _row_numbers(node: fx.Node) -> int:
-    shape = node.meta["val"].shape
-    return int(torch.Size(shape[1:]).numel())
+def _products_of_matrices(program: Program) -> int:
+    """Flops of the products of two matrices of the same sequence, which are sums of products of two views."""
+    sums = [value.args[0] for value in program.values if value.op == "sum" and len(value.args) > 1]
+    return sum(2 * both.width for both in sums if both.op == "mul")
 
 
 def _split(code: Compiled) -> str:

@@ -16,6 +16,7 @@ import warnings
 import weakref
 from collections import namedtuple
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,7 +24,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from recurra.engine.compiled import compiled, obstacle
 from recurra.engine.contract import Cell
@@ -101,7 +102,7 @@ class Stream:
         self._network = network
         twin = _in_evaluation(network)
         self._initial = _Whole(twin).initial_state(batch_size)
-        self._like = next(twin.parameters(), torch.empty(0))
+        self._like = _example(twin)
         code = _code_of(network, twin)
         self._runner: _Machine | _ByTorch
         if code is None:
@@ -299,7 +300,7 @@ def _code_of(network: Any, twin: Any) -> StepCode | None:
     """Machine code for the network's step, or None where torch must run it."""
     if network.engine in ("reference", "torch"):
         return None
-    like = next(twin.parameters(), torch.empty(0))
+    like = _example(twin)
     whole = _Whole(twin)
     why = obstacle(read(whole), like.new_empty(0)) or _other_types(whole, like.dtype)
     found: StepCode | CompileError
@@ -317,6 +318,12 @@ def _code_of(network: Any, twin: Any) -> StepCode | None:
         raise found
     _say_slow(str(found))
     return None
+
+
+def _example(network: nn.Module) -> Tensor:
+    """A tensor of the type and on the device of the weights, fixed ones where none is learned."""
+    numbers = (tensor for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point())
+    return next(numbers, torch.empty(0))
 
 
 def _other_types(whole: _Whole, dtype: torch.dtype) -> str:
@@ -375,7 +382,7 @@ class _ByTorch:
 
     def __init__(self, network: Any, batch_size: int) -> None:
         self._whole = _Whole(network)
-        self._like = next(network.parameters(), torch.empty(0))
+        self._like = _example(network)
         numbers = torch.float64 if self._like.dtype == torch.float64 else torch.float32  # numpy knows no bfloat16
         self._x = torch.zeros(batch_size, *network.input_shape, dtype=numbers)
         self._y = torch.zeros(batch_size, *network.output_shape, dtype=numbers)

@@ -77,7 +77,7 @@ def assert_states(actual: Any, expected: Any) -> None:
 
 
 def assert_streams_like_a_scan(network: recurra.Recurrent, batch_size: int, num_steps: int = 7) -> None:
-    dtype = next(network.parameters()).dtype
+    dtype = next(value.dtype for value in network.state_dict().values() if value.is_floating_point())
     x = torch.randn(num_steps, batch_size, *network.input_shape, dtype=dtype)
     expected, last = copy.deepcopy(network).eval()(x)
     stream = network.stream(batch_size)

@@ -6,6 +6,7 @@ gives so much back to the system at once, and to fetch it again, page by page, c
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import OrderedDict, deque
@@ -39,6 +40,15 @@ def empty(rows: int, width: int, dtype: torch.dtype) -> Tensor:
     view = block[:]  # lives as long as the tensor's memory; the block goes on
     weakref.finalize(view, _returned.append, block).atexit = False
     return torch.from_numpy(view).view(dtype).view(rows, width)
+
+
+def _fresh_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # another thread may have held it when this process was forked
+    os.register_at_fork(after_in_child=_fresh_lock)
 
 
 def held() -> int:

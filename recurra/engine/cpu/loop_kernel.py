@@ -17,7 +17,7 @@ from recurra.engine.cpu.jit import Code, compile_ir
 from recurra.engine.cpu.packing import pack
 from recurra.engine.cpu.target import Target, host
 from recurra.engine.cpu.tiling import Tiling
-from recurra.engine.rows import from_rows, row_axis, to_rows
+from recurra.engine.rows import from_rows, row_axis, row_shape, to_rows
 from recurra.engine.schedule import Schedule
 
 __all__ = ["LoopKernel"]
@@ -56,13 +56,17 @@ class LoopKernel:
     def _odd_inputs(self) -> list[int]:
         """Which of the few arrays are not rows [N, width] as they come."""
         inputs = self.plan.arrays[: self.plan.num_inputs]
-        return [index for index, (node, _) in enumerate(inputs) if row_axis(node)]
+        return [index for index, (node, _) in enumerate(inputs) if row_axis(node) or row_shape(node)[0] != 1]
 
     @functools.cached_property
     def _odd_outputs(self) -> list[fx.Node]:
         """Those that must not stay rows [N, width] of this precision."""
         nodes = [node for node, _ in self.plan.outputs]
-        return [node for node in nodes if node.meta["val"].dim() != 2 or node.meta["val"].dtype != self.dtype]
+        return [
+            node
+            for node in nodes
+            if node.meta["val"].dim() != 2 or row_shape(node)[0] != 1 or node.meta["val"].dtype != self.dtype
+        ]
 
     @functools.cached_property
     def row_limit(self) -> int:
