@@ -35,7 +35,10 @@ class Trial:
 
     Args:
         error: root mean square error on the end of the series, over the standard deviation of the targets there.
-        spectral_radius, leak, input_scaling, ridge: the options.
+        spectral_radius: largest absolute eigenvalue of the reservoir.
+        leak: share of a unit's state that is new at each step, above 0 and at most 1.
+        input_scaling: factor of the input weights.
+        ridge: weight of the penalty on the read-out.
     """
 
     error: float
