@@ -17,7 +17,7 @@ demo: .venv/with-text-plot ## train an English-French translator and translate w
 	@echo "1. Sample sentence pairs: demo/train.tsv to learn from, demo/held_out.tsv to be tested on."
 	$(BIN)/recurra sample english-french --out demo --overwrite
 	@echo "2. Train. Stop with Ctrl-C at any time; the command printed then goes on from there."
-	$(BIN)/recurra fit translate demo/train.tsv --out runs/demo --overwrite --epochs 8 --encoder-layers 1 \
+	$(BIN)/recurra fit translate demo/train.tsv --out runs/demo --overwrite --epochs 6 --encoder-layers 1 \
 		--decoder-layers 1 --vocab-size 3000 --batch-tokens 700 --dropout 0.1 --label-smoothing 0.05 \
 		--validation-fraction 0.02 --length-penalty 1
 	@echo "3. Score it on sentences it never saw."
