@@ -36,9 +36,9 @@ class Trial:
     Args:
         error: root mean square error on the end of the series, over the standard deviation of the targets there.
         spectral_radius: largest absolute eigenvalue of the reservoir.
-        leak: share of a unit's state that is new at each step, above 0 and at most 1.
+        leak: the share of the state that is renewed in each step.
         input_scaling: factor of the input weights.
-        ridge: weight of the penalty on the read-out.
+        ridge: λ of the read-out, as in `Ridge`.
     """
 
     error: float
