@@ -6,7 +6,7 @@ import ctypes
 import threading
 import time
 
-from recurra.engine.cpu.jit import compile_ir
+from recurra.engine.cpu.jit import compile_text
 from recurra.engine.cpu.target import host
 
 __all__ = ["fma_limit"]
@@ -17,7 +17,7 @@ _CHAINS = 16  # independent sums: more than two units of four cycles' latency ca
 def fma_limit(threads: int, *, seconds: float = 0.3) -> float:
     """GFLOPS of float32 multiply-adds; the best of some short runs, since noise only takes away."""
     lanes = host().lanes(4)
-    code = compile_ir(_ir(lanes), "limit", host())
+    code = compile_text(_ir(lanes), "limit", host())
     room = [(ctypes.c_float * lanes)() for _ in range(threads)]
     steps = 200_000
 

@@ -11,13 +11,14 @@ import typer
 
 from recurra.cells.registry import find_cell
 from recurra.cli.options import as_typed, cell_options_from
+from recurra.cli.shared import Device
 from recurra.cli.show import print_table
 from recurra.errors import ConfigError
 from recurra.tasks.prove import PROBLEMS, Outcome, Problem, Settings, make_problem, prove
 
 __all__ = ["register"]
 
-FIELDS = ["cell_options", "problem_options", "hidden_size", "steps", "batch_size", "learning_rate"]
+FIELDS = ["cell_options", "problem_options", "hidden_size", "steps", "batch_size", "learning_rate", "device"]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +43,7 @@ def prove_command(
     ] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", metavar="NUMBER", help="Of Adam.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="INTEGER", min=0, help="Of all that is drawn.")] = 0,
+    device: Device = "cpu",
     data: Annotated[
         Path | None, typer.Option("--data", metavar="PATH", help="File or folder of the problems on real data.")
     ] = None,
@@ -61,7 +63,7 @@ def prove_command(
         made = make_problem(problem, _options_of_problem(problem_options), data=None if data is None else str(data))
         changes = {"steps": steps, "hidden_size": hidden_size, "batch_size": batch_size, "learning_rate": learning_rate}
         cells = [_settings(made, text, changes) for text in (cell or ["lstm"])]
-        outcomes = [prove(made, name, settings, seed=seed, progress="auto") for name, settings in cells]
+        outcomes = [prove(made, name, settings, seed=seed, device=device, progress="auto") for name, settings in cells]
     if as_json:
         print(json.dumps([outcome.to_json() for outcome in outcomes]))
     else:

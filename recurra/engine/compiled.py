@@ -10,14 +10,14 @@ import functools
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from recurra.engine import reference
 from recurra.engine.block import Block
+from recurra.engine.by_reference import by_reference
+from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel
@@ -156,7 +156,7 @@ class _Scan(torch.autograd.Function):
         saved = ctx.saved_tensors
         tensors = saved[:count]
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
-            return (None, None, None, None, *_by_reference(ctx, code, tensors, (d_output, *d_state)))
+            return (None, None, None, None, *by_reference(ctx, code, tensors, (d_output, *d_state)))
         values = {**dict(zip(code.inputs, tensors, strict=False)), **ctx.prelude}
         values.update(zip(code.plan.kept, saved[count:], strict=True))
         for node in {code.inputs[len(code.constants)], code.output} & values.keys():
@@ -171,47 +171,6 @@ def _no_view(tensor: Tensor) -> Tensor:
     """The same memory as a tensor that autograd takes for no view: what a function returns may be changed in place."""
     alone = tensor.new_empty(0)
     return alone.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
-
-
-def _by_reference(ctx: Any, code: Compiled, tensors: Any, d_outputs: tuple[Tensor, ...]) -> list[Tensor | None]:
-    """The same gradients through the Python loop, so that they can be differentiated again."""
-    if code.draws:
-        raise CompileError(
-            f"The compiled engine has no gradient of the gradient of `{type(ctx.cell).__name__}`, whose step draws "
-            "random numbers: use engine='reference'."
-        )
-    count = len(code.constants)
-    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[4:]) if needed]
-    with torch.enable_grad():
-        view = [tensor.view_as(tensor) if i in wanted else tensor for i, tensor in enumerate(tensors)]
-        cell = _Substituted(ctx.cell, dict(zip(code.constants, view, strict=False)))
-        x = ctx.layout.to_ragged(view[count])
-        output, after = reference.run(cell, x, cell.State(*view[count + 1 :]))
-        results, inputs = (ctx.layout.from_ragged(output), *after), [view[i] for i in wanted]
-        found = torch.autograd.grad(results, inputs, d_outputs, create_graph=True, allow_unused=True)
-    gradients: list[Tensor | None] = [None] * len(tensors)
-    for i, gradient in zip(wanted, found, strict=True):
-        gradients[i] = gradient
-    return gradients
-
-
-@dataclass
-class _Substituted:
-    """A cell with other tensors in place of its parameters, as far as the reference engine must know it."""
-
-    cell: Cell
-    weights: dict[str, Tensor]
-
-    @property
-    def State(self) -> Any:
-        return self.cell.State
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        return self.cell.output_shape
-
-    def step(self, x: Tensor, state: Any) -> Any:
-        return torch.func.functional_call(self.cell, self.weights, (x, state))
 
 
 # --- the door --------------------------------------------------------------------------------------------------------
@@ -272,10 +231,14 @@ def obstacle(reading: Reading, x: Tensor) -> str:
         return obstacle(reading, x)
 
 
-def run(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
     """Run every sequence from its first step to its last, as `reference.run` does.
 
     Under autocast it computes in the precision of the cell.
+
+    Args:
+        cell, x, state: see `reference.run`.
+        checkpoint_every: keep the state at every k-th step alone, and run again what lies between on the way back.
 
     Raises:
         CompileError, TraceError: see `compiled`.
@@ -287,15 +250,18 @@ def run(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     if why:
         raise CompileError(f"The compiled engine cannot run `{type(cell).__name__}` here: {why}.")
     if not torch.is_autocast_enabled("cpu"):
-        return _run(cell, reading, x, state)
+        return _run(cell, reading, x, state, checkpoint_every)
     with torch.autocast("cpu", enabled=False):
-        return _run(cell, reading, x, state)
+        return _run(cell, reading, x, state, checkpoint_every)
 
 
-def _run(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+def _run(cell: Cell, reading: Reading, x: Ragged | Block, state: Any, every: int | None) -> tuple[Tensor, Any]:
     code = compiled(cell, x.values.dtype, reading)
     tensors = (*(reading.tensor(cell, name) for name in code.constants), x.values, *state)
     # autograd asks which inputs need a gradient, and not whether anybody may ask for one
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    output, *after = _Scan.apply(cell, code, Layout.of(x), keep, *tensors)
+    if every is not None and keep:
+        output, *after = ScanAgain.apply(cell, code, Layout.of(x), every, *tensors)
+    else:
+        output, *after = _Scan.apply(cell, code, Layout.of(x), keep, *tensors)
     return output, cell.State(*after)

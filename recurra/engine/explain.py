@@ -55,7 +55,7 @@ def explain(cell: Cell, stage: str = "summary", *, dtype: torch.dtype = torch.fl
     kernels = (code.training, code.reverse)
     if stage == "schedule":
         return "\n\n".join(str(kernel.plan) for kernel in kernels)
-    return "\n\n".join(kernel.ir if stage == "llvm" else kernel.code.assembly() for kernel in kernels)
+    return "\n\n".join(kernel.ir if stage == "llvm" else kernel.assembly for kernel in kernels)
 
 
 def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:

@@ -50,10 +50,10 @@ def _say_slow(why: str) -> None:
     warnings.warn(f"{why} It runs on the reference engine, a Python loop over time.", stacklevel=2)
 
 
-def _compiled(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+def _compiled(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
     # imported when first used: LLVM takes longer to load than the rest of this library
     engine = importlib.import_module("recurra.engine.compiled")
-    result: tuple[Tensor, Any] = engine.run(cell, x, state)
+    result: tuple[Tensor, Any] = engine.run(cell, x, state, checkpoint_every)
     return result
 
 
@@ -108,6 +108,7 @@ def scan(
     resets: Tensor | None = None,
     reverse: bool = False,
     engine: str = "auto",
+    checkpoint_every: int | None = None,
 ) -> tuple[Batch, Any]:
     """Run a cell over time.
 
@@ -131,13 +132,16 @@ def scan(
         engine: `"auto"` takes the fastest engine that computes exactly the same, and warns once when that is the Python
             loop; `"compiled"` makes kernels from the step or says why it cannot; `"torch"` takes torch's own kernel;
             `"reference"` is the Python loop.
+        checkpoint_every: for long sequences in little memory: keep the state at every k-th step, not what the steps
+            between leave for the backward pass, and run these again then. On the compiled engine; k near the root of
+            the length needs the least.
 
     Raises:
         ShapeError: inputs, lengths, resets or state have the wrong shape.
-        ConfigError: the engine is unknown.
+        ConfigError: the engine is unknown, or `checkpoint_every` is no number of steps or meets another engine.
         CompileError: the engine that was asked for cannot run this cell.
     """
-    named, in_use = _engine(engine), _in_use.get()
+    named, in_use = _engine(engine, checkpoint_every), _in_use.get()
     run = named if in_use is None else _for_blocks(in_use)
     batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
     state = cell.as_state(state, batch.batch_size, like=batch.values)
@@ -167,10 +171,16 @@ def engine_in_use(run: RaggedEngine) -> Iterator[None]:
         _in_use.reset(token)
 
 
-def _engine(name: str) -> Engine:
+def _engine(name: str, checkpoint_every: int | None) -> Engine:
     if name not in ENGINES:
         raise ConfigError(f"Unknown engine `{name}`.{did_you_mean(name, ENGINES)} All: {', '.join(ENGINES)}.")
-    return ENGINES[name]
+    if checkpoint_every is None:
+        return ENGINES[name]
+    if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
+        raise ConfigError(f"`checkpoint_every` must be a whole number of at least 1, got {checkpoint_every!r}.")
+    if name not in ("auto", "compiled"):
+        raise ConfigError(f"`checkpoint_every` is of the compiled engine: take engine='auto', not {name!r}.")
+    return functools.partial(_compiled, checkpoint_every=checkpoint_every)
 
 
 def as_batch(x: Any, input_shape: tuple[int, ...], lengths: Any, resets: Tensor | None, *, reader: str) -> Any:

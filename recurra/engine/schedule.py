@@ -91,6 +91,33 @@ class Schedule:
         """The arrays that the loop writes."""
         return self.arrays[self.num_inputs :]
 
+    @property
+    def signature(self) -> str:
+        """All that the code of this schedule depends on, as text: the same text, the same code."""
+        numbers: dict[Value, int] = {}
+        lines: list[str] = []
+
+        def number(value: Value) -> int:
+            if value not in numbers:
+                args = [f"%{number(arg)}" if isinstance(arg, Value) else repr(arg) for arg in value.args]
+                places = self.place.get(value), self.stores.get(value)
+                lines.append(f"{value.op} {value.width} {value.boolean} {args} {places}")
+                numbers[value] = len(numbers)
+            return numbers[value]
+
+        for value in self.program.values:  # operands come first: no deep recursion
+            number(value)
+        segments = [
+            (
+                [number(dot) for dot in segment.dots],
+                [(group.width, group.space, [number(value) for value in group.values]) for group in segment.groups],
+            )
+            for segment in self.segments
+        ]
+        widths = [width for _, width in self.arrays]
+        sizes = widths, len(self.vectors), len(self.matrices), self.scratch, self.carries
+        return "\n".join([*lines, repr(segments), repr(sizes)])
+
     def __str__(self) -> str:
         lines = [f"schedule {self.program.name}: scratch {self.scratch}"]
         for number, segment in enumerate(self.segments):

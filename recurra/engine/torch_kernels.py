@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.nn.utils.rnn import PackedSequence
 
 from recurra.engine.block import Block
@@ -154,12 +155,31 @@ class TorchKernel:
         return outputs, tuple(field[0] for field in fields)
 
     def _weights(self) -> list[Tensor]:
-        if self.weights[0].device.type != "cuda":
+        """The weights, side by side in one stretch of memory where cuDNN would warn at every call if they were not."""
+        cudnn = torch.backends.cudnn
+        if self.weights[0].device.type != "cuda" or not (cudnn.enabled and torch._use_cudnn_rnn_flatten_weight()):
             return list(self.weights)
-        # cuDNN wants one stretch of memory, and warns at every call when it must make one itself
-        flat = torch.cat([weight.flatten() for weight in self.weights])
-        pieces = torch.split(flat, [weight.numel() for weight in self.weights])
-        return [piece.view_as(weight) for piece, weight in zip(pieces, self.weights, strict=True)]
+        if torch.compiler.is_compiling():
+            return list(self.weights)
+        return list(_Flat.apply(self.mode, self.bias, *self.weights))
+
+
+class _Flat(torch.autograd.Function):
+    """Weights of one layer copied to where cuDNN wants them: in its own order, with its own gaps."""
+
+    @staticmethod
+    def forward(ctx: Any, mode: str, bias: bool, *weights: Tensor) -> tuple[Tensor, ...]:
+        copies = [weight.detach().clone() for weight in weights]
+        projected = weights[-1].shape[0] if len(weights) % 2 else 0
+        count = (4 if bias else 2) + (1 if projected else 0)
+        number = get_cudnn_mode(mode.upper())
+        input_size, hidden_size = weights[0].shape[1], weights[-1].shape[1] if projected else weights[1].shape[1]
+        torch._cudnn_rnn_flatten_weight(copies, count, input_size, number, hidden_size, projected, 1, False, False)
+        return tuple(copies)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        return (None, None, *gradients)
 
 
 def _autocast_type(values: Tensor) -> torch.dtype | None:

@@ -66,7 +66,7 @@ class Recurrent(nn.Module):
         recurrent_dropout: probability that a unit of `h` is hidden from the next steps, one mask a sequence.
         weight_drop: probability of dropping a recurrent weight, drawn once a call.
         clip_state_gradient: limit of the gradient's numbers as they pass from step to step; none where not given.
-        engine: as in `recurra.scan`.
+        engine, checkpoint_every: as in `recurra.scan`.
 
     Attributes:
         layers: ModuleList of L ModuleLists of D cells, with their wrappers.
@@ -99,6 +99,7 @@ class Recurrent(nn.Module):
         weight_drop: float = 0.0,
         clip_state_gradient: float | None = None,
         engine: str = "auto",
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__()
         self.dropout = check_probability("dropout", dropout)
@@ -108,7 +109,7 @@ class Recurrent(nn.Module):
         self.bidirectional = bidirectional
         self.num_directions = 2 if bidirectional else 1
         self.residual = residual
-        self.engine = engine
+        self.engine, self.checkpoint_every = engine, checkpoint_every
         stack = _stack(cells, num_layers, self.num_directions)
         _check_fit(stack, self.num_directions)
         if residual:
@@ -238,7 +239,9 @@ class Recurrent(nn.Module):
     def _run_layer(self, cells: Sequence[Cell], x: Any, states: list[Any]) -> tuple[Tensor, list[Any]]:
         outputs, ends = [], []
         for direction, (cell, state) in enumerate(zip(cells, states, strict=True)):
-            output, end = scan(cell, x, state, reverse=direction == 1, engine=self.engine)
+            output, end = scan(
+                cell, x, state, reverse=direction == 1, engine=self.engine, checkpoint_every=self.checkpoint_every
+            )
             outputs.append(output.values)
             ends.append(end)
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -len(self.output_shape)), ends
@@ -257,6 +260,7 @@ class Recurrent(nn.Module):
             "variational_dropout": self.variational_dropout,
             "layer_norm": len(self.norms) > 0,
             "engine": self.engine if self.engine != "auto" else None,
+            "checkpoint_every": self.checkpoint_every,
         }
         said = "".join(f", {name}={value!r}" for name, value in options.items() if value)
         sizes = f"{size_text(self.input_shape)} -> {size_text(self.output_shape)}"

@@ -20,7 +20,9 @@ def results(cell: Any, x: Ragged, state: Any, engine: str, *, seed: int = 0, **o
     torch.manual_seed(seed)  # a step may draw
     y, after = recurra.scan(cell, Ragged(values, x.offsets, x.resets), begin, engine=engine, **options)
     draw = torch.Generator().manual_seed(1)
-    loss = sum((part * torch.rand(part.shape, generator=draw, dtype=part.dtype)).sum() for part in (y.values, *after))
+    loss: Any = 0
+    for part in (y.values, *after):
+        loss = loss + (part * torch.rand(part.shape, generator=draw, dtype=part.dtype).to(part.device)).sum()
     wanted = {"x": values, **dict(zip(cell.State._fields, begin, strict=True)), **dict(cell.named_parameters())}
     wanted = {name: tensor for name, tensor in wanted.items() if tensor.requires_grad}
     gradients = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)

@@ -8,13 +8,14 @@ carry a checksum, and a cache that is damaged, full, read-only or being written 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-__all__ = ["folder", "key", "read", "write"]
+__all__ = ["compiler", "folder", "key", "read", "write"]
 
 _DIGEST = 32  # bytes of the checksum in front of the code
 _LARGEST = 256 << 20  # bytes of all files together; those that were used longest ago go first
@@ -44,6 +45,13 @@ def key(*parts: str) -> str:
         digest.update(f"{len(part)}:".encode())
         digest.update(part.encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def compiler() -> str:
+    """A hash of the source of the engine: what another version of it would have made is not used again."""
+    engine = Path(__file__).parents[1]
+    return key(*(path.read_text(encoding="utf-8") for path in sorted(engine.rglob("*.py"))))
 
 
 def read(name: str) -> bytes | None:
@@ -88,7 +96,8 @@ def _checksum(code: bytes) -> bytes:
 
 
 def _trim(place: Path) -> None:
-    files = [(entry.stat(), entry.path) for entry in os.scandir(place) if entry.is_file()]
+    with os.scandir(place) as entries:  # another process may take a file away meanwhile, which ends it early
+        files = [(entry.stat(), entry.path) for entry in entries if entry.is_file()]
     total = sum(status.st_size for status, _ in files)
     for status, path in sorted(files, key=lambda file: file[0].st_mtime):
         if total <= _LARGEST:

@@ -15,12 +15,12 @@ from llvmlite import ir
 
 from recurra.engine.cpu.functions import OPERATIONS, Vectors
 from recurra.engine.cpu.nest import Nest
-from recurra.engine.cpu.target import Target
+from recurra.engine.cpu.target import Target, row_sizes
 from recurra.engine.loop import POINTWISE, REDUCTIONS, Value
 from recurra.engine.schedule import Group, Place, Schedule
 from recurra.engine.share import share
 
-__all__ = ["Layout", "emit"]
+__all__ = ["Layout", "emit", "layout"]
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
@@ -325,8 +325,7 @@ class Emitter:
             panel_weights = self.at(weights, self.b.mul(p, self.word(inner * panel)))
             panel_goal = self.at(goal, self.b.mul(p, self.word(panel)))
             row = self.word(0)
-            size = largest
-            while size >= 1:
+            for size in row_sizes(largest):
 
                 def tile(r: Any, _: list[Any], *, size: int = size) -> list[Any]:
                     rows = self.at(source, self.b.mul(r, self.word(source_stride)))
@@ -338,7 +337,6 @@ class Emitter:
                 stop = self.b.add(row, self.b.mul(count, self.word(size)))
                 self.loop(row, stop, size, [], tile)
                 row = stop
-                size //= 2
             return []
 
         self.loop(self.word(0), self.word(-(-dot.width // panel)), 1, [], one_panel)
@@ -489,8 +487,13 @@ class _Pair(Vectors):
         self.flag = ir.VectorType(self.flag, 1)
 
 
-def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str) -> tuple[str, Layout]:
-    """The LLVM IR of a schedule, as text, and the sizes that its caller must follow.
+def layout(plan: Schedule, target: Target, bits: int) -> Layout:
+    """The sizes that the caller of a schedule's code must follow; see `emit`."""
+    return Emitter(plan, target, bits, reverse=False, name="layout").layout
+
+
+def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str) -> str:
+    """The LLVM IR of a schedule, as text.
 
     Args:
         plan: the schedule.
@@ -499,5 +502,4 @@ def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str)
         reverse: run from the last time step to the first.
         name: of the function.
     """
-    emitter = Emitter(plan, target, bits, reverse, name)
-    return str(emitter.emit()), emitter.layout
+    return str(Emitter(plan, target, bits, reverse, name).emit())

@@ -12,7 +12,7 @@ from llvmlite import binding as llvm
 from recurra.engine.cpu import cache
 from recurra.engine.cpu.target import Target
 
-__all__ = ["Code", "compile_ir"]
+__all__ = ["Code", "assembly", "compile_ir", "compile_text"]
 
 _lock = threading.Lock()  # LLVM's global state is not made for two compilers at once
 
@@ -20,36 +20,55 @@ _lock = threading.Lock()  # LLVM's global state is not made for two compilers at
 class Code:
     """Machine code that lives as long as this object."""
 
-    def __init__(self, engine: llvm.ExecutionEngine, name: str, assembly: Callable[[], str]) -> None:
+    def __init__(self, engine: llvm.ExecutionEngine, name: str) -> None:
         self._engine = engine
         self.address: int = engine.get_function_address(name)
         self.team: int = engine.get_function_address(f"{name}_team")
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self.address)
-        self.assembly = assembly
 
 
-def compile_ir(text: str, name: str, target: Target) -> Code:
-    """Verify, optimise and compile a module, or take its machine code from the cache on disk."""
-    cached = cache.key(text, target.triple, target.cpu, target.features, llvmlite.__version__)
+def compile_text(text: str, name: str, target: Target) -> Code:
+    """The machine code of a module; see `compile_ir`."""
+    return compile_ir(lambda: text, name, target, text)
+
+
+def compile_ir(text: Callable[[], str], name: str, target: Target, *parts: str) -> Code:
+    """The machine code of a module: from the cache on disk, or else verified, optimised and compiled.
+
+    Args:
+        text: writes the module. It is not asked where the code is in the cache: to write takes longer than to load.
+        name: of its function.
+        target: the processor.
+        parts: all that the text depends on.
+    """
+    cached = cache.key(*parts, target.triple, target.cpu, target.features, llvmlite.__version__)
+    stored = cache.read(cached)
+    written = text() if stored is None else ""
     with _lock:
-        module = llvm.parse_assembly(text)
-        module.verify()
-        machine = llvm.Target.from_triple(target.triple).create_target_machine(
-            cpu=target.cpu, features=target.features, opt=3
-        )
-        stored = cache.read(cached)
+        module, machine = llvm.parse_assembly(written), _machine(target)
         if stored is None:
+            module.verify()
             _optimise(module, machine)
         engine = llvm.create_mcjit_compiler(module, machine)
-        engine.set_object_cache(lambda _, code: cache.write(cached, code), lambda _: stored)
+        if stored is None:
+            engine.set_object_cache(lambda _, code: cache.write(cached, code))
+        else:
+            engine.add_object_file(llvm.ObjectFileRef.from_data(stored))
         engine.finalize_object()
+    return Code(engine, name)
 
-    def assembly() -> str:
-        again = llvm.parse_assembly(text)
-        _optimise(again, machine)
-        return str(machine.emit_assembly(again))
 
-    return Code(engine, name, assembly)
+def assembly(text: str, target: Target) -> str:
+    """A module as the processor's instructions, to read."""
+    with _lock:
+        module, machine = llvm.parse_assembly(text), _machine(target)
+        _optimise(module, machine)
+        return str(machine.emit_assembly(module))
+
+
+def _machine(target: Target) -> llvm.TargetMachine:
+    kind = llvm.Target.from_triple(target.triple)
+    return kind.create_target_machine(cpu=target.cpu, features=target.features, opt=3)
 
 
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:

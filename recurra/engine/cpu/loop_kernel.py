@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, fx
 
-from recurra.engine.cpu import arena, team
-from recurra.engine.cpu.emit import HEADER, emit
-from recurra.engine.cpu.jit import Code, compile_ir
+from recurra.engine.cpu import arena, cache, jit, team
+from recurra.engine.cpu.emit import HEADER, emit, layout
+from recurra.engine.cpu.jit import Code
 from recurra.engine.cpu.packing import pack
 from recurra.engine.cpu.target import Target, host
 from recurra.engine.cpu.tiling import Tiling
@@ -27,30 +27,43 @@ _LARGEST_TILE = 64
 
 
 # loops that are alike share their machine code; it goes with the last of them, or when many others came after it
-_codes: weakref.WeakValueDictionary[tuple[str, Target], Code] = weakref.WeakValueDictionary()
+_codes: weakref.WeakValueDictionary[tuple[str, str, int, Target], Code] = weakref.WeakValueDictionary()
 _recent: deque[Code] = deque(maxlen=64)
-
-
-def _compile(text: str, name: str, target: Target) -> Code:
-    code = _codes.get((text, target))
-    if code is None:
-        team.prepare()
-        code = _codes[text, target] = compile_ir(text, name, target)
-        _recent.append(code)
-    return code
 
 
 class LoopKernel:
     """Machine code for one loop body in one precision, for this machine where no other target is named."""
 
     def __init__(self, plan: Schedule, dtype: torch.dtype, *, reverse: bool, target: Target | None = None) -> None:
-        target = target or host()
         self.plan = plan
         self.dtype = dtype
         self.itemsize = torch.empty(0, dtype=dtype).element_size()
-        name = "reverse" if reverse else "forward"
-        self.ir, self.layout = emit(plan, target, bits=8 * self.itemsize, reverse=reverse, name=name)
-        self.code = _compile(self.ir, name, target)
+        self._target = target or host()
+        self._name = "reverse" if reverse else "forward"
+        self.layout = layout(plan, self._target, 8 * self.itemsize)
+        self.code = self._compile()
+
+    def _compile(self) -> Code:
+        key = (self.plan.signature, self._name, self.itemsize, self._target)
+        code = _codes.get(key)
+        if code is None:
+            team.prepare()
+            signature, name, itemsize, target = key
+            code = jit.compile_ir(lambda: self.ir, name, target, cache.compiler(), signature, name, str(itemsize))
+            _codes[key] = code
+            _recent.append(code)
+        return code
+
+    @property
+    def ir(self) -> str:
+        """The LLVM IR of the code."""
+        reverse = self._name == "reverse"
+        return emit(self.plan, self._target, bits=8 * self.itemsize, reverse=reverse, name=self._name)
+
+    @property
+    def assembly(self) -> str:
+        """The code as the processor's instructions."""
+        return jit.assembly(self.ir, self._target)
 
     @functools.cached_property
     def _odd_inputs(self) -> list[int]:

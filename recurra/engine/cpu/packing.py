@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine.cpu import team
-from recurra.engine.cpu.jit import Code, compile_ir
+from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import host
 
 __all__ = ["pack"]
@@ -48,7 +48,7 @@ def pack(matrices: Sequence[Tensor], panels: Sequence[tuple[int, int, int]], dty
 @functools.cache
 def _code(itemsize: int) -> Code:
     team.prepare()
-    return compile_ir(_IR.replace("NUMBER", {4: "float", 8: "double"}[itemsize]), "pack", host())
+    return compile_text(_IR.replace("NUMBER", {4: "float", 8: "double"}[itemsize]), "pack", host())
 
 
 # for each matrix, each panel of this thread: the loop over what is contiguous in the source is the inner one

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from recurra.engine.cpu import team
 from recurra.engine.cpu.functions import OPERATIONS, Vectors
-from recurra.engine.cpu.jit import Code, compile_ir
+from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import Target, host
 
 __all__ = ["ACTIVATIONS", "Job", "Loop", "SparseWeights"]
@@ -282,7 +282,7 @@ def _pack_gather(i: Array, j: Array, numbers: Array, units: int, lanes: int) -> 
 def _compile(form: Form, width: int, bits: int, activation: str) -> Code:
     team.prepare()
     name = f"sparse_{form}"
-    return compile_ir(str(_Emitter(form, width, bits, activation, host(), name).emit()), name, host())
+    return compile_text(str(_Emitter(form, width, bits, activation, host(), name).emit()), name, host())
 
 
 class _Emitter:

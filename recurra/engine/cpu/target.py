@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import binding as llvm
 
-__all__ = ["Target", "host"]
+__all__ = ["Target", "host", "row_sizes"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class Target:
                 break
         rows = (self.registers - vectors - 1) // vectors
         return min(rows, 8), vectors
+
+
+def row_sizes(largest: int) -> list[int]:
+    """Rows of the register tiles that any number of rows is cut into: the largest, then the powers of two below it."""
+    return [largest, *(1 << power for power in reversed(range((largest - 1).bit_length())))]
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from recurra.tasks.prove.problem import CLASSES, Batch, Problem, Published, Sett
 __all__ = ["Babi", "Story", "read_stories"]
 
 ASK = "-"  # the step at which an answer is asked for
+FOLDERS = {"10k": "en-10k", "1k": "en"}  # of the archive, by the questions to learn from
 ADNC = "README of JoergFranke/ADNC (one network for all 20 tasks)"
 
 
@@ -38,7 +39,7 @@ class Babi(Problem):
 
     Args:
         data: the archive or folder of the tasks (English, v1.2), or a folder that holds the archive.
-        task: 1 to 20.
+        task: 1 to 20, or several of them for one network that learns all of them together.
         questions: `"10k"` or `"1k"` to learn from.
     """
 
@@ -54,34 +55,39 @@ class Babi(Problem):
     cell_settings: ClassVar = {"dnc": {"options": {"memory_size": 32, "word_size": 32, "num_reads": 2}}}
 
     data: str | None = None
-    task: int = 1
+    task: int | tuple[int, ...] = (1,)
     questions: str = "10k"
 
     @cached_property
-    def _stories(self) -> tuple[list[Story], list[Story]]:
-        """To learn from, and to be judged on."""
-        folders = {"10k": "en-10k", "1k": "en"}
-        if self.questions not in folders or not 1 <= self.task <= 20:
+    def _tasks(self) -> tuple[int, ...]:
+        tasks = (self.task,) if isinstance(self.task, int) else self.task
+        if self.questions not in FOLDERS or not tasks or not all(one in range(1, 21) for one in tasks):
             raise ConfigError(
                 f"`questions` must be 10k or 1k and `task` 1 to 20, got {self.questions!r} and {self.task!r}."
             )
+        return tasks
+
+    @cached_property
+    def _train(self) -> list[Story]:
+        return [story for task in self._tasks for story in self._read(task, "train")]
+
+    @cached_property
+    def _test(self) -> dict[int, list[Story]]:
+        return {task: self._read(task, "test") for task in self._tasks}
+
+    def _read(self, task: int, part: str) -> list[Story]:
         archive = f"babi_en_{self.questions}*.tar.gz"
-        path = find_file(self.name, "the bAbI tasks", self.data, [archive, f"qa{self.task}_*_train.txt"])
-        train, test = (
-            read_stories(_text(path, folders[self.questions], self.task, part)) for part in ("train", "test")
-        )
-        return train, test
+        path = find_file(self.name, "the bAbI tasks", self.data, [archive, f"qa{task}_*_train.txt"])
+        return read_stories(_text(path, FOLDERS[self.questions], task, part))
 
     @cached_property
     def _words(self) -> dict[str, int]:
-        return {
-            word: number for number, word in enumerate(sorted({w for one in self._stories[0] for w in one.words}), 1)
-        }
+        return {word: number for number, word in enumerate(sorted({w for one in self._train for w in one.words}), 1)}
 
     @cached_property
     def _answers(self) -> dict[str, int]:
-        both = {answer for part in self._stories for story in part for answer in story.answers}
-        return {answer: number for number, answer in enumerate(sorted(both))}
+        stories = [*self._train, *(story for part in self._test.values() for story in part)]
+        return {answer: number for number, answer in enumerate(sorted({a for story in stories for a in story.answers}))}
 
     @property
     def input_size(self) -> int:
@@ -95,13 +101,15 @@ class Babi(Problem):
 
     def draw(self, batch_size: int, random: Generator) -> Batch:
         """Shapes: x.values [N, words + 1], a step after each question counts."""
-        stories = self._stories[0]
+        stories = self._train
         return self._batch([stories[i] for i in torch.randint(len(stories), (batch_size,), generator=random).tolist()])
 
     def tests(self, random: Generator) -> dict[str, list[Batch]]:
-        """All stories of the test."""
-        stories = self._stories[1]
-        return {f"task {self.task}": [self._batch(stories[i : i + 100]) for i in range(0, len(stories), 100)]}
+        """All stories of the test, task by task."""
+        return {
+            f"task {task}": [self._batch(stories[i : i + 100]) for i in range(0, len(stories), 100)]
+            for task, stories in self._test.items()
+        }
 
     def _batch(self, stories: Sequence[Story]) -> Batch:
         read = [torch.tensor([self._words.get(word, 0) for word in story.words]) for story in stories]

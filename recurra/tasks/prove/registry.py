@@ -76,6 +76,8 @@ def _checked(name: str, option: str, value: Any, known: Mapping[str, Any]) -> An
             f"The problem `{name}` has no option `{option}`.{did_you_mean(option, known)} All: {', '.join(known)}."
         )
     default = known[option]
+    if isinstance(default, tuple) and type(value) is int and all(type(one) is int for one in default):
+        return (value,)
     if isinstance(default, tuple) and isinstance(value, list):
         return tuple(tuple(one) if isinstance(one, list) else one for one in value)
     if isinstance(default, float) and type(value) is int:

@@ -77,6 +77,7 @@ def prove(
     settings: Settings | None = None,
     *,
     seed: int = 0,
+    device: str = "cpu",
     progress: Literal["auto", "bar", "lines", "none"] = "none",
     on_metrics: Callable[[dict[str, Any]], object] | None = None,
 ) -> Outcome:
@@ -89,6 +90,7 @@ def prove(
         cell: its name in `recurra cells`.
         settings: how; those of the problem for this cell where not given.
         seed: of the weights and of everything that is drawn.
+        device: where it computes: auto, cpu, cuda or cuda:<number>. Few cells have a kernel for a GPU: see `scan`.
         progress: as in `recurra.training.fit`.
         on_metrics: called with each line of losses and scores.
 
@@ -99,7 +101,7 @@ def prove(
     settings = problem.settings_of(cell) if settings is None else settings
     for name in ("steps", "batch_size"):
         check_count(name, getattr(settings, name))
-    config = _config(settings, seed)
+    config = _config(settings, seed, device)
     seed_everything(seed)
     solver = Solver(_cell(problem, cell, settings), problem.output_size, settings.num_layers)
     source = _Drawn(problem, settings.batch_size, seed)
@@ -148,7 +150,7 @@ def _cell(problem: Problem, name: str, settings: Settings) -> Cell:
     return cell
 
 
-def _config(settings: Settings, seed: int) -> TrainingConfig:
+def _config(settings: Settings, seed: int, device: str) -> TrainingConfig:
     options: dict[str, Any] = {
         "max_steps": settings.steps,
         "optimizer": "adam",
@@ -160,6 +162,7 @@ def _config(settings: Settings, seed: int) -> TrainingConfig:
         "log_every": settings.evaluate_every,
         "watch_gradients": None,
         "seed": seed,
+        "device": device,
     }
     return parse_config(TrainingConfig, options)
 

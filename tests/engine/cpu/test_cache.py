@@ -49,7 +49,7 @@ def optimised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def answer(multiple: int = 2, **changes: str) -> int:
     """Compile a function of one line, through the cache, and call it on 21."""
-    code = jit.compile_ir(ANSWER.replace("MULTIPLE", str(multiple)), "answer", replace(host(), **changes))
+    code = jit.compile_text(ANSWER.replace("MULTIPLE", str(multiple)), "answer", replace(host(), **changes))
     result = ctypes.c_int64(0)
     code.run(ctypes.addressof(result), 21)
     return result.value

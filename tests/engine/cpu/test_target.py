@@ -13,7 +13,7 @@ import recurra
 from recurra.cells import GRU, LSTM
 from recurra.engine.cpu import loop_kernel
 from recurra.engine.cpu.emit import emit
-from recurra.engine.cpu.target import Target, host
+from recurra.engine.cpu.target import Target, host, row_sizes
 from recurra.engine.lower import lower
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import simplify
@@ -44,7 +44,7 @@ def kernel_source(cell: Any, target: Target) -> str:
     traced = trace(cell, torch.float32)
     simplify(traced.graph)
     program = lower(split(traced).reverse)
-    return emit(schedule(program), target, bits=32, reverse=True, name="reverse")[0]
+    return emit(schedule(program), target, bits=32, reverse=True, name="reverse")
 
 
 def test_arm_gets_an_object_file() -> None:
@@ -63,6 +63,10 @@ def test_arm_gets_an_object_file() -> None:
     assembly = machine.emit_assembly(module)
     assert "fmla" in assembly
     assert machine.emit_object(module)[:4] == b"\x7fELF"
+
+
+def test_any_number_of_rows_is_cut_into_few_tiles() -> None:
+    assert [row_sizes(largest) for largest in (1, 2, 3, 6, 8)] == [[1], [2, 1], [3, 2, 1], [6, 4, 2, 1], [8, 4, 2, 1]]
 
 
 @pytest.mark.parametrize("level", NEEDS)

@@ -45,7 +45,7 @@ class Table:
         return self.logits.shape[-1]
 
     def start(self) -> State:
-        sentences = torch.arange(len(self.logits))
+        sentences = torch.arange(len(self.logits), device=self.logits.device)
         return State(sentences, {"t": torch.zeros_like(sentences)}, PerSentence([sentences + 100]))
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:

@@ -73,6 +73,18 @@ def test_babi_is_read_out_of_its_archive(tmp_path: Path) -> None:
     assert test.target.tolist() == [0]
 
 
+def test_one_network_may_learn_several_tasks_and_is_judged_on_each(tmp_path: Path) -> None:
+    for task, place in ((1, "hall"), (2, "garden")):
+        (tmp_path / f"qa{task}_facts_train.txt").write_text(TRAIN.replace("hall", place))
+        (tmp_path / f"qa{task}_facts_test.txt").write_text(TEST.replace("hall", place))
+    problem = Babi(data=str(tmp_path), task=(1, 2))
+
+    assert problem.output_size == 4  # garden, hall, kitchen, milk,apple
+    tests = problem.tests(Generator())
+    assert list(tests) == ["task 1", "task 2"]
+    assert [batch.target.tolist() for (batch,) in tests.values()] == [[1], [0]]
+
+
 def test_babi_is_read_out_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "qa1_facts_train.txt").write_text(TRAIN)
     (tmp_path / "qa1_facts_test.txt").write_text(TEST)
@@ -114,6 +126,8 @@ def test_a_series_that_is_too_short_or_none_is_named(tmp_path: Path) -> None:
 def test_a_task_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="`task` 1 to 20"):
         Babi(data=str(tmp_path), task=21).draw(1, Generator())
+    with pytest.raises(ConfigError, match=r"`task` 1 to 20, got '10k' and \(\)"):
+        Babi(data=str(tmp_path), task=()).draw(1, Generator())
     archive(tmp_path)
     with pytest.raises(DataError, match=r"There is no `en-10k/qa2_\*_train.txt`"):
         Babi(data=str(tmp_path), task=2).draw(1, Generator())

@@ -1,0 +1,138 @@
+"""A scan that keeps the state at every k-th step, and nothing else: what lies between runs again on the way back.
+
+Memory goes from T steps of what a backward pass reads to T / k states and k such steps; time grows by one more forward
+pass. Where k is the root of T both parts are about the same.
+
+Source: Chen, Xu, Zhang and Guestrin 2016, "Training deep nets with sublinear memory cost", arXiv:1604.06174.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recurra.engine.by_reference import by_reference
+from recurra.engine.cpu.tiling import Layout
+from recurra.ragged import take_rows
+
+if TYPE_CHECKING:
+    from recurra.engine.compiled import Compiled
+
+__all__ = ["ScanAgain"]
+
+
+class _Piece(NamedTuple):
+    """At most k steps of each sequence.
+
+    Attributes:
+        rows: int64 [n], where these steps stand among the rows of the whole.
+        layout: of the rows of the piece alone.
+    """
+
+    rows: Tensor
+    layout: Layout
+
+
+def _cut(layout: Layout, every: int) -> list[_Piece]:
+    """The pieces of all sequences, the first steps first."""
+    pieces = []
+    for start in range(0, int(layout.lengths.max(initial=0)), every):
+        lengths = np.clip(layout.lengths - start, 0, every)
+        first = np.concatenate([np.zeros(1, np.int64), lengths.cumsum()[:-1]])
+        step = np.arange(int(lengths.sum())) - np.repeat(first, lengths) + start
+        rows = np.repeat(layout.first, lengths) + step * layout.stride
+        pieces.append(_Piece(torch.from_numpy(rows), Layout(lengths, first)))
+    return pieces
+
+
+def _forward(
+    code: Compiled, pieces: list[_Piece], constants: tuple[Tensor, ...], x: Tensor, state: tuple[Tensor, ...]
+) -> tuple[Tensor, list[tuple[Tensor, ...]], list[Tensor]]:
+    """Outputs [N, O]; the states before each piece and after the last; the random state before each piece.
+
+    Args:
+        code: the compiled cell.
+        pieces: of the whole, in order.
+        constants: what the cell reads beside inputs and state.
+        x: rows [N, I].
+        state: before the first steps.
+    """
+    output = x.new_empty(len(x), *code.output.meta["val"].shape[1:])
+    states, draws = [state], []
+    for rows, layout in pieces:
+        if code.draws:
+            draws.append(torch.get_rng_state())
+        values, after, _ = code.forward(layout, (*constants, take_rows(x, rows), *states[-1]), keep=False)
+        output.index_copy_(0, rows, values)
+        states.append(after)
+    return output, states, draws
+
+
+def _backward(
+    code: Compiled,
+    pieces: list[_Piece],
+    constants: tuple[Tensor, ...],
+    x: Tensor,
+    states: list[tuple[Tensor, ...]],
+    draws: list[Tensor],
+    d_output: Tensor,
+    d_state: tuple[Tensor, ...],
+) -> tuple[list[Tensor | None], Tensor | None, tuple[Tensor, ...]]:
+    """Gradients of the learned constants, of x, and of the state before the first steps; see `_forward`."""
+    d_learned: list[Tensor | None] = [None] * len(code.learned)
+    d_x: Tensor | None = None
+    for index in reversed(range(len(pieces))):
+        rows, layout = pieces[index]
+        tensors = (*constants, take_rows(x, rows), *states[index])
+        with torch.random.fork_rng(devices=(), enabled=code.draws):
+            if code.draws:
+                torch.set_rng_state(draws[index])
+            _, _, values = code.forward(layout, tensors, keep=True)
+        (*found, d_piece), d_state = code.backward(layout, values, take_rows(d_output, rows), d_state)
+        d_learned = [_sum(total, one) for total, one in zip(d_learned, found, strict=True)]
+        if d_piece is not None:
+            d_x = torch.zeros_like(x) if d_x is None else d_x
+            d_x.index_copy_(0, rows, d_piece)
+    return d_learned, d_x, d_state
+
+
+def _sum(total: Tensor | None, one: Tensor | None) -> Tensor | None:
+    if total is None or one is None:
+        return one if total is None else total
+    return total + one
+
+
+class ScanAgain(torch.autograd.Function):
+    """The scan of a cell, with what a backward pass reads computed again.
+
+    `forward(cell, code, layout, every, *tensors)`, the tensors as `Compiled.forward` takes them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, cell: Any, code: Compiled, layout: Layout, every: int, *tensors: Tensor) -> Any:
+        count = len(code.constants)
+        ctx.cell, ctx.code, ctx.layout, ctx.pieces = cell, code, layout, _cut(layout, every)
+        x = layout.rows(tensors[count])
+        output, states, ctx.draws = _forward(code, ctx.pieces, tensors[:count], x, tensors[count + 1 :])
+        kept = [field for state in states[1:-1] for field in state]
+        ctx.save_for_backward(*tensors, *kept)
+        after = states[-1] if len(states) > 1 else tuple(field.clone() for field in states[-1])
+        return layout.shaped(output), *after
+
+    @staticmethod
+    def backward(ctx: Any, d_output: Tensor, *d_state: Tensor) -> Any:
+        code, layout = ctx.code, ctx.layout
+        count, fields = len(code.constants), len(code.fields)
+        saved = ctx.saved_tensors
+        tensors, kept = saved[: count + 1 + fields], saved[count + 1 + fields :]
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
+            return (None, None, None, None, *by_reference(ctx, code, tensors, (d_output, *d_state)))
+        states = [tensors[count + 1 :], *(kept[at : at + fields] for at in range(0, len(kept), fields))]
+        x, d_rows = layout.rows(tensors[count]), layout.rows(d_output)
+        d_learned, d_x, d_before = _backward(code, ctx.pieces, tensors[:count], x, states, ctx.draws, d_rows, d_state)
+        d_constants = dict(zip(code.learned, d_learned, strict=True))
+        d_x = None if d_x is None else layout.shaped(d_x)
+        return (None, None, None, None, *(d_constants.get(name) for name in code.constants), d_x, *d_before)
