@@ -7,6 +7,7 @@ autograd function and keeps what was compiled beside the cell it was compiled fo
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -176,7 +177,19 @@ def _no_view(tensor: Tensor) -> Tensor:
 # --- the door --------------------------------------------------------------------------------------------------------
 
 _compiling = threading.Lock()
+# a thread of its own, since the caller's may be in some mode: hooks on saved tensors, say, must not see the tensors of
+# a trace; and one that lives on: torch built for CUDA, where it sees no GPU, keeps a pointer into the first that traces
+_tracing = ThreadPoolExecutor(1, thread_name_prefix="recurra trace")
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
+
+
+def _fresh() -> None:
+    global _compiling, _tracing
+    _compiling, _tracing = threading.Lock(), ThreadPoolExecutor(1, thread_name_prefix="recurra trace")
+
+
+if hasattr(os, "register_at_fork"):  # a child has no thread but the one that forked
+    os.register_at_fork(after_in_child=_fresh)
 
 
 def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> Compiled:
@@ -195,10 +208,8 @@ def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> 
     versions = _known.setdefault(cell, {})
     found = versions.get(key)
     if found is None:
-        # one at a time, as torch traces no two; and in a thread of its own, since the caller's may be in some mode:
-        # hooks on saved tensors, say, must not see the tensors of a trace
-        with _compiling, ThreadPoolExecutor(1) as other:
-            found = versions.get(key) or other.submit(_try, cell, dtype).result()
+        with _compiling:  # one at a time, as torch traces no two
+            found = versions.get(key) or _tracing.submit(_try, cell, dtype).result()
             versions[key] = found
     if isinstance(found, CompileError):
         raise found

@@ -114,10 +114,19 @@ def _decompositions() -> dict[Any, Any]:
     return table
 
 
+def _twin(cell: Cell) -> Cell:
+    """A copy with the same tensors. To trace a cell puts symbols in their place; other threads may read them then."""
+    tensors: dict[int, Any] = {id(tensor): tensor for tensor in (*cell.parameters(), *cell.buffers())}
+    try:
+        return copy.deepcopy(cell, tensors)
+    except Exception:  # an attribute of the cell that cannot be copied, whatever it raises: it is traced itself
+        return cell
+
+
 def without_parametrizations(cell: Cell) -> Cell:
     """A copy whose parametrized weights are plain parameters: the loop reads their value, whatever made it."""
     if not any(parametrize.is_parametrized(module) for module in cell.modules()):
-        return cell
+        return _twin(cell)
     twin = copy.deepcopy(cell)
     for module in list(twin.modules()):
         if parametrize.is_parametrized(module):

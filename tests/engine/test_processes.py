@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import recurra
 from recurra.cells import GRU, RNN
+from recurra.engine import compiled
 from recurra.engine.cpu import loop_kernel
 from tests.engine.engines import assert_engines_agree
 from tests.tolerance import assert_close
@@ -65,6 +67,46 @@ def test_a_forked_worker_runs_what_its_parent_has_run_on_threads() -> None:
             assert_close(got, want)
     finally:
         torch.set_num_threads(threads)
+
+
+class _Compiled(Dataset[Tensor]):
+    """Items for each of which a cell of its own is compiled."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Tensor:
+        cell = GRU(3, 6 + index)
+        with torch.no_grad():
+            got, _ = recurra.scan(cell, torch.ones(4, 5, 3), engine="compiled")
+            want, _ = recurra.scan(cell, torch.ones(4, 5, 3), engine="reference")
+        return (got - want).abs().max()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_worker_compiles_cells_of_its_own() -> None:
+    recurra.scan(GRU(3, 5), torch.ones(4, 5, 3), engine="compiled")  # the parent has a thread that traces
+    loader = DataLoader(_Compiled(), batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=60)
+    assert max(float(error) for error in loader) < 1e-5
+
+
+def test_all_cells_are_traced_in_one_thread_that_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[threading.Thread] = []
+    make = compiled._try
+
+    def noted(*args: Any) -> Any:
+        seen.append(threading.current_thread())
+        return make(*args)
+
+    monkeypatch.setattr(compiled, "_try", noted)
+    for _ in range(2):
+        one = threading.Thread(target=lambda: recurra.scan(GRU(3, 5), torch.ones(4, 5, 3), engine="compiled"))
+        one.start()
+        one.join()
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
+    assert seen[0].is_alive()
+    assert seen[0] is not threading.main_thread()
 
 
 def test_the_first_call_may_be_under_hooks_on_saved_tensors() -> None:
