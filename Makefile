@@ -30,7 +30,7 @@ demo: .venv/with-text-plot ## train an English-French translator and translate w
 
 # one thread each: the tests run side by side, and their tensors are small
 test: .venv/with-dev ## run all tests, with branch coverage
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=term-missing:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 check: .venv/with-dev ## formatting, lint, types, floors
 	$(BIN)/ruff format --check .

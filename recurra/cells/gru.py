@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.torch_layout import Bias, TorchLayoutCell
+from recurra.cells.torch_layout import CHRONO, Bias, TorchLayoutCell, check_chrono
 from recurra.engine.contract import Source
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError, did_you_mean
@@ -40,11 +40,14 @@ class GRU(TorchLayoutCell):
         reset: where the reset gate acts: `"after"` the product with U_n, as torch and cuDNN do, or `"before"` it, as
             the paper does.
         bias: whether there are b and d; `"single"` for b alone, as in the paper.
+        chrono: the longest memory that is needed, in steps: b_z begins as log(u), u uniform in [1, chrono - 1], so that
+            units remember for as many steps as u, some for few and some for all.
 
     Raises:
-        ConfigError: `reset` is neither of the two.
+        ConfigError: `reset` is neither of the two, or `chrono` cannot be.
 
-    Source: Cho et al. 2014, arXiv:1406.1078, section 2.3. Weights are those of torch.nn.GRUCell.
+    Source: Cho et al. 2014, arXiv:1406.1078, section 2.3; chrono Tallec and Ollivier 2018,
+        arXiv:1804.11188. Weights are those of torch.nn.GRUCell.
     """
 
     State = GRUState
@@ -61,15 +64,27 @@ class GRU(TorchLayoutCell):
     )
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, reset: Literal["after", "before"] = "after", bias: Bias = True
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        reset: Literal["after", "before"] = "after",
+        bias: Bias = True,
+        chrono: int | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias=bias)
         if reset not in ("after", "before"):
             raise ConfigError(
                 f"`reset` must be 'after' or 'before', got {reset!r}.{did_you_mean(str(reset), ('after', 'before'))}"
             )
-        self.reset = reset
+        self.reset, self.chrono = reset, check_chrono(chrono, bias)
         self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights uniformly from ±1/√H, as torch does; then set the biases that `chrono` asks for."""
+        super().reset_parameters()
+        if self.chrono is not None:
+            self._set_biases("z", self._memory_biases(self.chrono))
 
     def step(self, x: Tensor, state: GRUState, read: GRUState | None = None) -> tuple[Tensor, GRUState]:
         """One time step; the equations stand on the class.
@@ -104,3 +119,6 @@ class GRU(TorchLayoutCell):
     def kernel(self) -> Kernel | None:
         """torch's kernel, with reset="after"."""
         return self.torch_kernel("gru") if self.reset == "after" else None
+
+
+GRU.option_sources = {"chrono": CHRONO}

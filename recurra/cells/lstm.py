@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.torch_layout import Bias, TorchLayoutCell
+from recurra.cells.torch_layout import CHRONO, Bias, TorchLayoutCell, check_chrono
 from recurra.engine.contract import Source
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError
@@ -48,15 +48,19 @@ class LSTM(TorchLayoutCell):
         layer_norm: normalise the products and the cell state.
         forget_bias: b_f at the start, in bias_ih, with 0 in bias_hh; drawn like all others where not given. 1.0 lets
             the cell remember from the beginning.
+        chrono: the longest memory that is needed, in steps: b_f begins as log(u), u uniform in [1, chrono - 1], and b_i
+            as -b_f, so that units remember for as many steps as u, some for few and some for all.
 
     Raises:
-        ConfigError: `proj_size` is not within 0..H-1, or `forget_bias` is given where there is no such bias.
+        ConfigError: `proj_size` is not within 0..H-1, or `forget_bias` or `chrono` is given where there is no such
+            bias, or both are.
 
     Source: Hochreiter and Schmidhuber 1997, "Long short-term memory", with the forget gate of Gers et al. 2000,
         "Learning to forget". Options: peepholes Gers et al. 2002; projection Sak et al. 2014, arXiv:1402.1128; coupled
         gates Greff et al. 2017, arXiv:1503.04069 (CIFG); layer normalisation Ba et al. 2016, arXiv:1607.06450, the LSTM
         of its supplementary material, whose shifts of the two products are one with b; forget bias Jozefowicz et al.
-        2015. Weights are those of torch.nn.LSTMCell and, for W_hr, of torch.nn.LSTM.
+        2015; chrono Tallec and Ollivier 2018, arXiv:1804.11188. Weights are those of torch.nn.LSTMCell and, for W_hr,
+        of torch.nn.LSTM.
     """
 
     State = LSTMState
@@ -85,12 +89,16 @@ class LSTM(TorchLayoutCell):
         coupled: bool = False,
         layer_norm: bool = False,
         forget_bias: float | None = None,
+        chrono: int | None = None,
     ) -> None:
         if not 0 <= proj_size < hidden_size:
             raise ConfigError(f"`proj_size` must be within 0..{hidden_size - 1}, below `hidden_size`, got {proj_size}.")
         if forget_bias is not None and (coupled or not bias):
             missing = "gate where `coupled=True`" if coupled else "bias where `bias=False`"
             raise ConfigError(f"`forget_bias={forget_bias}` cannot be set: there is no forget {missing}.")
+        self.chrono = check_chrono(chrono, bias)
+        if chrono is not None and forget_bias is not None:
+            raise ConfigError("`forget_bias` and `chrono` set the same biases: choose one of them.")
         if coupled:
             self.gates = ("i", "g", "o")
         super().__init__(input_size, hidden_size, bias=bias, output_size=proj_size or hidden_size)
@@ -105,18 +113,18 @@ class LSTM(TorchLayoutCell):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights uniformly from ±1/√H, as torch does; then set the forget bias where one is given."""
+        """Draw all weights uniformly from ±1/√H, as torch does; then set the biases that options ask for."""
         super().reset_parameters()
         for norm in (self.norm_ih, self.norm_hh, self.norm_c):
             if isinstance(norm, nn.LayerNorm):
                 norm.reset_parameters()
-        if self.forget_bias is None or self.bias_ih is None:
-            return
-        forget = slice(self.hidden_size, 2 * self.hidden_size)
-        with torch.no_grad():
-            self.bias_ih[forget] = self.forget_bias
-            if self.bias_hh is not None:
-                self.bias_hh[forget] = 0.0
+        if self.forget_bias is not None:
+            self._set_biases("f", self.forget_bias)
+        if self.chrono is not None:
+            kept = self._memory_biases(self.chrono)
+            self._set_biases("i", -kept)
+            if not self.coupled:
+                self._set_biases("f", kept)
 
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -169,6 +177,7 @@ def _peep(rows: Tensor, weights: Tensor | None, c: Tensor) -> Tensor:
 
 
 LSTM.option_sources = {
+    "chrono": CHRONO,
     "forget_bias": Source(
         key="jozefowicz2015empirical",
         authors="Jozefowicz, Rafal and Zaremba, Wojciech and Sutskever, Ilya",

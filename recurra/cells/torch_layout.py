@@ -8,11 +8,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from recurra.cells.checks import check_count
 from recurra.engine.contract import Cell, Source
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ConfigError
 
-__all__ = ["Bias", "TorchLayoutCell"]
+__all__ = ["CHRONO", "Bias", "TorchLayoutCell", "check_chrono"]
 
 Bias = bool | Literal["single"]
 
@@ -60,6 +61,21 @@ class TorchLayoutCell(Cell):
         for parameter in self.parameters(recurse=False):
             nn.init.uniform_(parameter, -bound, bound)
 
+    def _set_biases(self, gate: str, values: Tensor | float) -> None:
+        """Begin with these biases of a gate, in bias_ih, and with 0 in bias_hh. Shape: values [H], or one for all."""
+        at = self.gates.index(gate) * self.hidden_size
+        rows = slice(at, at + self.hidden_size)
+        with torch.no_grad():
+            if self.bias_ih is not None:
+                self.bias_ih[rows] = values
+            if self.bias_hh is not None:
+                self.bias_hh[rows] = 0.0
+
+    def _memory_biases(self, longest: int) -> Tensor:
+        """log(u), u uniform in [1, longest - 1]: a gate of this bias keeps for about u steps. Shape: [H]."""
+        like = self.weight_ih
+        return torch.empty(self.hidden_size, dtype=like.dtype, device=like.device).uniform_(1, longest - 1).log()
+
     def torch_kernel(self, mode: Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]) -> TorchKernel:
         """torch's kernel of that name with the weights of this cell."""
         bias_hh = self.bias_hh
@@ -67,3 +83,27 @@ class TorchLayoutCell(Cell):
             bias_hh = torch.zeros_like(self.bias_ih)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, bias_hh, getattr(self, "weight_hr", None))
         return TorchKernel(mode, tuple(weight for weight in weights if weight is not None), self.bias)
+
+
+def check_chrono(chrono: int | None, bias: Bias) -> int | None:
+    """The option `chrono` where it can be.
+
+    Raises:
+        ConfigError: it is no number of steps, or there are no biases.
+    """
+    if chrono is None:
+        return None
+    if check_count("chrono", chrono) < 3 or not bias:
+        why = "there are no biases with `bias=False`" if not bias else "it is the longest memory in steps, at least 3"
+        raise ConfigError(f"`chrono={chrono}` cannot be: {why}.")
+    return chrono
+
+
+CHRONO = Source(
+    key="tallec2018can",
+    authors="Tallec, Corentin and Ollivier, Yann",
+    title="Can recurrent neural networks warp time?",
+    year=2018,
+    venue="ICLR",
+    url="https://arxiv.org/abs/1804.11188",
+)

@@ -66,7 +66,8 @@ class Recurrent(nn.Module):
         recurrent_dropout: probability that a unit of `h` is hidden from the next steps, one mask a sequence.
         weight_drop: probability of dropping a recurrent weight, drawn once a call.
         clip_state_gradient: limit of the gradient's numbers as they pass from step to step; none where not given.
-        engine, checkpoint_every: as in `recurra.scan`.
+        engine: as in `recurra.scan`.
+        checkpoint_every: as in `recurra.scan`.
 
     Attributes:
         layers: ModuleList of L ModuleLists of D cells, with their wrappers.

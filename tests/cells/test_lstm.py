@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from recurra.cells import LSTM
+from recurra.cells import GRU, LSTM
 from recurra.errors import ConfigError
+from tests.tolerance import assert_close
 
 
 def test_forget_bias_is_set_at_the_start_and_after_a_reset_of_parameters() -> None:
@@ -36,6 +37,25 @@ def test_layer_norms_begin_as_identities_of_scale() -> None:
     assert cell.norm_c.bias.tolist() == [0.0] * 4
 
 
+@pytest.mark.parametrize("bias", [True, "single"])
+def test_chrono_begins_with_memories_of_all_lengths(bias: Any) -> None:
+    cell = LSTM(3, 400, chrono=1000, bias=bias)
+    b = cell.bias_ih if cell.bias_hh is None else cell.bias_ih + cell.bias_hh
+    assert b is not None
+    i, f, _, _ = b.detach().chunk(4)
+    assert_close(i, -f)
+    steps = f.exp()  # a gate σ(log u) keeps u / (1 + u): for about u steps
+    assert 1 <= float(steps.min()) < 20
+    assert 980 < float(steps.max()) <= 999
+    assert abs(float(steps.mean()) - 500) < 50
+    coupled = LSTM(3, 400, chrono=1000, coupled=True)
+    assert coupled.bias_ih is not None
+    assert float(coupled.bias_ih[:400].max()) < 0
+    gru = GRU(3, 400, chrono=1000)
+    assert gru.bias_ih is not None
+    assert 980 < float(gru.bias_ih[400:800].exp().max()) <= 999
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -43,6 +63,9 @@ def test_layer_norms_begin_as_identities_of_scale() -> None:
         ({"proj_size": -1}, "`proj_size` must be within 0..3"),
         ({"forget_bias": 1.0, "coupled": True}, "there is no forget gate"),
         ({"forget_bias": 1.0, "bias": False}, "there is no forget bias"),
+        ({"chrono": 2}, r"`chrono=2` cannot be: it is the longest memory in steps, at least 3\."),
+        ({"chrono": 9, "bias": False}, "`chrono=9` cannot be: there are no biases"),
+        ({"chrono": 9, "forget_bias": 1.0}, "`forget_bias` and `chrono` set the same biases"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:

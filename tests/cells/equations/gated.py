@@ -104,6 +104,8 @@ TABLE: Table = [
     ("gru", {"reset": "before"}, gru_before),
     ("lstm", {}, lstm),
     ("lstm", {"forget_bias": 1.0}, lstm),
+    ("lstm", {"chrono": 50}, lstm),
+    ("gru", {"chrono": 50}, gru),
     ("lstm", {"bias": "single"}, lstm),
     ("lstm", {"proj_size": 3}, lstm),
     ("lstm", {"peephole": True}, lstm_peephole),

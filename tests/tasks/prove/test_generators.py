@@ -128,13 +128,28 @@ def test_adding_is_tested_at_full_length() -> None:
 
 
 def test_copying_memory_asks_for_blanks_and_then_for_what_came_first() -> None:
-    for x, counted, target in sequences(CopyingMemory(delay=15, kept=4).draw(5, random())):
+    for x, counted, target in sequences(CopyingMemory(delay=15, shortest=15, kept=4).draw(5, random())):
         read = x.argmax(-1).tolist()
         assert read[4:18] + read[19:] == [0] * (14 + 4)
         assert read[18] == 9
         assert target.tolist() == [0] * 19 + read[:4]
         assert counted == list(range(23))
         assert set(read[:4]) <= set(range(1, 9))
+
+
+def test_copying_memory_learns_from_shorter_delays_and_is_tested_at_the_full_one() -> None:
+    problem = CopyingMemory(delay=40, shortest=2, kept=3, test_size=64)
+    lengths = []
+    for x, counted, target in sequences(problem.draw(200, random())):
+        read = x.argmax(-1).tolist()
+        delay = len(read) - 6
+        assert read.index(9) == 3 + delay - 1
+        assert target.tolist() == [0] * (3 + delay) + read[:3]
+        assert counted == list(range(len(read)))
+        lengths.append(delay)
+    assert (min(lengths), max(lengths)) == (2, 40)
+    (batches,) = problem.tests(random()).values()
+    assert [batch.x.lengths.tolist() for batch in batches] == [[46] * 32] * 2
 
 
 def test_temporal_order_names_the_order_of_the_two_symbols() -> None:

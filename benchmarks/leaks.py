@@ -1,0 +1,67 @@
+"""Whether anything is left behind: 10,000 training steps of one cell, and 500 cells that are compiled and forgotten.
+
+    python -m benchmarks.leaks
+
+Prints the memory of the process as it goes, and ends with 1 where the second half of the work took more than `ALLOWED`
+MiB: what the first half takes is kept to be used again (the arena, the latest pieces of code) and has a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import recurra
+
+ALLOWED = 16.0  # MiB
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="python -m benchmarks.leaks", description=__doc__)
+    options.add_argument("--calls", type=int, default=10_000)
+    options.add_argument("--compiles", type=int, default=500)
+    given = options.parse_args()
+    if not Path("/proc/self/statm").exists():
+        print("The memory of a process is read from /proc, which is not here: nothing was measured.")
+        return 0
+    os.environ["RECURRA_CACHE_DIR"] = ""  # compiled anew, not read from the disk
+    cell = recurra.GRU(16, 32)
+    x = torch.randn(20, 8, 16)
+    grown = watch("calls", given.calls, lambda _: step(cell, x))
+    # sizes that no compilation before had
+    grown += watch("compiles", given.compiles, lambda index: step(recurra.GRU(3, 5 + index), torch.randn(2, 2, 3)))
+    return 1 if grown > 2 * ALLOWED else 0
+
+
+def step(cell: recurra.Cell, x: torch.Tensor) -> None:
+    recurra.scan(cell, x, engine="compiled")[0].sum().backward()
+
+
+def watch(what: str, count: int, work: Callable[[int], None]) -> float:
+    """Do it `count` times; MiB that the second half of them took."""
+    seen = []
+    for index in range(count):
+        work(index)
+        if (index + 1) % (count // 10) == 0:
+            gc.collect()
+            seen.append(resident())
+            print(f"{index + 1:6,} {what}: {seen[-1]:7.1f} MiB", flush=True)
+    grown = seen[-1] - seen[len(seen) // 2 - 1]
+    print(f"{what}: the second half took {grown:+.1f} MiB", flush=True)
+    return max(0.0, grown)
+
+
+def resident() -> float:
+    """MiB of this process that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    sys.exit(main())
