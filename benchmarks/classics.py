@@ -23,7 +23,7 @@ CELLS = {
     "associative-recall": ["ntm", "dnc", "lstm"],
     "priority-sort": ["ntm", "lstm"],
     "adding": ["gru", "lstm", "rnn"],
-    "copying-memory": ["lru", "lstm"],
+    "copying-memory": ["ornn", "lstm"],
     "temporal-order": ["lstm", "gru", "rnn"],
     "parity": ["rnn", "lstm", "slstm", "mingru", "lru"],
     "modular-arithmetic": ["rnn", "lstm", "slstm", "mingru", "lru"],

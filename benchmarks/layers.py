@@ -2,7 +2,8 @@
 
 Every peer that is installed runs the same layer with the same weights on the same inputs. Before anything is timed, all
 outputs, and Recurra's gradients, are compared with the reference engine; where they differ no speed is printed. Peers
-run by turns, in blocks of a few milliseconds, so that a noisy moment is noisy for all; each figure is a median.
+run by turns, in blocks of a few milliseconds, so that a noisy moment is noisy for all; each figure is a median. Those
+with threads of their own (JAX, ONNX Runtime, Keras) have a process each, which sleeps while others run.
 Results go to benchmarks/results/layers.json and layers.md.
 """
 
@@ -27,6 +28,7 @@ import numpy as np
 import torch
 
 import recurra
+from benchmarks.elsewhere import Elsewhere, timer
 from benchmarks.limit import fma_limit
 from benchmarks.peers import CELLS, GATES, PEERS, Run, make_case, recurra_cell, recurra_run
 
@@ -37,6 +39,7 @@ SHAPES += [(1000, 1, 128, 128), (63, 33, 100, 200), (200, 5, 17, 37)]
 QUICK = [(100, 1, 64, 64), (50, 32, 128, 128), (20, 5, 17, 37)]
 SMALL = (7, 5, 17, 19)  # for the comparison of outputs
 OURS = "recurra compiled"
+ELSEWHERE = ("jax", "onnxruntime", "keras")
 
 
 def main() -> int:
@@ -50,7 +53,8 @@ def main() -> int:
     peers, missing = _installed(given.peers)
     for sentence in missing:
         print(sentence)
-    differing = _disagreements(peers)
+    others = {name: Elsewhere(name, given.threads) for name in peers if name in ELSEWHERE}
+    differing = _disagreements(peers, others)
     if differing:
         print("No speed of wrong numbers:", *differing, sep="\n  ", file=sys.stderr)
         return 1
@@ -58,7 +62,9 @@ def main() -> int:
     found: dict[str, Any] = {"machine": machine(given.threads), "missing": missing}
     found["limit_gflops"] = round(fma_limit(given.threads), 1)
     print(f"{given.threads} threads, at most {found['limit_gflops']} GFLOPS of multiply-adds", flush=True)
-    found["layers"] = _layers(peers, QUICK if given.quick else SHAPES, seconds)
+    found["layers"] = _layers(peers, others, QUICK if given.quick else SHAPES, seconds)
+    for other in others.values():
+        other.close()
     found["ragged"] = _ragged(50 if given.quick else 100, seconds)
     found["stream"] = _stream(seconds)
     found["doubling"] = _doubling(2 if given.quick else 4, seconds / 2)
@@ -85,7 +91,7 @@ def _installed(names: Iterable[str]) -> tuple[list[str], list[str]]:
 # --- right before fast ------------------------------------------------------------------------------------------------
 
 
-def _disagreements(peers: Iterable[str]) -> list[str]:
+def _disagreements(peers: Iterable[str], others: dict[str, Elsewhere]) -> list[str]:
     """What differs from the reference engine at a small shape, as sentences."""
     wrong = []
     for cell in CELLS:
@@ -93,13 +99,21 @@ def _disagreements(peers: Iterable[str]) -> list[str]:
         reference = recurra_run("reference")(case)
         expected, gradients = reference.outputs(), _gradients(reference)
         for name in peers:
-            run = PEERS[name][0](case)
-            if run is None or name == "keras":  # Keras keeps weights of its own
+            if name == "keras":  # it keeps weights of its own
                 continue
-            error = float(np.abs(run.outputs() - expected).max())
+            if name in others:
+                if not others[name].prepare(cell, SMALL):
+                    continue
+                run, outputs = None, others[name].outputs()
+            else:
+                run = PEERS[name][0](case)
+                if run is None:
+                    continue
+                outputs = run.outputs()
+            error = float(np.abs(outputs - expected).max())
             if not error < 1e-4:
                 wrong.append(f"{cell} of `{name}`: outputs differ by {error:.1e}.")
-            if name.startswith("recurra"):
+            if run is not None and name.startswith("recurra"):
                 pairs = zip(_gradients(run), gradients, strict=True)
                 error = max(float((a - b).abs().max() / max(1.0, float(b.abs().max()))) for a, b in pairs)
                 if not error < 1e-4:
@@ -116,45 +130,53 @@ def _gradients(run: Run) -> Any:
 
 
 def interleaved(calls: dict[str, Callable[[], Any]], seconds: float, *, rounds: int = 5) -> dict[str, float]:
-    """Median seconds of each call.
+    """Median seconds of each call; see `by_turns`."""
+    return by_turns({name: timer(call) for name, call in calls.items()}, seconds, rounds=rounds)
+
+
+def by_turns(timers: dict[str, Callable[[int], float]], seconds: float, *, rounds: int = 5) -> dict[str, float]:
+    """Median seconds of one call of each.
 
     Args:
-        calls: run by turns; each turn sleeps a moment, so that threads of the one before stop spinning, warms up with
+        timers: run by turns; each turn sleeps a moment, so that threads of the one before stop spinning, warms up with
             one call, and times a block of calls.
         seconds: for all of them together, but at least `rounds` turns each.
         rounds: see there.
     """
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[str, list[float]] = {name: [] for name in timers}
     block = {}
-    for name, call in calls.items():
-        call(), call()
-        start = time.perf_counter()
-        call()
-        block[name] = max(1, min(200, int(0.004 / (time.perf_counter() - start))))
+    for name, run in timers.items():
+        run(2)
+        block[name] = max(1, min(200, int(0.004 / run(1))))
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(next(iter(times.values()))) < rounds:
-        for name, call in calls.items():
-            time.sleep(0.001)
-            call()
-            start = time.perf_counter()
-            for _ in range(block[name]):
-                call()
-            times[name].append((time.perf_counter() - start) / block[name])
+        for name, run in timers.items():
+            time.sleep(0.002)
+            run(1)
+            times[name].append(run(block[name]) / block[name])
     return {name: statistics.median(each) for name, each in times.items()}
 
 
-def _layers(peers: Iterable[str], shapes: Iterable[tuple[int, int, int, int]], seconds: float) -> list[dict[str, Any]]:
+def _layers(
+    peers: Iterable[str],
+    others: dict[str, Elsewhere],
+    shapes: Iterable[tuple[int, int, int, int]],
+    seconds: float,
+) -> list[dict[str, Any]]:
     rows = []
     for cell in CELLS:
         for shape in shapes:
             case = make_case(cell, *shape)
-            made = {name: PEERS[name][0](case) for name in peers}
+            made = {name: PEERS[name][0](case) for name in peers if name not in others}
             runs = {name: run for name, run in made.items() if run is not None}
+            able = {name: other.prepare(cell, shape) for name, other in others.items()}
             num_steps, batch_size, input_size, hidden_size = shape
             flops = 2 * num_steps * batch_size * (input_size + hidden_size) * GATES[cell] * hidden_size
             for what, factor in (("forward", 1), ("train", 3)):
-                calls = {name: getattr(run, what) for name, run in runs.items() if getattr(run, what) is not None}
-                medians = interleaved(calls, seconds)
+                calls = {name: getattr(run, what) for name, run in runs.items()}
+                timers = {name: timer(call) for name, call in calls.items() if call is not None}
+                timers |= {name: other.timer(what) for name, other in others.items() if what in able[name]}
+                medians = by_turns(timers, seconds)
                 rows.append(
                     {
                         "cell": cell,

@@ -19,6 +19,7 @@ from recurra.cells.lstm import LSTM, LSTMState
 from recurra.cells.mgu import MGU, MGUState
 from recurra.cells.min_rnn import MinGRU, MinGRUState, MinLSTM, MinLSTMState
 from recurra.cells.ntm import NTM
+from recurra.cells.ornn import ORNN, ORNNState
 from recurra.cells.qrnn import QRNN
 from recurra.cells.recurrent_dropout import RecurrentDropout
 from recurra.cells.registry import CELLS, CellOption, cell_options, cell_sources, find_cell, make_cell
@@ -44,6 +45,7 @@ __all__ = [
     "MGU",
     "MLSTM",
     "NTM",
+    "ORNN",
     "QRNN",
     "RNN",
     "SLSTM",
@@ -78,6 +80,7 @@ __all__ = [
     "MinGRUState",
     "MinLSTM",
     "MinLSTMState",
+    "ORNNState",
     "RNNState",
     "RecurrentDropout",
     "SLSTMState",

@@ -24,6 +24,7 @@ from recurra.cells.lstm import LSTM
 from recurra.cells.mgu import MGU
 from recurra.cells.min_rnn import MinGRU, MinLSTM
 from recurra.cells.ntm import NTM
+from recurra.cells.ornn import ORNN
 from recurra.cells.qrnn import QRNN
 from recurra.cells.rnn import RNN
 from recurra.cells.sru import SRU
@@ -54,6 +55,7 @@ CELLS: dict[str, type[Cell]] = {
     "minlstm": MinLSTM,
     "mlstm": MLSTM,
     "ntm": NTM,
+    "ornn": ORNN,
     "qrnn": QRNN,
     "rnn": RNN,
     "slstm": SLSTM,

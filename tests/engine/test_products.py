@@ -66,6 +66,23 @@ def test_onednn_is_really_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("everything_takes_onednn")
+def test_one_number_that_stands_for_many_is_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    before = products._laid_out
+
+    def noted(tensor: Tensor) -> Tensor:
+        seen.append(before(tensor))
+        return seen[-1]
+
+    monkeypatch.setattr(products, "_laid_out", noted)
+    ones, x = torch.ones(()).expand(33, 8), torch.randn(33, 17)  # such is the gradient of a sum
+    agree([products.transposed_product(ones, x)], [ones.t() @ x])
+    agree([products.product(ones, torch.randn(5, 1).expand(5, 8))], [seen[-2] @ seen[-1].t()])
+    assert len(seen) == 4
+    assert not any(0 in tensor.stride() for tensor in seen)
+
+
+@pytest.mark.usefixtures("everything_takes_onednn")
 def test_leading_dimensions_and_strides_do_not_matter() -> None:
     x = torch.randn(3, 4, 9, 5).permute(2, 0, 1, 3).requires_grad_()
     weight = torch.randn(5, 6).t().requires_grad_()

@@ -51,7 +51,7 @@ class Babi(Problem):
         Published("dnc", value, ADNC, f"task {task}")
         for task, value in [(1, "91.0"), (2, "60.8"), (4, "99.6"), (6, "93.1")]
     )
-    settings = Settings(hidden_size=128, steps=4000, batch_size=32, learning_rate=1e-3, clip_norm=10.0, goal=0.02)
+    settings = Settings(hidden_size=128, steps=16_000, batch_size=32, learning_rate=3e-3, clip_norm=10.0, goal=0.02)
     cell_settings: ClassVar = {"dnc": {"options": {"memory_size": 32, "word_size": 32, "num_reads": 2}}}
 
     data: str | None = None

@@ -1,4 +1,4 @@
-"""Relatives of the simple network and of the GRU: Jordan, IRNN, IndRNN, MGU and the clockwork network."""
+"""Relatives of the simple network and of the GRU: Jordan, IRNN, ORNN, IndRNN, MGU and the clockwork network."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ def irnn(w: dict[str, Array], x: Array, h: Array, tanh: bool = False) -> tuple[A
     """Le et al. 2015, section 2; with tanh where the matrix is orthogonal."""
     sums = w["weight_ih"] @ x + w["bias_ih"] + w["weight_hh"] @ h + w["bias_hh"]
     h = np.tanh(sums) if tanh else np.maximum(sums, 0)
+    return h, h
+
+
+def ornn(w: dict[str, Array], x: Array, h: Array, rate: float = 0.1) -> tuple[Array, ...]:
+    """Lezcano-Casado and Martínez-Rubio 2019; the exponential by its series, halved until that converges at once."""
+    above = rate * np.triu(w["skew_hh"], 1)
+    part = (above - above.T) / 2**10
+    U = np.eye(len(h)) + part + part @ part / 2 + part @ part @ part / 6 + part @ part @ part @ part / 24
+    for _ in range(10):
+        U = U @ U
+    a = w["weight_ih"] @ x + U @ h
+    h = np.sign(a) * np.maximum(np.abs(a) + w["bias"], 0)
     return h, h
 
 
@@ -78,6 +90,8 @@ TABLE: Table = [
     ("irnn", {}, irnn),
     ("irnn", {"bias": "single"}, irnn),
     ("irnn", {"init": "orthogonal", "scale": 0.9, "activation": "tanh"}, partial(irnn, tanh=True)),
+    ("ornn", {}, ornn),
+    ("ornn", {"rate": 1.0}, partial(ornn, rate=1.0)),
     ("indrnn", {}, indrnn),
     ("indrnn", {"num_steps": 20, "memory": "long", "bias": False}, partial(indrnn, bound=2 ** (1 / 20))),
     ("indrnn", {"activation": "tanh", "recurrent_clip": False}, partial(indrnn, bound=np.inf, tanh=True)),
