@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._subclasses import FakeTensorMode
 
 from recurra.engine.block import Block
 from recurra.engine.by_reference import by_reference
@@ -177,19 +178,43 @@ def _no_view(tensor: Tensor) -> Tensor:
 # --- the door --------------------------------------------------------------------------------------------------------
 
 _compiling = threading.Lock()
-# a thread of its own, since the caller's may be in some mode: hooks on saved tensors, say, must not see the tensors of
-# a trace; and one that lives on: torch built for CUDA, where it sees no GPU, keeps a pointer into the first that traces
-_tracing = ThreadPoolExecutor(1, thread_name_prefix="recurra trace")
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
 
 
 def _fresh() -> None:
-    global _compiling, _tracing
-    _compiling, _tracing = threading.Lock(), ThreadPoolExecutor(1, thread_name_prefix="recurra trace")
+    global _compiling
+    _compiling = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):  # a child has no thread but the one that forked
+if hasattr(os, "register_at_fork"):  # another thread may have held it when this process was forked
     os.register_at_fork(after_in_child=_fresh)
+
+
+def _settle() -> None:
+    """Make torch's first fake tensors in a thread that lives on.
+
+    Where torch was built for CUDA and sees no GPU, it keeps a pointer into that thread and crashes when it is gone. The
+    threads that trace must go: one that sleeps after it has used OpenMP counts as busy, and torch's own threads then
+    wait for each other the slow way, in all that the process does.
+    """
+    done = threading.Event()
+
+    def begin() -> None:
+        with FakeTensorMode():
+            done.set()
+
+    def begin_and_stay() -> None:
+        begin()
+        threading.Event().wait()
+
+    if threading.current_thread() is threading.main_thread():
+        begin()
+    elif torch.version.cuda is not None:
+        threading.Thread(target=begin_and_stay, name="recurra", daemon=True).start()
+        done.wait()
+
+
+_settle()
 
 
 def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> Compiled:
@@ -208,8 +233,10 @@ def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> 
     versions = _known.setdefault(cell, {})
     found = versions.get(key)
     if found is None:
-        with _compiling:  # one at a time, as torch traces no two
-            found = versions.get(key) or _tracing.submit(_try, cell, dtype).result()
+        # one at a time, as torch traces no two; and in a thread of its own, since the caller's may be in some mode:
+        # hooks on saved tensors, say, must not see the tensors of a trace
+        with _compiling, ThreadPoolExecutor(1) as other:
+            found = versions.get(key) or other.submit(_try, cell, dtype).result()
             versions[key] = found
     if isinstance(found, CompileError):
         raise found
