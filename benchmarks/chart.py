@@ -57,11 +57,11 @@ def draw_speed(axes: Any, rows: list[dict[str, Any]]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
     axes.invert_yaxis()
-    axes.set_xlabel("training step: time of the peer / time of the compiled engine (right of 1: Recurra is faster)")
+    axes.set_xlabel("training step: time of the peer / time of the compiled engine")
     axes.set_title("Cell, and T, B, I, H", loc="left", fontsize=9)
     shown = sorted({name for row in rows for name in row["ms"]} & set(COLOURS), key=list(COLOURS).index)
     handles = [plt.Line2D([], [], color=COLOURS[n], marker=MARKS[n], linestyle="", label=n) for n in shown]
-    axes.legend(handles=handles, loc="lower right", frameon=True, fontsize=8)
+    axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False, fontsize=8)
 
 
 def draw_growth(axes: Any, doubling: dict[str, list[dict[str, Any]]]) -> None:

@@ -151,7 +151,7 @@ def by_turns(timers: dict[str, Callable[[int], float]], seconds: float, *, round
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(next(iter(times.values()))) < rounds:
         for name, run in timers.items():
-            time.sleep(0.002)
+            time.sleep(0.02)
             run(1)
             times[name].append(run(block[name]) / block[name])
     return {name: statistics.median(each) for name, each in times.items()}

@@ -48,6 +48,7 @@ class RegionCode:
     def __init__(self, region: Region, dtype: torch.dtype) -> None:
         self.region = region
         by_torch = {node for node in region.nodes if not _row_wise(node)}
+        by_torch |= {node for node in region.nodes if _is_sum_with_bias(node) and node.args[0] in by_torch}
         parts = self._try(by_torch, dtype)
         while parts is None:
             parts = self._try(by_torch, dtype)
@@ -150,9 +151,9 @@ def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node]) -> fx.Nod
     args: tuple[Any, ...] = node.args
     if node.target is aten.mm.default:
         return _short_product(graph, node, copies)
-    if node.target is aten.add.Tensor and not node.kwargs and _is_biased(*args):
+    if _is_sum_with_bias(node):
         made = copies[args[0]]
-        if made.target is _product and len(args[0].users) == 1:
+        if made.target is _product:
             return graph.call_function(_product, (*made.args, copies[args[1]]))
     if _is_transposed(node):
         return graph.call_method("t", (copies[args[0]],))
@@ -174,10 +175,13 @@ def _is_transposed(node: Any) -> bool:
     return node.target is aten.permute.default and list(node.args[1]) == [1, 0]
 
 
-def _is_biased(product: Any, bias: Any) -> bool:
-    """Whether the second of two operands of a sum is a vector that a product could add by itself."""
-    both = isinstance(product, fx.Node) and isinstance(bias, fx.Node)
-    return both and product.target is aten.mm.default and bias.meta["val"].shape == product.meta["val"].shape[1:]
+def _is_sum_with_bias(node: fx.Node) -> bool:
+    """Whether a node adds a vector to a product that nobody else reads: the product could add it by itself."""
+    if node.target is not aten.add.Tensor or node.kwargs or not all(isinstance(arg, fx.Node) for arg in node.args):
+        return False
+    product, bias = node.all_input_nodes if len(node.all_input_nodes) == 2 else (node, node)
+    made = product.target is aten.mm.default and len(product.users) == 1
+    return made and bias.meta["val"].shape == product.meta["val"].shape[1:]
 
 
 def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
