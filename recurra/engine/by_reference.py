@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +15,40 @@ from recurra.errors import CompileError
 
 if TYPE_CHECKING:
     from recurra.engine.compiled import Compiled
+    from recurra.engine.cpu.tiling import Layout
 
 __all__ = ["by_reference"]
 
 
-def by_reference(ctx: Any, code: Compiled, tensors: Any, d_outputs: tuple[Tensor, ...]) -> list[Tensor | None]:
-    """The same gradients through the Python loop, so that they can be differentiated again."""
+def by_reference(
+    cell: Cell,
+    code: Compiled,
+    layout: Layout,
+    tensors: Sequence[Tensor],
+    d_outputs: tuple[Tensor, ...],
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients of a scan's tensors through the Python loop, so that they can be differentiated again.
+
+    Args:
+        cell, code, layout: of the scan.
+        tensors: as `Compiled.forward` takes them.
+        d_outputs: gradients of the outputs and of the state after the last steps.
+        needed: which of the tensors want one.
+    """
     if code.draws:
         raise CompileError(
-            f"The compiled engine has no gradient of the gradient of `{type(ctx.cell).__name__}`, whose step draws "
+            f"The compiled engine has no gradient of the gradient of `{type(cell).__name__}`, whose step draws "
             "random numbers: use engine='reference'."
         )
     count = len(code.constants)
-    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[4:]) if needed]
+    wanted = [i for i, is_needed in enumerate(needed) if is_needed]
     with torch.enable_grad():
         view = [tensor.view_as(tensor) if i in wanted else tensor for i, tensor in enumerate(tensors)]
-        cell = _Substituted(ctx.cell, dict(zip(code.constants, view, strict=False)))
-        x = ctx.layout.to_ragged(view[count])
-        output, after = reference.run(cell, x, cell.State(*view[count + 1 :]))
-        results, inputs = (ctx.layout.from_ragged(output), *after), [view[i] for i in wanted]
+        twin = _Substituted(cell, dict(zip(code.constants, view, strict=False)))
+        x = layout.to_ragged(view[count])
+        output, after = reference.run(twin, x, twin.State(*view[count + 1 :]))
+        results, inputs = (layout.from_ragged(output), *after), [view[i] for i in wanted]
         found = torch.autograd.grad(results, inputs, d_outputs, create_graph=True, allow_unused=True)
     gradients: list[Tensor | None] = [None] * len(tensors)
     for i, gradient in zip(wanted, found, strict=True):

@@ -129,7 +129,9 @@ class ScanAgain(torch.autograd.Function):
         saved = ctx.saved_tensors
         tensors, kept = saved[: count + 1 + fields], saved[count + 1 + fields :]
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
-            return (None, None, None, None, *by_reference(ctx, code, tensors, (d_output, *d_state)))
+            needed = ctx.needs_input_grad[4:]
+            found = by_reference(ctx.cell, code, layout, tensors, (d_output, *d_state), needed)
+            return (None, None, None, None, *found)
         states = [tensors[count + 1 :], *(kept[at : at + fields] for at in range(0, len(kept), fields))]
         x, d_rows = layout.rows(tensors[count]), layout.rows(d_output)
         d_learned, d_x, d_before = _backward(code, ctx.pieces, tensors[:count], x, states, ctx.draws, d_rows, d_state)

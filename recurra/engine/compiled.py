@@ -7,11 +7,13 @@ autograd function and keeps what was compiled beside the cell it was compiled fo
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -36,7 +38,7 @@ from recurra.engine.trace import Unsupported, line_of, trace
 from recurra.errors import CompileError
 from recurra.ragged import Ragged
 
-__all__ = ["Compiled", "compiled", "obstacle", "run"]
+__all__ = ["Compiled", "compiled", "obstacle", "run", "run_both"]
 
 
 class _Regions:
@@ -101,13 +103,20 @@ class Compiled:
             tensors: the constants, x as it is handed in, and the fields of the state.
             keep: whether a backward pass may come.
         """
+        (result,) = team.together([self.forward_in_turns(layout, tensors, keep=keep)])
+        return result
+
+    def forward_in_turns(
+        self, layout: Layout, tensors: tuple[Tensor, ...], *, keep: bool
+    ) -> team.Turns[tuple[Tensor, tuple[Tensor, ...], dict[fx.Node, Tensor]]]:
+        """As `forward`, for `team.together`."""
         values = dict(zip(self.inputs, tensors, strict=False))
         x = self.inputs[len(self.constants)]
         values[x] = layout.rows(values[x])
         self.regions.prelude.run(values, layout.num_rows)
         self.regions.before.run(values, layout.num_rows)
         state = tensors[len(self.constants) + 1 :]
-        after = self._loop(self.training if keep else self.inference, values, layout, state)
+        after = yield from self._loop(self.training if keep else self.inference, values, layout, state)
         self.regions.after.run(values, layout.num_rows)
         return values[self.output], after, values
 
@@ -122,51 +131,98 @@ class Compiled:
             d_output: [N, O].
             d_state: [B, ...] for each field.
         """
+        (result,) = team.together([self.backward_in_turns(layout, values, d_output, d_state)])
+        return result
+
+    def backward_in_turns(
+        self, layout: Layout, values: dict[fx.Node, Tensor], d_output: Tensor, d_state: tuple[Tensor, ...]
+    ) -> team.Turns[tuple[list[Tensor | None], tuple[Tensor, ...]]]:
+        """As `backward`, for `team.together`."""
         count = len(self.fields)
         values[self.inputs[-1 - count]] = d_output
         values.update(zip(self.plan.reverse.carries, d_state, strict=True))
         self.regions.before_reverse.run(values, layout.num_rows)
-        d_before = self._loop(self.reverse, values, layout, d_state)
+        d_before = yield from self._loop(self.reverse, values, layout, d_state)
         self.regions.after_reverse.run(values, layout.num_rows)
         return [values[node] if isinstance(node, fx.Node) else None for node in self.gradients], d_before
 
     def _loop(
         self, kernel: LoopKernel, values: dict[fx.Node, Tensor], layout: Layout, state: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        return kernel.run_on(values, layout.tiling(team.num_threads(), kernel.row_limit), state, layout.num_rows)
+    ) -> team.Turns[tuple[Tensor, ...]]:
+        tiling = layout.tiling(team.num_threads(), kernel.row_limit)
+        return kernel.in_turns(values, tiling, state, layout.num_rows)
+
+
+class _Part(NamedTuple):
+    """One scan: of a cell, over the rows of a batch."""
+
+    cell: Cell
+    code: Compiled
+    layout: Layout
+
+    @property
+    def takes(self) -> int:
+        """How many tensors: the constants, x, the fields of the state."""
+        return len(self.code.constants) + 1 + len(self.code.fields)
 
 
 class _Scan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, cell: Cell, code: Compiled, layout: Layout, keep: bool, *tensors: Tensor) -> Any:
-        output, after, values = code.forward(layout, tensors, keep=keep)
-        if code.output not in code.plan.forward.saved:  # it may be a view of what came in, and must not be
-            output = output.clone()
-        output = _no_view(layout.shaped(output.contiguous()))
-        if keep:
-            ctx.cell, ctx.code, ctx.layout = cell, code, layout
-            ctx.prelude = {node: values[node] for node in code.plan.prelude.outputs}
-            values[code.output] = output  # as it goes out, so that a change in place is noticed
-            ctx.save_for_backward(*tensors, *(values[node] for node in code.plan.kept))
-        return output, *after
+    """One scan, or two that run at the same time: `forward(parts, keep, *tensors of all parts)`."""
 
     @staticmethod
-    def backward(ctx: Any, d_output: Tensor, *d_state: Tensor) -> Any:
-        code: Compiled = ctx.code
-        layout: Layout = ctx.layout
-        count = len(code.constants) + 1 + len(code.fields)
-        saved = ctx.saved_tensors
-        tensors = saved[:count]
+    def forward(ctx: Any, parts: tuple[_Part, ...], keep: bool, *tensors: Tensor) -> Any:
+        given = _dealt(tensors, [part.takes for part in parts])
+        found = team.together(
+            [part.code.forward_in_turns(part.layout, own, keep=keep) for part, own in zip(parts, given, strict=True)]
+        )
+        results: list[Tensor] = []
+        saved: list[Tensor] = []
+        ctx.parts, ctx.preludes = parts, []
+        for part, own, (output, after, values) in zip(parts, given, found, strict=True):
+            code = part.code
+            if code.output not in code.plan.forward.saved:  # it may be a view of what came in, and must not be
+                output = output.clone()
+            output = _no_view(part.layout.shaped(output.contiguous()))
+            results += [output, *after]
+            if keep:
+                ctx.preludes.append({node: values[node] for node in code.plan.prelude.outputs})
+                values[code.output] = output  # as it goes out, so that a change in place is noticed
+                saved += [*own, *(values[node] for node in code.plan.kept)]
+        ctx.save_for_backward(*saved)
+        return tuple(results)
+
+    @staticmethod
+    def backward(ctx: Any, *d_results: Tensor) -> Any:
+        parts: tuple[_Part, ...] = ctx.parts
+        saved = _dealt(ctx.saved_tensors, [part.takes + len(part.code.plan.kept) for part in parts])
+        wanted = _dealt(ctx.needs_input_grad[2:], [part.takes for part in parts])
+        d_outputs = _dealt(d_results, [1 + len(part.code.fields) for part in parts])
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
-            return (None, None, None, None, *by_reference(ctx, code, tensors, (d_output, *d_state)))
-        values = {**dict(zip(code.inputs, tensors, strict=False)), **ctx.prelude}
-        values.update(zip(code.plan.kept, saved[count:], strict=True))
-        for node in {code.inputs[len(code.constants)], code.output} & values.keys():
-            values[node] = layout.rows(values[node])
-        (*d_learned, d_x), d_before = code.backward(layout, values, layout.rows(d_output), d_state)
-        d_constants = dict(zip(code.learned, d_learned, strict=True))
-        d_x = None if d_x is None else layout.shaped(d_x)
-        return (None, None, None, None, *(d_constants.get(name) for name in code.constants), d_x, *d_before)
+            again = [
+                by_reference(*part, own[: part.takes], d_own, needed)
+                for part, own, d_own, needed in zip(parts, saved, d_outputs, wanted, strict=True)
+            ]
+            return (None, None, *itertools.chain.from_iterable(again))
+        works = []
+        for part, own, prelude, (d_output, *d_state) in zip(parts, saved, ctx.preludes, d_outputs, strict=True):
+            code, layout = part.code, part.layout
+            values = {**dict(zip(code.inputs, own[: part.takes], strict=False)), **prelude}
+            values.update(zip(code.plan.kept, own[part.takes :], strict=True))
+            for node in {code.inputs[len(code.constants)], code.output} & values.keys():
+                values[node] = layout.rows(values[node])
+            works.append(code.backward_in_turns(layout, values, layout.rows(d_output), tuple(d_state)))
+        gradients: list[Tensor | None] = []
+        for part, ((*d_learned, d_x), d_before) in zip(parts, team.together(works), strict=True):
+            d_constants = dict(zip(part.code.learned, d_learned, strict=True))
+            gradients += [d_constants.get(name) for name in part.code.constants]
+            gradients += [None if d_x is None else part.layout.shaped(d_x), *d_before]
+        return (None, None, *gradients)
+
+
+def _dealt(items: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:
+    """So many items for each."""
+    ends = list(itertools.accumulate(counts))
+    return [tuple(items[end - count : end]) for end, count in zip(ends, counts, strict=True)]
 
 
 def _no_view(tensor: Tensor) -> Tensor:
@@ -293,13 +349,42 @@ def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None 
         return _run(cell, reading, x, state, checkpoint_every)
 
 
+def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any]) -> list[tuple[Tensor, Any]] | None:
+    """Two scans at the same time, each as `run`; None where one of them cannot be run here.
+
+    Raises:
+        CompileError, TraceError: see `compiled`.
+    """
+    readings = [read(cell) for cell in cells]
+    parts: list[_Part] = []
+    tensors: list[Tensor] = []
+    for cell, reading, x, state in zip(cells, readings, batches, states, strict=True):
+        if obstacle(reading, x.values) or torch.is_autocast_enabled("cpu"):
+            return None
+        if any(field.dtype != x.values.dtype or field.device != x.values.device for field in state):
+            return None
+        parts.append(_Part(cell, compiled(cell, x.values.dtype, reading), Layout.of(x)))
+        tensors += _tensors(parts[-1], reading, x, state)
+    results = _Scan.apply(tuple(parts), _keeps(tensors), *tensors)
+    found = _dealt(results, [1 + len(part.code.fields) for part in parts])
+    return [(output, part.cell.State(*after)) for part, (output, *after) in zip(parts, found, strict=True)]
+
+
 def _run(cell: Cell, reading: Reading, x: Ragged | Block, state: Any, every: int | None) -> tuple[Tensor, Any]:
-    code = compiled(cell, x.values.dtype, reading)
-    tensors = (*(reading.tensor(cell, name) for name in code.constants), x.values, *state)
-    # autograd asks which inputs need a gradient, and not whether anybody may ask for one
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    part = _Part(cell, compiled(cell, x.values.dtype, reading), Layout.of(x))
+    tensors = _tensors(part, reading, x, state)
+    keep = _keeps(tensors)
     if every is not None and keep:
-        output, *after = ScanAgain.apply(cell, code, Layout.of(x), every, *tensors)
+        output, *after = ScanAgain.apply(*part, every, *tensors)
     else:
-        output, *after = _Scan.apply(cell, code, Layout.of(x), keep, *tensors)
+        output, *after = _Scan.apply((part,), keep, *tensors)
     return output, cell.State(*after)
+
+
+def _tensors(part: _Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
+    return (*(reading.tensor(part.cell, name) for name in part.code.constants), x.values, *state)
+
+
+def _keeps(tensors: Sequence[Tensor]) -> bool:
+    """Whether a backward pass may come: autograd asks which inputs need a gradient, not if anybody may ask for one."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

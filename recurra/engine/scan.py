@@ -23,7 +23,7 @@ from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
 
-__all__ = ["ENGINES", "as_batch", "engine_in_use", "run_segments", "scan"]
+__all__ = ["ENGINES", "as_batch", "engine_in_use", "run_segments", "scan", "scan_both"]
 
 Batch = TypeVar("Batch", Tensor, Ragged, Block)
 Engine = Callable[[Cell, Ragged | Block, Any], tuple[Tensor, Any]]
@@ -156,6 +156,41 @@ def scan(
         values, state = run_segments(forward, batch, state, fresh, reverse=reverse)
     outputs = batch.replace(values)
     return outputs.to_padded(num_steps=len(x)) if isinstance(x, Tensor) else outputs, state
+
+
+def scan_both(
+    cells: Sequence[Cell], x: Ragged | Block, states: Sequence[Any], *, engine: str
+) -> list[tuple[Tensor, Any]] | None:
+    """Both directions of a layer at the same time, the first cell forward and the second one back.
+
+    Returns: for each direction what `scan` returns of it, the values of the outputs alone; None where one direction
+        after the other is as good, since each has work for all threads, or where another engine runs them.
+    """
+    threads = torch.get_num_threads()
+    if x.batch_size * len(cells) > threads or x.max_length < 2 or x.resets is not None or _in_use.get() is not None:
+        return None
+    if torch.compiler.is_compiling() or not all(_is_for_compiled(cell, x, engine) for cell in cells):
+        return None
+    given = [cell.as_state(state, x.batch_size, like=x.values) for cell, state in zip(cells, states, strict=True)]
+    compiled = importlib.import_module("recurra.engine.compiled")
+    back = x.reverse()
+    try:
+        with parametrize.cached():  # as in `scan`
+            found = compiled.run_both(cells, (x, back), given)
+    except CompileError:  # a scan of each says why, or takes another engine
+        return None
+    if found is None:
+        return None
+    forward, (values, last) = found
+    return [forward, (back.replace(values).reverse().values, last)]
+
+
+def _is_for_compiled(cell: Cell, x: Ragged | Block, engine: str) -> bool:
+    """Whether a scan would take the compiled engine first; see `_auto`."""
+    if engine != "auto":
+        return engine == "compiled"
+    kernel = kernel_of(cell)
+    return kernel is None or not (kernel.supports(x.values) and kernel.is_fast(_known_to(kernel, x)))
 
 
 _in_use: ContextVar[RaggedEngine | None] = ContextVar("engine in use", default=None)

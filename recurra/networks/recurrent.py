@@ -17,7 +17,7 @@ from recurra.cells.wrapper import check_probability, unwrap
 from recurra.cells.zoneout import Zoneout
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell
-from recurra.engine.scan import as_batch, scan
+from recurra.engine.scan import as_batch, scan, scan_both
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.dropout import dropout as drop
 from recurra.ragged import Ragged
@@ -239,6 +239,12 @@ class Recurrent(nn.Module):
 
     def _run_layer(self, cells: Sequence[Cell], x: Any, states: list[Any]) -> tuple[Tensor, list[Any]]:
         outputs, ends = [], []
+        both = None
+        if len(cells) == 2 and self.checkpoint_every is None:
+            both = scan_both(cells, x, states, engine=self.engine)
+        if both is not None:
+            outputs, ends = [values for values, _ in both], [end for _, end in both]
+            return torch.cat(outputs, -len(self.output_shape)), ends
         for direction, (cell, state) in enumerate(zip(cells, states, strict=True)):
             output, end = scan(
                 cell, x, state, reverse=direction == 1, engine=self.engine, checkpoint_every=self.checkpoint_every

@@ -296,10 +296,13 @@ def test_nan_in_one_sequence_stays_there() -> None:
 def test_without_gradient_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = GRU(3, 5)
     kept: list[bool] = []
-    forward = compiled.Compiled.forward
-    monkeypatch.setattr(
-        compiled.Compiled, "forward", lambda self, *args, keep: (kept.append(keep), forward(self, *args, keep=keep))[1]
-    )
+    forward = compiled.Compiled.forward_in_turns
+
+    def noted(self: Any, *args: Any, keep: bool) -> Any:
+        kept.append(keep)
+        return forward(self, *args, keep=keep)
+
+    monkeypatch.setattr(compiled.Compiled, "forward_in_turns", noted)
     x = torch.randn(4, 2, 3)
     with torch.no_grad():
         recurra.scan(cell, x, engine="compiled")

@@ -91,20 +91,27 @@ class LoopKernel:
         self, values: dict[fx.Node, Tensor], tiling: Tiling, state: Sequence[Tensor], num_rows: int
     ) -> tuple[Tensor, ...]:
         """Read what the loop reads from `values`, add what it writes; returns the state after the last steps."""
+        (after,) = team.together([self.in_turns(values, tiling, state, num_rows)])
+        return after
+
+    def in_turns(
+        self, values: dict[fx.Node, Tensor], tiling: Tiling, state: Sequence[Tensor], num_rows: int
+    ) -> team.Turns[tuple[Tensor, ...]]:
+        """As `run_on`, for `team.together`."""
         plan = self.plan
         arrays = [values[node] for node, _ in plan.arrays[: plan.num_inputs]]
         for index in self._odd_inputs:
             arrays[index] = to_rows(arrays[index], plan.arrays[index][0], num_rows)
         vectors = [values[node] for node in plan.vectors]
         matrices = [values[node] for node in plan.matrices]
-        written, after = self.run(tiling, arrays, vectors, matrices, state, num_rows)
+        written, after = yield from self._run(tiling, arrays, vectors, matrices, state, num_rows)
         for (node, _), array in zip(plan.outputs, written, strict=True):
             values[node] = array
         for node in self._odd_outputs:
             values[node] = from_rows(values[node], node, num_rows).to(node.meta["val"].dtype)
         return tuple(after)
 
-    def run(
+    def _run(
         self,
         tiling: Tiling,
         arrays: Sequence[Tensor],
@@ -112,7 +119,7 @@ class LoopKernel:
         matrices: Sequence[Tensor],
         states: Sequence[Tensor],
         num_rows: int,
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    ) -> team.Turns[tuple[list[Tensor], list[Tensor]]]:
         """Run the loop over all tiles.
 
         Shapes: arrays [N, ...] and states [B, ...] of the widths that the schedule lists -> written arrays [N, width],
@@ -136,7 +143,7 @@ class LoopKernel:
         tensors = [*read[: len(arrays)], *outputs, *read[len(arrays) :], *packed, *before, *after]
         words = [*(header[name] for name in HEADER), *(tensor.data_ptr() for tensor in tensors)]
         table = (ctypes.c_int64 * len(words))(*words)
-        team.run(self.code, ctypes.addressof(table), threads)
+        yield team.Job(self.code, ctypes.addressof(table), threads)
         return outputs, after
 
 

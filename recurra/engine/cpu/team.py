@@ -5,16 +5,18 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from llvmlite import binding as llvm
 
-from recurra.engine.cpu.jit import Code
+from recurra.engine.cpu.jit import Code, compile_text
+from recurra.engine.cpu.target import host
 
-__all__ = ["num_threads", "run"]
+__all__ = ["Job", "Turns", "num_threads", "run", "together"]
 
 _forked = False
 
@@ -56,6 +58,76 @@ def prepare() -> None:
 def num_threads() -> int:
     """Threads to use: as many as torch would."""
     return 1 if _forked else torch.get_num_threads()
+
+
+class Job(NamedTuple):
+    """Compiled code, the address of its table, and how many threads it wants."""
+
+    code: Code
+    table: int
+    threads: int
+
+
+Result = TypeVar("Result")
+Turns = Generator[Job, None, Result]  # work in Python that hands out one job on its way
+
+
+def together(works: Sequence[Turns[Result]]) -> list[Result]:
+    """What each of them returns; their jobs run at the same time where there are threads for all of them."""
+    jobs = [next(work) for work in works]
+    if len(jobs) == 2 and sum(job.threads for job in jobs) <= num_threads() and _openmp() is not None:
+        _run_two(*jobs)
+    else:
+        for job in jobs:
+            run(*job)
+    results = []
+    for work in works:
+        try:
+            next(work)
+        except StopIteration as done:
+            results.append(done.value)
+    assert len(results) == len(works), "each has one job"
+    return results
+
+
+def _run_two(one: Job, other: Job) -> None:
+    """Two jobs, each on its own threads of one team."""
+    words = (one.threads, one.code.address, one.table, other.code.address, other.table)
+    table = (ctypes.c_int64 * len(words))(*words)
+    _openmp().GOMP_parallel(_two().team, ctypes.addressof(table), one.threads + other.threads, 0)
+
+
+@functools.cache
+def _two() -> Code:
+    prepare()
+    return compile_text(_TWO, "two", host())
+
+
+# thread k of the team is thread k of the first job, or thread k - threads of the other
+_TWO = """
+define void @two(ptr %table, i64 %thread) {
+  %threads = load i64, ptr %table
+  %is_other = icmp sge i64 %thread, %threads
+  %word = select i1 %is_other, i64 3, i64 1
+  %before = select i1 %is_other, i64 %threads, i64 0
+  %own = sub i64 %thread, %before
+  %at_code = getelementptr i64, ptr %table, i64 %word
+  %code = load ptr, ptr %at_code
+  %at_argument = getelementptr i64, ptr %at_code, i64 1
+  %argument = load ptr, ptr %at_argument
+  call void %code(ptr %argument, i64 %own)
+  ret void
+}
+
+declare i32 @omp_get_thread_num()
+
+define void @two_team(ptr %table) {
+  %number = call i32 @omp_get_thread_num()
+  %thread = sext i32 %number to i64
+  call void @two(ptr %table, i64 %thread)
+  ret void
+}
+"""
 
 
 def run(code: Code, table: int, threads: int) -> None:

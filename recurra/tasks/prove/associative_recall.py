@@ -33,7 +33,7 @@ class AssociativeRecall(Problem):
     published = (Published("ntm", "nearly perfect to 12 items", origin),)
     settings = Settings(hidden_size=100, steps=8000, batch_size=16, learning_rate=1e-3, clip_norm=10.0, goal=1e-5)
     cell_settings: ClassVar = {
-        "ntm": {"options": {"memory_size": 128, "word_size": 20}},
+        "ntm": {"options": {"memory_size": 128, "word_size": 20}, "steps": 20_000, "learning_rate": 3e-3},
         "dnc": {"options": {"memory_size": 32, "word_size": 20}},
     }
 
