@@ -111,6 +111,23 @@ class LoopKernel:
             values[node] = from_rows(values[node], node, num_rows).to(node.meta["val"].dtype)
         return tuple(after)
 
+    def run(
+        self,
+        tiling: Tiling,
+        arrays: Sequence[Tensor],
+        vectors: Sequence[Tensor],
+        matrices: Sequence[Tensor],
+        states: Sequence[Tensor],
+        num_rows: int,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Run the loop over all tiles.
+
+        Shapes: arrays [N, ...] and states [B, ...] of the widths that the schedule lists -> written arrays [N, width],
+            states after the last step [B, ...].
+        """
+        (result,) = team.together([self._run(tiling, arrays, vectors, matrices, states, num_rows)])
+        return result
+
     def _run(
         self,
         tiling: Tiling,
@@ -120,11 +137,6 @@ class LoopKernel:
         states: Sequence[Tensor],
         num_rows: int,
     ) -> team.Turns[tuple[list[Tensor], list[Tensor]]]:
-        """Run the loop over all tiles.
-
-        Shapes: arrays [N, ...] and states [B, ...] of the widths that the schedule lists -> written arrays [N, width],
-            states after the last step [B, ...].
-        """
         plan, layout, dtype = self.plan, self.layout, self.dtype
         read = [_plain(tensor, dtype) for tensor in (*arrays, *vectors)]
         outputs = [arena.empty(num_rows, width, dtype) for _, width in plan.outputs]
