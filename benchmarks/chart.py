@@ -12,11 +12,12 @@ from typing import Any
 
 import matplotlib
 
+from benchmarks.layers import OURS
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 HOUSE = Path(__file__).parent.parent
-OURS = "recurra compiled"
 COLOURS = {
     "torch.nn": "#c2410c",
     "torch loop": "#9f1239",

@@ -78,9 +78,7 @@ def _serve(pipe: Any, peer: str, threads: int) -> None:
         try:
             if verb == "prepare":
                 run = PEERS[peer][0](make_case(rest[0], *rest[1]))
-                calls = (
-                    {"forward": None, "train": None} if run is None else {"forward": run.forward, "train": run.train}
-                )
+                calls = {} if run is None else {"forward": run.forward, "train": run.train}
                 timers = {name: timer(call) for name, call in calls.items() if call is not None}
                 pipe.send(list(timers))
             elif verb == "outputs":

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -45,31 +44,13 @@ def by_reference(
     wanted = [i for i, is_needed in enumerate(needed) if is_needed]
     with torch.enable_grad():
         view = [tensor.view_as(tensor) if i in wanted else tensor for i, tensor in enumerate(tensors)]
-        twin = _Substituted(cell, dict(zip(code.constants, view, strict=False)))
+        weights = dict(zip(code.constants, view, strict=False))
+        twin = reference.WithStep(cell, lambda x, state: torch.func.functional_call(cell, weights, (x, state)))
         x = layout.to_ragged(view[count])
-        output, after = reference.run(twin, x, twin.State(*view[count + 1 :]))
+        output, after = reference.run(twin, x, cell.State(*view[count + 1 :]))
         results, inputs = (layout.from_ragged(output), *after), [view[i] for i in wanted]
         found = torch.autograd.grad(results, inputs, d_outputs, create_graph=True, allow_unused=True)
     gradients: list[Tensor | None] = [None] * len(tensors)
     for i, gradient in zip(wanted, found, strict=True):
         gradients[i] = gradient
     return gradients
-
-
-@dataclass
-class _Substituted:
-    """A cell with other tensors in place of its parameters, as far as the reference engine must know it."""
-
-    cell: Cell
-    weights: dict[str, Tensor]
-
-    @property
-    def State(self) -> Any:
-        return self.cell.State
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        return self.cell.output_shape
-
-    def step(self, x: Tensor, state: Any) -> Any:
-        return torch.func.functional_call(self.cell, self.weights, (x, state))

@@ -135,6 +135,4 @@ class ScanAgain(torch.autograd.Function):
         states = [tensors[count + 1 :], *(kept[at : at + fields] for at in range(0, len(kept), fields))]
         x, d_rows = layout.rows(tensors[count]), layout.rows(d_output)
         d_learned, d_x, d_before = _backward(code, ctx.pieces, tensors[:count], x, states, ctx.draws, d_rows, d_state)
-        d_constants = dict(zip(code.learned, d_learned, strict=True))
-        d_x = None if d_x is None else layout.shaped(d_x)
-        return (None, None, None, None, *(d_constants.get(name) for name in code.constants), d_x, *d_before)
+        return (None, None, None, None, *code.of_all(layout, d_learned, d_x, d_before))

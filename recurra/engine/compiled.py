@@ -152,6 +152,14 @@ class Compiled:
         tiling = layout.tiling(team.num_threads(), kernel.row_limit)
         return kernel.in_turns(values, tiling, state, layout.num_rows)
 
+    def of_all(
+        self, layout: Layout, d_learned: Sequence[Tensor | None], d_x: Tensor | None, d_state: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of all that `forward` takes, in its order, from those that `backward` gives."""
+        by_name = dict(zip(self.learned, d_learned, strict=True))
+        d_constants = (by_name.get(name) for name in self.constants)
+        return (*d_constants, None if d_x is None else layout.shaped(d_x), *d_state)
+
 
 class _Part(NamedTuple):
     """One scan: of a cell, over the rows of a batch."""
@@ -213,9 +221,7 @@ class _Scan(torch.autograd.Function):
             works.append(code.backward_in_turns(layout, values, layout.rows(d_output), tuple(d_state)))
         gradients: list[Tensor | None] = []
         for part, ((*d_learned, d_x), d_before) in zip(parts, team.together(works), strict=True):
-            d_constants = dict(zip(part.code.learned, d_learned, strict=True))
-            gradients += [d_constants.get(name) for name in part.code.constants]
-            gradients += [None if d_x is None else part.layout.shaped(d_x), *d_before]
+            gradients += part.code.of_all(part.layout, d_learned, d_x, d_before)
         return (None, None, *gradients)
 
 
@@ -325,6 +331,14 @@ def obstacle(reading: Reading, x: Tensor) -> str:
         return obstacle(reading, x)
 
 
+def _misfit(reading: Reading, x: Ragged | Block, state: Any) -> str:
+    """As `obstacle`, of inputs and state."""
+    why = obstacle(reading, x.values)
+    if not why and any(field.dtype != x.values.dtype or field.device != x.values.device for field in state):
+        return "`state` is of another type than `x`"
+    return why
+
+
 def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
     """Run every sequence from its first step to its last, as `reference.run` does.
 
@@ -338,9 +352,7 @@ def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None 
         CompileError, TraceError: see `compiled`.
     """
     reading = read(cell)
-    why = obstacle(reading, x.values)
-    if not why and any(field.dtype != x.values.dtype or field.device != x.values.device for field in state):
-        why = "`state` is of another type than `x`"
+    why = _misfit(reading, x, state)
     if why:
         raise CompileError(f"The compiled engine cannot run `{type(cell).__name__}` here: {why}.")
     if not torch.is_autocast_enabled("cpu"):
@@ -355,19 +367,17 @@ def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any
     Raises:
         CompileError, TraceError: see `compiled`.
     """
+    if torch.is_autocast_enabled("cpu"):
+        return None
     readings = [read(cell) for cell in cells]
+    if any(_misfit(*each) for each in zip(readings, batches, states, strict=True)):
+        return None
     parts: list[_Part] = []
     tensors: list[Tensor] = []
     for cell, reading, x, state in zip(cells, readings, batches, states, strict=True):
-        if obstacle(reading, x.values) or torch.is_autocast_enabled("cpu"):
-            return None
-        if any(field.dtype != x.values.dtype or field.device != x.values.device for field in state):
-            return None
         parts.append(_Part(cell, compiled(cell, x.values.dtype, reading), Layout.of(x)))
         tensors += _tensors(parts[-1], reading, x, state)
-    results = _Scan.apply(tuple(parts), _keeps(tensors), *tensors)
-    found = _dealt(results, [1 + len(part.code.fields) for part in parts])
-    return [(output, part.cell.State(*after)) for part, (output, *after) in zip(parts, found, strict=True)]
+    return _scanned(parts, _keeps(tensors), tensors)
 
 
 def _run(cell: Cell, reading: Reading, x: Ragged | Block, state: Any, every: int | None) -> tuple[Tensor, Any]:
@@ -376,9 +386,16 @@ def _run(cell: Cell, reading: Reading, x: Ragged | Block, state: Any, every: int
     keep = _keeps(tensors)
     if every is not None and keep:
         output, *after = ScanAgain.apply(*part, every, *tensors)
-    else:
-        output, *after = _Scan.apply((part,), keep, *tensors)
-    return output, cell.State(*after)
+        return output, cell.State(*after)
+    (result,) = _scanned([part], keep, tensors)
+    return result
+
+
+def _scanned(parts: Sequence[_Part], keep: bool, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Any]]:
+    """Outputs and last state of each part."""
+    results = _Scan.apply(tuple(parts), keep, *tensors)
+    found = _dealt(results, [1 + len(part.code.fields) for part in parts])
+    return [(output, part.cell.State(*after)) for part, (output, *after) in zip(parts, found, strict=True)]
 
 
 def _tensors(part: _Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:

@@ -49,7 +49,7 @@ class HoistedKernel:
         Shapes: x.values [N, *input_shape] without resets, fields of state [B, ...] -> outputs [N, *output_shape], state
             after the last steps.
         """
-        return reference.run(_Rest(self.cell, self.rest), x, state, self._read)
+        return reference.run(reference.WithStep(self.cell, self.rest), x, state, self._read)
 
     def _read(self, values: Tensor, running: list[int]) -> Iterator[Tensor]:
         blocks = list(_blocks(running, self.max_rows))
@@ -67,22 +67,3 @@ def _blocks(running: list[int], max_rows: int) -> Iterator[list[int]]:
         block.append(count)
     if block:
         yield block
-
-
-@dataclass(frozen=True)
-class _Rest:
-    """A cell behind its first half, as far as the reference engine must know it."""
-
-    cell: Cell
-    rest: Callable[[Tensor, Any], tuple[Tensor, Any]]
-
-    @property
-    def State(self) -> Any:
-        return self.cell.State
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        return self.cell.output_shape
-
-    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        return self.rest(x, state)

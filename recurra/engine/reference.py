@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +13,7 @@ from recurra.errors import ShapeError
 from recurra.ragged import Ragged, take_rows
 from recurra.shapes import describe, shape_text
 
-__all__ = ["Stepped", "check_step", "run"]
+__all__ = ["Stepped", "WithStep", "check_step", "run"]
 
 
 class Stepped(Protocol):
@@ -28,6 +29,22 @@ class Stepped(Protocol):
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """One time step."""
+
+
+@dataclass(frozen=True)
+class WithStep:
+    """A cell with another step, as far as this engine must know it."""
+
+    cell: Stepped
+    step: Callable[[Tensor, Any], tuple[Tensor, Any]]
+
+    @property
+    def State(self) -> Any:
+        return self.cell.State
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.cell.output_shape
 
 
 Read = Callable[[Tensor, list[int]], Iterable[Tensor]]

@@ -179,9 +179,9 @@ def _is_sum_with_bias(node: fx.Node) -> bool:
     """Whether a node adds a vector to a product that nobody else reads: the product could add it by itself."""
     if node.target is not aten.add.Tensor or node.kwargs or not all(isinstance(arg, fx.Node) for arg in node.args):
         return False
-    product, bias = node.all_input_nodes if len(node.all_input_nodes) == 2 else (node, node)
-    made = product.target is aten.mm.default and len(product.users) == 1
-    return made and bias.meta["val"].shape == product.meta["val"].shape[1:]
+    product, bias = node.args
+    is_ours = product.target is aten.mm.default and len(product.users) == 1  # type: ignore[union-attr]
+    return is_ours and bias.meta["val"].shape == product.meta["val"].shape[1:]  # type: ignore[union-attr]
 
 
 def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:

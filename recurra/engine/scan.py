@@ -32,7 +32,7 @@ RaggedEngine = Callable[[Cell, Ragged, Any], tuple[Tensor, Any]]
 
 def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     kernel = kernel_of(cell)
-    if kernel is not None and kernel.supports(x.values) and kernel.is_fast(_known_to(kernel, x)):
+    if kernel is not None and _is_faster(kernel, x):
         return _by_kernel(kernel, x, state)
     if x.max_length > 1 and not torch.compiler.is_compiling():  # one step is a few calls of torch: nothing to compile
         try:
@@ -43,6 +43,11 @@ def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     if kernel is not None and kernel.supports(x.values):
         return _by_kernel(kernel, x, state)
     return _reference(cell, x, state)
+
+
+def _is_faster(kernel: Kernel, x: Ragged | Block) -> bool:
+    """Whether a ready kernel runs this batch, and faster than a compiled step."""
+    return kernel.supports(x.values) and kernel.is_fast(_known_to(kernel, x))
 
 
 @functools.cache  # once for each reason, and the reason names the cell
@@ -169,7 +174,10 @@ def scan_both(
     threads = torch.get_num_threads()
     if x.batch_size * len(cells) > threads or x.max_length < 2 or x.resets is not None or _in_use.get() is not None:
         return None
-    if torch.compiler.is_compiling() or not all(_is_for_compiled(cell, x, engine) for cell in cells):
+    if engine not in ("auto", "compiled") or torch.compiler.is_compiling():
+        return None
+    kernels = [kernel_of(cell) for cell in cells] if engine == "auto" else []
+    if any(kernel is not None and _is_faster(kernel, x) for kernel in kernels):
         return None
     given = [cell.as_state(state, x.batch_size, like=x.values) for cell, state in zip(cells, states, strict=True)]
     compiled = importlib.import_module("recurra.engine.compiled")
@@ -183,14 +191,6 @@ def scan_both(
         return None
     forward, (values, last) = found
     return [forward, (back.replace(values).reverse().values, last)]
-
-
-def _is_for_compiled(cell: Cell, x: Ragged | Block, engine: str) -> bool:
-    """Whether a scan would take the compiled engine first; see `_auto`."""
-    if engine != "auto":
-        return engine == "compiled"
-    kernel = kernel_of(cell)
-    return kernel is None or not (kernel.supports(x.values) and kernel.is_fast(_known_to(kernel, x)))
 
 
 _in_use: ContextVar[RaggedEngine | None] = ContextVar("engine in use", default=None)

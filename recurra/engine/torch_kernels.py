@@ -156,10 +156,11 @@ class TorchKernel:
 
     def _weights(self) -> list[Tensor]:
         """The weights, side by side in one stretch of memory where cuDNN would warn at every call if they were not."""
-        cudnn = torch.backends.cudnn
-        if self.weights[0].device.type != "cuda" or not (cudnn.enabled and torch._use_cudnn_rnn_flatten_weight()):
-            return list(self.weights)
-        if torch.compiler.is_compiling():
+        if (
+            self.weights[0].device.type != "cuda"
+            or torch.compiler.is_compiling()
+            or not (torch.backends.cudnn.enabled and torch._use_cudnn_rnn_flatten_weight())
+        ):
             return list(self.weights)
         return list(_Flat.apply(self.mode, self.bias, *self.weights))
 

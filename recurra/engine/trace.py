@@ -126,7 +126,7 @@ def _twin(cell: Cell) -> Cell:
 def without_parametrizations(cell: Cell) -> Cell:
     """A copy whose parametrized weights are plain parameters: the loop reads their value, whatever made it."""
     if not any(parametrize.is_parametrized(module) for module in cell.modules()):
-        return _twin(cell)
+        return cell
     twin = copy.deepcopy(cell)
     for module in list(twin.modules()):
         if parametrize.is_parametrized(module):
@@ -148,7 +148,8 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
         TraceError: the step branches on the value of a tensor, or cannot be run on symbols; the message has the line.
     """
     with torch.random.fork_rng(devices=[]):  # compiling draws nothing from the stream of the run
-        return _trace(without_parametrizations(cell), dtype)
+        plain = without_parametrizations(cell)
+        return _trace(_twin(cell) if plain is cell else plain, dtype)
 
 
 def _trace(cell: Cell, dtype: torch.dtype) -> Trace:

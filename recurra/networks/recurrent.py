@@ -238,19 +238,17 @@ class Recurrent(nn.Module):
         return [list(state[start : start + directions]) for start in range(0, len(state), directions)]
 
     def _run_layer(self, cells: Sequence[Cell], x: Any, states: list[Any]) -> tuple[Tensor, list[Any]]:
-        outputs, ends = [], []
-        both = None
+        found = None
         if len(cells) == 2 and self.checkpoint_every is None:
-            both = scan_both(cells, x, states, engine=self.engine)
-        if both is not None:
-            outputs, ends = [values for values, _ in both], [end for _, end in both]
-            return torch.cat(outputs, -len(self.output_shape)), ends
-        for direction, (cell, state) in enumerate(zip(cells, states, strict=True)):
-            output, end = scan(
-                cell, x, state, reverse=direction == 1, engine=self.engine, checkpoint_every=self.checkpoint_every
-            )
-            outputs.append(output.values)
-            ends.append(end)
+            found = scan_both(cells, x, states, engine=self.engine)
+        if found is None:
+            options: dict[str, Any] = {"engine": self.engine, "checkpoint_every": self.checkpoint_every}
+            scans = [
+                scan(cell, x, state, reverse=direction == 1, **options)
+                for direction, (cell, state) in enumerate(zip(cells, states, strict=True))
+            ]
+            found = [(outputs.values, end) for outputs, end in scans]
+        outputs, ends = [values for values, _ in found], [end for _, end in found]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -len(self.output_shape)), ends
 
     def _drop(self, y: Any) -> Any:

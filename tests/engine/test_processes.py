@@ -85,7 +85,7 @@ class _Compiled(Dataset[Tensor]):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_worker_compiles_cells_of_its_own() -> None:
-    recurra.scan(GRU(3, 5), torch.ones(4, 5, 3), engine="compiled")  # the parent has a thread that traces
+    recurra.scan(GRU(3, 5), torch.ones(4, 5, 3), engine="compiled")  # the parent has traced
     loader = DataLoader(_Compiled(), batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=60)
     assert max(float(error) for error in loader) < 1e-5
 

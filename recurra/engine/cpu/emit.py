@@ -20,7 +20,7 @@ from recurra.engine.loop import POINTWISE, REDUCTIONS, Value
 from recurra.engine.schedule import Group, Place, Schedule
 from recurra.engine.share import share
 
-__all__ = ["Layout", "emit", "layout"]
+__all__ = ["Layout", "emit", "layout_of"]
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
@@ -487,7 +487,7 @@ class _Pair(Vectors):
         self.flag = ir.VectorType(self.flag, 1)
 
 
-def layout(plan: Schedule, target: Target, bits: int) -> Layout:
+def layout_of(plan: Schedule, target: Target, bits: int) -> Layout:
     """The sizes that the caller of a schedule's code must follow; see `emit`."""
     return Emitter(plan, target, bits, reverse=False, name="layout").layout
 

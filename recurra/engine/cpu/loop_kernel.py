@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine.cpu import arena, cache, jit, team
-from recurra.engine.cpu.emit import HEADER, emit, layout
+from recurra.engine.cpu.emit import HEADER, emit, layout_of
 from recurra.engine.cpu.jit import Code
 from recurra.engine.cpu.packing import pack
 from recurra.engine.cpu.target import Target, host
@@ -40,7 +40,7 @@ class LoopKernel:
         self.itemsize = torch.empty(0, dtype=dtype).element_size()
         self._target = target or host()
         self._name = "reverse" if reverse else "forward"
-        self.layout = layout(plan, self._target, 8 * self.itemsize)
+        self.layout = layout_of(plan, self._target, 8 * self.itemsize)
         self.code = self._compile()
 
     def _compile(self) -> Code:
@@ -104,7 +104,7 @@ class LoopKernel:
             arrays[index] = to_rows(arrays[index], plan.arrays[index][0], num_rows)
         vectors = [values[node] for node in plan.vectors]
         matrices = [values[node] for node in plan.matrices]
-        written, after = yield from self._run(tiling, arrays, vectors, matrices, state, num_rows)
+        written, after = yield from self.run(tiling, arrays, vectors, matrices, state, num_rows)
         for (node, _), array in zip(plan.outputs, written, strict=True):
             values[node] = array
         for node in self._odd_outputs:
@@ -119,24 +119,12 @@ class LoopKernel:
         matrices: Sequence[Tensor],
         states: Sequence[Tensor],
         num_rows: int,
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Run the loop over all tiles.
+    ) -> team.Turns[tuple[list[Tensor], list[Tensor]]]:
+        """Run the loop over all tiles, for `team.together`.
 
         Shapes: arrays [N, ...] and states [B, ...] of the widths that the schedule lists -> written arrays [N, width],
             states after the last step [B, ...].
         """
-        (result,) = team.together([self._run(tiling, arrays, vectors, matrices, states, num_rows)])
-        return result
-
-    def _run(
-        self,
-        tiling: Tiling,
-        arrays: Sequence[Tensor],
-        vectors: Sequence[Tensor],
-        matrices: Sequence[Tensor],
-        states: Sequence[Tensor],
-        num_rows: int,
-    ) -> team.Turns[tuple[list[Tensor], list[Tensor]]]:
         plan, layout, dtype = self.plan, self.layout, self.dtype
         read = [_plain(tensor, dtype) for tensor in (*arrays, *vectors)]
         outputs = [arena.empty(num_rows, width, dtype) for _, width in plan.outputs]

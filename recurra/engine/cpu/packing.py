@@ -48,7 +48,7 @@ def pack(matrices: Sequence[Tensor], panels: Sequence[tuple[int, int, int]], dty
 @functools.cache
 def _code(itemsize: int) -> Code:
     team.prepare()
-    return compile_text(_IR.replace("NUMBER", {4: "float", 8: "double"}[itemsize]), "pack", host())
+    return compile_text(_IR.replace("NUMBER", {4: "float", 8: "double"}[itemsize]) + team.entry("pack"), "pack", host())
 
 
 # for each matrix, each panel of this thread: the loop over what is contiguous in the source is the inner one
@@ -136,15 +136,6 @@ matrix_done:
   %m_next = add i64 %m, 1
   br label %matrix
 end:
-  ret void
-}
-
-declare i32 @omp_get_thread_num()
-
-define void @pack_team(ptr %table) {
-  %number = call i32 @omp_get_thread_num()
-  %thread = sext i32 %number to i64
-  call void @pack(ptr %table, i64 %thread)
   ret void
 }
 """

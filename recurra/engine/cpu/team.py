@@ -16,7 +16,7 @@ from llvmlite import binding as llvm
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import host
 
-__all__ = ["Job", "Turns", "num_threads", "run", "together"]
+__all__ = ["Job", "Turns", "entry", "num_threads", "run", "together"]
 
 _forked = False
 
@@ -100,7 +100,21 @@ def _run_two(one: Job, other: Job) -> None:
 @functools.cache
 def _two() -> Code:
     prepare()
-    return compile_text(_TWO, "two", host())
+    return compile_text(_TWO + entry("two"), "two", host())
+
+
+def entry(name: str) -> str:
+    """`<name>_team(table)` as LLVM IR: what each thread of a team runs; it asks the team for its own number."""
+    return f"""
+declare i32 @omp_get_thread_num()
+
+define void @{name}_team(ptr %table) {{
+  %number = call i32 @omp_get_thread_num()
+  %thread = sext i32 %number to i64
+  call void @{name}(ptr %table, i64 %thread)
+  ret void
+}}
+"""
 
 
 # thread k of the team is thread k of the first job, or thread k - threads of the other
@@ -116,15 +130,6 @@ define void @two(ptr %table, i64 %thread) {
   %at_argument = getelementptr i64, ptr %at_code, i64 1
   %argument = load ptr, ptr %at_argument
   call void %code(ptr %argument, i64 %own)
-  ret void
-}
-
-declare i32 @omp_get_thread_num()
-
-define void @two_team(ptr %table) {
-  %number = call i32 @omp_get_thread_num()
-  %thread = sext i32 %number to i64
-  call void @two(ptr %table, i64 %thread)
   ret void
 }
 """

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import fx
 
+from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.target import Target
 from recurra.engine.cpu.tiling import Tiling
@@ -72,7 +73,7 @@ def apply(op: str, numbers: np.ndarray, bits: int, target: Target | None = None)
     padded = np.ones(rows * 8, KIND[bits][1])
     padded[: len(numbers)] = numbers
     x = torch.from_numpy(padded).reshape(rows, 8)
-    written, _ = kernel(op, bits, target).run(Tiling.of_rows(rows, 1), [x], [], [], [], rows)
+    ((written, _),) = team.together([kernel(op, bits, target).run(Tiling.of_rows(rows, 1), [x], [], [], [], rows)])
     return written[0].reshape(-1)[: len(numbers)].numpy()
 
 

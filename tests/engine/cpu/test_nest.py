@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recurra.engine.cpu import arena
+from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.loop_kernel import LoopKernel, Tiling
 from recurra.engine.cpu.target import Target, host
 from recurra.engine.loop import Map, Program, Value, verify
@@ -60,7 +60,9 @@ def run(program: Program, results: list[Value], arrays: list[Tensor], target: Ta
         program.saved[node] = value
     verify(program)
     kernel = LoopKernel(schedule(program), arrays[0].dtype, reverse=False, target=target)
-    return kernel.run(Tiling.of_rows(len(arrays[0]), 1), arrays, [], [], [], len(arrays[0]))[0]
+    rows = len(arrays[0])
+    ((written, _),) = team.together([kernel.run(Tiling.of_rows(rows, 1), arrays, [], [], [], rows)])
+    return written
 
 
 @pytest.mark.parametrize("level", NEEDS)
