@@ -89,12 +89,7 @@ def assert_streams_like_a_scan(network: recurra.Recurrent, batch_size: int, num_
     ("name", "options", "dtype"),
     [
         *((name, options, torch.float64) for name, options, _ in TABLE),
-        # in single precision each cell once, but for the two that take longest to compile
-        *(
-            (name, options, torch.float32)
-            for name, (options, _) in {row[0]: row[1:] for row in TABLE}.items()
-            if name not in ("ntm", "dnc")
-        ),
+        *((name, options, torch.float32) for name, (options, _) in {row[0]: row[1:] for row in TABLE}.items()),
     ],
     ids=str,
 )

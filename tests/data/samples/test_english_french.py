@@ -418,7 +418,7 @@ def test_themes_are_balanced(corpus: tuple[list[Sentence], list[Sentence]]) -> N
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_one_translation(seed: int) -> None:
-    samples = english_french.generate(seed, 10_000)
+    samples = english_french.generate(seed, 30_000)
     french_of: dict[str, str] = {}
     for source, target in samples.train + samples.held_out:
         bare = target.lower().rstrip(" .?!")
