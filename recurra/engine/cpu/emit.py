@@ -7,7 +7,7 @@ nothing. State and intermediate rows stand in scratch memory of the thread; prod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,12 @@ from llvmlite import ir
 from recurra.engine.cpu.functions import OPERATIONS, Vectors
 from recurra.engine.cpu.nest import Nest
 from recurra.engine.cpu.target import Target, row_sizes
+from recurra.engine.cpu.writer import I32, I64, Writer
 from recurra.engine.loop import POINTWISE, REDUCTIONS, Value
 from recurra.engine.schedule import Group, Place, Schedule
 from recurra.engine.share import share
 
 __all__ = ["Layout", "emit", "layout_of"]
-
-_I64 = ir.IntType(64)
-_I32 = ir.IntType(32)
-_POINTER = ir.PointerType()
 
 # words of a tile: its first sequence, how many, steps of the longest, where its `active` counts begin
 TILE_WORDS = 4
@@ -55,17 +52,10 @@ class Layout:
         return sum(self.strides) * rows + self.shared
 
 
-class Emitter:
+class Emitter(Writer):
     def __init__(self, plan: Schedule, target: Target, bits: int, reverse: bool, name: str) -> None:
-        self.plan, self.target, self.bits, self.reverse = plan, target, bits, reverse
-        self.lanes = target.lanes(bits // 8)
-        self.itemsize = bits // 8
-        self.module = ir.Module(name)
-        self.module.triple = target.triple
-        self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER, _I64]), name)
-        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.vectors = Vectors(self.b, bits, self.lanes, fused=target.fused)
-        self.numbers = Vectors(self.b, bits, 1, fused=target.fused)
+        super().__init__(target, bits, name)
+        self.plan, self.reverse = plan, reverse
         self.tiles = [self._dot_tile(dot) for segment in plan.segments for dot in segment.dots]
         dots = [dot for segment in plan.segments for dot in segment.dots]
         self.dot_tile = dict(zip(dots, self.tiles, strict=True))
@@ -100,101 +90,23 @@ class Emitter:
             strides[self.plan.place[dot].index] = -(-dot.width // panel) * panel
         return tuple(strides)
 
-    # --- small words -----------------------------------------------------------------------------------------------
-
-    def word(self, number: int) -> ir.Constant:
-        return ir.Constant(_I64, number)
-
-    def at(self, pointer: Any, index: Any, itemsize: int | None = None) -> Any:
-        """The address of number `index` after `pointer`."""
-        bytes_ = self.b.mul(index, self.word(itemsize or self.itemsize))
-        return self.b.gep(pointer, [bytes_], inbounds=True, source_etype=ir.IntType(8))
-
-    def read_word(self, pointer: Any, index: int) -> Any:
-        return self.b.load(self.at(pointer, self.word(index), 8), typ=_I64)
-
-    def read_pointer(self, pointer: Any, index: int) -> Any:
-        return self.b.inttoptr(self.read_word(pointer, index), _POINTER)
-
-    def loop(
-        self, start: Any, stop: Any, step: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
-    ) -> list[Any]:
-        """`for index in range(start, stop, step): carried = body(index, carried)`; returns what is carried out."""
-        b = self.b
-        before = b.block
-        head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
-        b.branch(head)
-        b.position_at_end(head)
-        index = b.phi(_I64)
-        index.add_incoming(start, before)
-        phis = []
-        for value in carried:
-            phi = b.phi(value.type)
-            phi.add_incoming(value, before)
-            phis.append(phi)
-        b.cbranch(b.icmp_signed("<", index, stop), inside, after)
-        b.position_at_end(inside)
-        results = body(index, list(phis))
-        following = b.add(index, self.word(step))
-        index.add_incoming(following, b.block)
-        for phi, value in zip(phis, results, strict=True):
-            phi.add_incoming(value, b.block)
-        b.branch(head)
-        b.position_at_end(after)
-        return phis
-
-    def load(self, pointer: Any, count: int, lanes: int) -> Any:
-        """`count` numbers as a vector of `lanes`; the missing lanes are 0 and their memory is not touched."""
-        real = self.numbers.real
-        if lanes == 1:
-            return self.b.load(pointer, typ=real, align=self.itemsize)
-        kind = ir.VectorType(real, lanes)
-        if count == lanes:
-            return self.b.load(pointer, typ=kind, align=self.itemsize)
-        return self._masked("load", kind, [pointer], count, [ir.Constant(kind, [0.0] * lanes)])
-
-    def store(self, value: Any, pointer: Any, count: int, lanes: int) -> None:
-        if lanes == 1 or count == lanes:
-            self.b.store(value, pointer, align=self.itemsize)
-        else:
-            self._masked("store", value.type, [value, pointer], count, [])
-
-    def _masked(self, what: str, kind: Any, first: list[Any], count: int, last: list[Any]) -> Any:
-        name = f"llvm.masked.{what}.v{kind.count}f{self.bits}.p0"
-        mask_type = ir.VectorType(ir.IntType(1), kind.count)
-        mask = ir.Constant(mask_type, [lane < count for lane in range(kind.count)])
-        args = [*first, ir.Constant(_I32, self.itemsize), mask, *last]
-        function = self.module.globals.get(name)
-        if function is None:
-            result = kind if what == "load" else ir.VoidType()
-            function = ir.Function(self.module, ir.FunctionType(result, [arg.type for arg in args]), name)
-        return self.b.call(function, args)
-
-    def splat(self, number: Any, vectors: Vectors) -> Any:
-        if vectors.lanes == 1:
-            return number
-        undefined = ir.Constant(ir.VectorType(number.type, vectors.lanes), ir.Undefined)
-        single = self.b.insert_element(undefined, number, ir.Constant(_I32, 0))
-        zeros = ir.Constant(ir.VectorType(_I32, vectors.lanes), [0] * vectors.lanes)
-        return self.b.shuffle_vector(single, undefined, zeros)
-
     # --- the function ------------------------------------------------------------------------------------------------
 
     def emit(self) -> ir.Module:
         b, plan = self.b, self.plan
         table, thread = self.function.args
-        header = {name: self.read_word(table, index) for index, name in enumerate(HEADER)}
-        self.order = b.inttoptr(header["order"], _POINTER)
-        self.row_base = b.inttoptr(header["row_base"], _POINTER)
+        header = self.read_words(table, HEADER)
+        self.order = self.pointer(header["order"])
+        self.row_base = self.pointer(header["row_base"])
         self.row_stride = header["row_stride"]
-        tiles = b.inttoptr(header["tiles"], _POINTER)
-        active = b.inttoptr(header["active"], _POINTER)
+        tiles = self.pointer(header["tiles"])
+        active = self.pointer(header["active"])
         scratch_rows = header["scratch_rows"]
         cursor = len(HEADER)
 
         def addresses(count: int) -> list[Any]:
             nonlocal cursor
-            found = [self.read_pointer(table, cursor + index) for index in range(count)]
+            found = [self.pointer(self.read_word(table, cursor + index)) for index in range(count)]
             cursor += count
             return found
 
@@ -210,62 +122,38 @@ class Emitter:
         self.buffers = []
         start = self.word(0)
         for stride in self.layout.strides:
-            self.buffers.append(self.at(b.inttoptr(base, _POINTER), b.mul(start, scratch_rows)))
+            self.buffers.append(self.at(self.pointer(base), b.mul(start, scratch_rows)))
             start = self.word(start.constant + stride)
         for buffer, offset in self.shared.items():
             after = b.add(b.mul(self.word(sum(self.layout.strides)), scratch_rows), self.word(offset))
-            self.buffers[buffer] = self.at(b.inttoptr(base, _POINTER), after)
+            self.buffers[buffer] = self.at(self.pointer(base), after)
 
-        def tile(index: Any, _: list[Any]) -> list[Any]:
+        def tile(index: Any) -> None:
             words = self.at(tiles, b.mul(index, self.word(TILE_WORDS)), 8)
             first, rows, steps, counts = (self.read_word(words, k) for k in range(TILE_WORDS))
             self._copy_states(states_in, first, rows, into_scratch=True)
 
-            def step(number: Any, _: list[Any]) -> list[Any]:
+            def step(number: Any) -> None:
                 t = b.sub(b.sub(steps, number), self.word(1)) if self.reverse else number
-                running = b.load(self.at(active, b.add(counts, t), 8), typ=_I64)
+                running = b.load(self.at(active, b.add(counts, t), 8), typ=I64)
                 self._step(first, t, running)
-                return []
 
-            self.loop(self.word(0), steps, 1, [], step)
+            self.each(self.word(0), steps, 1, step)
             self._copy_states(states_out, first, rows, into_scratch=False)
-            return []
 
-        # tile k belongs to thread k modulo the number of threads
-        self._strided_tiles(thread, header["num_tiles"], header["num_threads"], tile)
+        self.each_of_thread(thread, header["num_tiles"], header["num_threads"], tile)
         b.ret_void()
-        self._emit_team()
+        self.emit_team()
         return self.module
-
-    def _emit_team(self) -> None:
-        """`<name>_team(table)`: what each thread of an OpenMP team runs; it asks the team for its own number."""
-        kind = ir.FunctionType(ir.VoidType(), [_POINTER])
-        team = ir.Function(self.module, kind, f"{self.function.name}_team")
-        b = ir.IRBuilder(team.append_basic_block("entry"))
-        ask = ir.Function(self.module, ir.FunctionType(_I32, []), "omp_get_thread_num")
-        b.call(self.function, [team.args[0], b.sext(b.call(ask, []), _I64)])
-        b.ret_void()
-
-    def _strided_tiles(
-        self, thread: Any, count: Any, threads: Any, tile: Callable[[Any, list[Any]], list[Any]]
-    ) -> None:
-        rounds = self.b.sdiv(self.b.add(self.b.sub(count, thread), self.b.sub(threads, self.word(1))), threads)
-        self.loop(self.word(0), rounds, 1, [], lambda k, c: tile(self.b.add(thread, self.b.mul(k, threads)), c))
 
     def _copy_states(self, outside: list[Any], first: Any, rows: Any, *, into_scratch: bool) -> None:
         for address, buffer in zip(outside, self.plan.carries, strict=True):
             width, stride = self.plan.scratch[buffer], self.layout.strides[buffer]
 
             def row(
-                r: Any,
-                _: list[Any],
-                *,
-                address: Any = address,
-                buffer: int = buffer,
-                width: int = width,
-                stride: int = stride,
-            ) -> list[Any]:
-                sequence = self.b.load(self.at(self.order, self.b.add(first, r), 8), typ=_I64)
+                r: Any, *, address: Any = address, buffer: int = buffer, width: int = width, stride: int = stride
+            ) -> None:
+                sequence = self.b.load(self.at(self.order, self.b.add(first, r), 8), typ=I64)
                 out = self.at(address, self.b.mul(sequence, self.word(width)))
                 inside = self.at(self.buffers[buffer], self.b.mul(r, self.word(stride)))
                 source, goal = (out, inside) if into_scratch else (inside, out)
@@ -275,20 +163,15 @@ class Emitter:
                     self.store(self.load(self.at(source, column), count, lanes), self.at(goal, column), count, lanes)
 
                 self._columns(width, columns)
-                return []
 
-            self.loop(self.word(0), rows, 1, [], row)
+            self.each(self.word(0), rows, 1, row)
 
     def _columns(self, width: int, body: Callable[[Any, int], None]) -> None:
         """Run `body(column, count)` over whole vectors, then over the rest."""
         whole = width // self.lanes * self.lanes
 
-        def block(column: Any, _: list[Any]) -> list[Any]:
-            body(column, self.lanes)
-            return []
-
         if whole:
-            self.loop(self.word(0), self.word(whole), self.lanes, [], block)
+            self.each(self.word(0), self.word(whole), self.lanes, lambda column: body(column, self.lanes))
         if width % self.lanes:
             body(self.word(whole), width % self.lanes)
 
@@ -300,12 +183,11 @@ class Emitter:
             if not segment.groups:
                 continue
 
-            def row(r: Any, _: list[Any], *, groups: list[Group] = segment.groups) -> list[Any]:
-                base = self.b.load(self.at(self.row_base, self.b.add(first, r), 8), typ=_I64)
+            def row(r: Any, *, groups: list[Group] = segment.groups) -> None:
+                base = self.b.load(self.at(self.row_base, self.b.add(first, r), 8), typ=I64)
                 self._row(groups, r, self.b.add(base, shift))
-                return []
 
-            self.loop(self.word(0), running, 1, [], row)
+            self.each(self.word(0), running, 1, row)
 
     # --- products ----------------------------------------------------------------------------------------------------
 
@@ -321,25 +203,23 @@ class Emitter:
         goal_stride = self.layout.strides[goal_place.index]
         weights = self.matrices[self.plan.place[matrix].index]
 
-        def one_panel(p: Any, _: list[Any]) -> list[Any]:
+        def one_panel(p: Any) -> None:
             panel_weights = self.at(weights, self.b.mul(p, self.word(inner * panel)))
             panel_goal = self.at(goal, self.b.mul(p, self.word(panel)))
             row = self.word(0)
             for size in row_sizes(largest):
 
-                def tile(r: Any, _: list[Any], *, size: int = size) -> list[Any]:
+                def tile(r: Any, *, size: int = size) -> None:
                     rows = self.at(source, self.b.mul(r, self.word(source_stride)))
                     goals = self.at(panel_goal, self.b.mul(r, self.word(goal_stride)))
                     self._product(rows, source_stride, panel_weights, inner, goals, goal_stride, size, vectors)
-                    return []
 
                 count = self.b.sdiv(self.b.sub(running, row), self.word(size))
                 stop = self.b.add(row, self.b.mul(count, self.word(size)))
-                self.loop(row, stop, size, [], tile)
+                self.each(row, stop, size, tile)
                 row = stop
-            return []
 
-        self.loop(self.word(0), self.word(-(-dot.width // panel)), 1, [], one_panel)
+        self.each(self.word(0), self.word(-(-dot.width // panel)), 1, one_panel)
 
     def _product(
         self, rows: Any, stride: int, weights: Any, inner: int, goals: Any, goal_stride: int, size: int, vectors: int
@@ -470,11 +350,11 @@ class Emitter:
             undefined = ir.Constant(total.type, ir.Undefined)
             parts = []
             for start in (0, half):
-                pick = ir.Constant(ir.VectorType(_I32, half), [start + lane for lane in range(half)])
+                pick = ir.Constant(ir.VectorType(I32, half), [start + lane for lane in range(half)])
                 parts.append(self.b.shuffle_vector(total, undefined, pick))
             total = better(Vectors(self.b, self.bits, half) if half > 1 else _Pair(self.b, self.bits), *parts)
             lanes = half
-        return self.b.extract_element(total, ir.Constant(_I32, 0))
+        return self.b.extract_element(total, ir.Constant(I32, 0))
 
 
 class _Pair(Vectors):

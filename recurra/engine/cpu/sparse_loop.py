@@ -31,13 +31,13 @@ from recurra.engine.cpu import team
 from recurra.engine.cpu.functions import OPERATIONS, Vectors
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import Target, host
+from recurra.engine.cpu.writer import I32, I64, Writer
 
 __all__ = ["ACTIVATIONS", "Job", "Loop", "SparseWeights"]
 
 Form = Literal["panel", "gather"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_I64, _I32, _POINTER = ir.IntType(64), ir.IntType(32), ir.PointerType()
 # words of the table, and of each job
 _TABLE = ("num_threads", "num_jobs", "jobs")
 _JOB = (
@@ -285,107 +285,43 @@ def _compile(form: Form, width: int, bits: int, activation: str) -> Code:
     return compile_text(str(_Emitter(form, width, bits, activation, host(), name).emit()), name, host())
 
 
-class _Emitter:
+class _Emitter(Writer):
     def __init__(self, form: Form, width: int, bits: int, activation: str, target: Target, name: str) -> None:
-        self.form, self.width, self.itemsize, self.activation = form, width, bits // 8, activation
-        self.lanes = target.lanes(self.itemsize)
-        self.module = ir.Module(name)
-        self.module.triple = target.triple
-        self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_POINTER, _I64]), name)
-        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.v = Vectors(self.b, bits, self.lanes, fused=target.fused)
+        super().__init__(target, bits, name)
+        self.form, self.width, self.activation = form, width, activation
 
-    # --- small words -----------------------------------------------------------------------------------------------
+    def read(self, pointer: Any) -> Any:
+        return self.load(pointer, self.lanes, self.lanes)
 
-    def word(self, number: int) -> ir.Constant:
-        return ir.Constant(_I64, number)
-
-    def at(self, pointer: Any, index: Any, itemsize: int | None = None) -> Any:
-        """The address of number `index` after `pointer`."""
-        bytes_ = self.b.mul(index, self.word(itemsize or self.itemsize))
-        return self.b.gep(pointer, [bytes_], inbounds=True, source_etype=ir.IntType(8))
-
-    def words(self, pointer: Any, names: Sequence[str]) -> dict[str, Any]:
-        return {name: self.b.load(self.at(pointer, self.word(index), 8), typ=_I64) for index, name in enumerate(names)}
-
-    def pointer(self, word: Any) -> Any:
-        return self.b.inttoptr(word, _POINTER)
-
-    def load(self, pointer: Any) -> Any:
-        return self.b.load(pointer, typ=self.v.real, align=self.itemsize)
-
-    def store(self, value: Any, pointer: Any) -> None:
-        self.b.store(value, pointer, align=self.itemsize)
-
-    def loop(
-        self, start: Any, stop: Any, step: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
-    ) -> list[Any]:
-        """`for index in range(start, stop, step): carried = body(index, carried)`; returns what is carried out."""
-        b = self.b
-        before = b.block
-        head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
-        b.branch(head)
-        b.position_at_end(head)
-        index = b.phi(_I64)
-        index.add_incoming(start, before)
-        phis = [b.phi(value.type) for value in carried]
-        for phi, value in zip(phis, carried, strict=True):
-            phi.add_incoming(value, before)
-        b.cbranch(b.icmp_signed("<", index, stop), inside, after)
-        b.position_at_end(inside)
-        results = body(index, list(phis))
-        following = b.add(index, self.word(step))
-        index.add_incoming(following, b.block)
-        for phi, value in zip(phis, results, strict=True):
-            phi.add_incoming(value, b.block)
-        b.branch(head)
-        b.position_at_end(after)
-        return phis
+    def write(self, value: Any, pointer: Any) -> None:
+        self.store(value, pointer, self.lanes, self.lanes)
 
     def copy(self, source: Any, goal: Any, count: Any) -> None:
         """`count` numbers from one place to another; what lies behind them is not touched."""
         b = self.b
         whole = b.mul(b.sdiv(count, self.word(self.lanes)), self.word(self.lanes))
-        number = self.v.real.element
 
-        def vector(k: Any, _: list[Any]) -> list[Any]:
-            self.store(self.load(self.at(source, k)), self.at(goal, k))
-            return []
+        def piece(k: Any, lanes: int) -> None:
+            self.store(self.load(self.at(source, k), lanes, lanes), self.at(goal, k), lanes, lanes)
 
-        def single(k: Any, _: list[Any]) -> list[Any]:
-            b.store(b.load(self.at(source, k), typ=number), self.at(goal, k))
-            return []
-
-        self.loop(self.word(0), whole, self.lanes, [], vector)
-        self.loop(whole, count, 1, [], single)
+        self.each(self.word(0), whole, self.lanes, lambda k: piece(k, self.lanes))
+        self.each(whole, count, 1, lambda k: piece(k, 1))
 
     # --- the function ----------------------------------------------------------------------------------------------
 
     def emit(self) -> ir.Module:
         b = self.b
         table, thread = self.function.args
-        head = self.words(table, _TABLE)
+        head = self.read_words(table, _TABLE)
         jobs, threads = self.pointer(head["jobs"]), head["num_threads"]
-        rounds = b.sdiv(b.add(b.sub(head["num_jobs"], thread), b.sub(threads, self.word(1))), threads)
 
-        def job(k: Any, _: list[Any]) -> list[Any]:  # job k belongs to thread k modulo the number of threads
-            number = b.add(thread, b.mul(k, threads))
-            self._job(self.words(self.at(jobs, b.mul(number, self.word(len(_JOB))), 8), _JOB))
-            return []
+        def job(number: Any) -> None:
+            self._job(self.read_words(self.at(jobs, b.mul(number, self.word(len(_JOB))), 8), _JOB))
 
-        self.loop(self.word(0), rounds, 1, [], job)
+        self.each_of_thread(thread, head["num_jobs"], threads, job)
         b.ret_void()
-        self._emit_team()
+        self.emit_team()
         return self.module
-
-    def _emit_team(self) -> None:
-        """`<name>_team(table)`: what each thread of an OpenMP team runs; it asks the team for its own number."""
-        kind = ir.FunctionType(ir.VoidType(), [_POINTER])
-        whole = ir.Function(self.module, kind, f"{self.function.name}_team")
-        b = ir.IRBuilder(whole.append_basic_block("entry"))
-        ask = ir.Function(self.module, ir.FunctionType(_I32, []), "omp_get_thread_num")
-        b.call(self.function, [whole.args[0], b.sext(b.call(ask, []), _I64)])
-        b.ret_void()
 
     def _job(self, job: dict[str, Any]) -> None:
         b = self.b
@@ -396,11 +332,7 @@ class _Emitter:
             old, new = places
             drive = self.at(at["drive"], b.mul(t, job["drive_stride"]))
 
-            def panel(p: Any, _: list[Any]) -> list[Any]:
-                self._panel(at, p, drive, old, new)
-                return []
-
-            self.loop(job["first"], job["last"], 1, [], panel)
+            self.each(job["first"], job["last"], 1, lambda p: self._panel(at, p, drive, old, new))
             self.copy(self.at(new, job["row"]), self.at(at["out"], b.mul(t, job["out_stride"])), job["rows"])
             return [new, old]
 
@@ -409,10 +341,10 @@ class _Emitter:
         self.copy(last, at["home"], b.select(there, self.word(0), job["padded"]))
 
     def _panel(self, at: dict[str, Any], p: Any, drive: Any, old: Any, new: Any) -> None:
-        b, v = self.b, self.v
+        b, v = self.b, self.vectors
         vectors, chains = _VECTORS[self.form], _CHAINS[self.form]
-        start = b.load(self.at(at["starts"], p, 8), typ=_I64)
-        stop = b.load(self.at(at["starts"], b.add(p, self.word(1)), 8), typ=_I64)
+        start = b.load(self.at(at["starts"], p, 8), typ=I64)
+        stop = b.load(self.at(at["starts"], b.add(p, self.word(1)), 8), typ=I64)
         entry = self._spread_entry if self.form == "panel" else self._gather_entry
 
         def accumulate(k: Any, sums: list[Any]) -> list[Any]:
@@ -427,24 +359,21 @@ class _Emitter:
             for chain in range(1, chains):
                 total = b.fadd(total, sums[chain * vectors + n])
             row = b.add(b.mul(p, self.word(vectors * self.lanes)), self.word(n * self.lanes))
-            h = self.load(self.at(old, row))
-            fresh = ACTIVATIONS[self.activation](v, b.fadd(total, self.load(self.at(drive, row))))
-            self.store(v.fma(self.load(self.at(at["leak"], row)), b.fsub(fresh, h), h), self.at(new, row))
+            h = self.read(self.at(old, row))
+            fresh = ACTIVATIONS[self.activation](v, b.fadd(total, self.read(self.at(drive, row))))
+            self.write(v.fma(self.read(self.at(at["leak"], row)), b.fsub(fresh, h), h), self.at(new, row))
 
     def _column(self, at: dict[str, Any], index: Any) -> Any:
         kind = ir.IntType(8 * self.width)
-        return self.b.zext(self.b.load(self.at(at["columns"], index, self.width), typ=kind, align=self.width), _I64)
+        return self.b.zext(self.b.load(self.at(at["columns"], index, self.width), typ=kind, align=self.width), I64)
 
     def _spread_entry(self, at: dict[str, Any], k: Any, h: Any, sums: list[Any]) -> list[Any]:
         """One column: its number of h times its piece of the panel's rows."""
         b, vectors = self.b, _VECTORS[self.form]
-        number = b.load(self.at(h, self._column(at, k)), typ=self.v.real.element)
-        nothing = ir.Constant(self.v.real, ir.Undefined)
-        single = b.insert_element(nothing, number, ir.Constant(_I32, 0))
-        spread = b.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes))
+        spread = self.splat(self.load(self.at(h, self._column(at, k)), 1, 1), self.vectors)
         line = self.at(at["values"], b.mul(k, self.word(vectors * self.lanes)))
         return [
-            self.v.fma(spread, self.load(self.at(line, self.word(n * self.lanes))), total)
+            self.vectors.fma(spread, self.read(self.at(line, self.word(n * self.lanes))), total)
             for n, total in enumerate(sums)
         ]
 
@@ -452,9 +381,9 @@ class _Emitter:
         """One number of each row: each lane has its own column."""
         b, lanes = self.b, self.lanes
         place = b.mul(k, self.word(lanes))
-        found: Any = ir.Constant(self.v.real, ir.Undefined)
+        found: Any = ir.Constant(self.vectors.real, ir.Undefined)
         for lane in range(lanes):  # loads one by one: the gather of today's processors is no faster
             column = self._column(at, b.add(place, self.word(lane)))
-            number = b.load(self.at(h, column), typ=self.v.real.element)
-            found = b.insert_element(found, number, ir.Constant(_I32, lane))
-        return [self.v.fma(found, self.load(self.at(at["values"], place)), sums[0])]
+            number = self.load(self.at(h, column), 1, 1)
+            found = b.insert_element(found, number, ir.Constant(I32, lane))
+        return [self.vectors.fma(found, self.read(self.at(at["values"], place)), sums[0])]

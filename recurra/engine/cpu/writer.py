@@ -1,0 +1,152 @@
+"""What machine code is written with: one function of a table of 64-bit words and the number of the thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from recurra.engine.cpu.functions import Vectors
+from recurra.engine.cpu.target import Target
+
+__all__ = ["I32", "I64", "POINTER", "Writer"]
+
+I64, I32, POINTER = ir.IntType(64), ir.IntType(32), ir.PointerType()
+
+
+class Writer:
+    """Writes `name(table, thread)` as LLVM IR.
+
+    Args:
+        target: the processor.
+        bits: 32 or 64, the precision.
+        name: of the function.
+    """
+
+    def __init__(self, target: Target, bits: int, name: str) -> None:
+        self.target, self.bits, self.itemsize = target, bits, bits // 8
+        self.lanes = target.lanes(self.itemsize)
+        self.module = ir.Module(name)
+        self.module.triple = target.triple
+        self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, I64]), name)
+        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.vectors = Vectors(self.b, bits, self.lanes, fused=target.fused)
+        self.numbers = Vectors(self.b, bits, 1, fused=target.fused)
+
+    # --- addresses -------------------------------------------------------------------------------------------------
+
+    def word(self, number: int) -> ir.Constant:
+        return ir.Constant(I64, number)
+
+    def at(self, pointer: Any, index: Any, itemsize: int | None = None) -> Any:
+        """The address of number `index` after `pointer`."""
+        bytes_ = self.b.mul(index, self.word(itemsize or self.itemsize))
+        return self.b.gep(pointer, [bytes_], inbounds=True, source_etype=ir.IntType(8))
+
+    def read_word(self, pointer: Any, index: int) -> Any:
+        return self.b.load(self.at(pointer, self.word(index), 8), typ=I64)
+
+    def read_words(self, pointer: Any, names: Sequence[str]) -> dict[str, Any]:
+        """The words that stand there in this order."""
+        return {name: self.read_word(pointer, index) for index, name in enumerate(names)}
+
+    def pointer(self, word: Any) -> Any:
+        return self.b.inttoptr(word, POINTER)
+
+    # --- loops -----------------------------------------------------------------------------------------------------
+
+    def loop(
+        self, start: Any, stop: Any, step: Any, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
+    ) -> list[Any]:
+        """`for index in range(start, stop, step): carried = body(index, carried)`; returns what is carried out."""
+        b = self.b
+        before = b.block
+        head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
+        b.branch(head)
+        b.position_at_end(head)
+        index = b.phi(I64)
+        index.add_incoming(start, before)
+        phis = []
+        for value in carried:
+            phi = b.phi(value.type)
+            phi.add_incoming(value, before)
+            phis.append(phi)
+        b.cbranch(b.icmp_signed("<", index, stop), inside, after)
+        b.position_at_end(inside)
+        results = body(index, list(phis))
+        following = b.add(index, self.word(step) if isinstance(step, int) else step)
+        index.add_incoming(following, b.block)
+        for phi, value in zip(phis, results, strict=True):
+            phi.add_incoming(value, b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        return phis
+
+    def each(self, start: Any, stop: Any, step: Any, body: Callable[[Any], None]) -> None:
+        """`for index in range(start, stop, step): body(index)`."""
+
+        def once(index: Any, _: list[Any]) -> list[Any]:
+            body(index)
+            return []
+
+        self.loop(start, stop, step, [], once)
+
+    def each_of_thread(self, thread: Any, count: Any, threads: Any, body: Callable[[Any], None]) -> None:
+        """`body(k)` for every k below `count` that is the thread's: k modulo the number of threads is its own."""
+        rounds = self.b.sdiv(self.b.add(self.b.sub(count, thread), self.b.sub(threads, self.word(1))), threads)
+        self.each(self.word(0), rounds, 1, lambda k: body(self.b.add(thread, self.b.mul(k, threads))))
+
+    # --- numbers ---------------------------------------------------------------------------------------------------
+
+    def load(self, pointer: Any, count: Any, lanes: int) -> Any:
+        """`count` numbers as a vector of `lanes`; the missing lanes are 0 and their memory is not touched."""
+        real = self.numbers.real
+        if lanes == 1:
+            return self.b.load(pointer, typ=real, align=self.itemsize)
+        kind = ir.VectorType(real, lanes)
+        if isinstance(count, int) and count == lanes:
+            return self.b.load(pointer, typ=kind, align=self.itemsize)
+        return self._masked("load", kind, [pointer], count, [ir.Constant(kind, [0.0] * lanes)])
+
+    def store(self, value: Any, pointer: Any, count: Any, lanes: int) -> None:
+        """The first `count` lanes; other memory is not touched."""
+        if lanes == 1 or (isinstance(count, int) and count == lanes):
+            self.b.store(value, pointer, align=self.itemsize)
+        else:
+            self._masked("store", value.type, [value, pointer], count, [])
+
+    def _masked(self, what: str, kind: Any, first: list[Any], count: Any, last: list[Any]) -> Any:
+        name = f"llvm.masked.{what}.v{kind.count}f{self.bits}.p0"
+        args = [*first, ir.Constant(I32, self.itemsize), self._mask(count, kind.count), *last]
+        function = self.module.globals.get(name)
+        if function is None:
+            result = kind if what == "load" else ir.VoidType()
+            function = ir.Function(self.module, ir.FunctionType(result, [arg.type for arg in args]), name)
+        return self.b.call(function, args)
+
+    def _mask(self, count: Any, lanes: int) -> Any:
+        """Whether a lane is among the first `count`, a number or a word of the code."""
+        if isinstance(count, int):
+            return ir.Constant(ir.VectorType(ir.IntType(1), lanes), [lane < count for lane in range(lanes)])
+        own = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
+        return self.b.icmp_signed("<", own, self._spread(count, lanes))
+
+    def splat(self, number: Any, vectors: Vectors) -> Any:
+        """One number in every lane."""
+        return number if vectors.lanes == 1 else self._spread(number, vectors.lanes)
+
+    def _spread(self, number: Any, lanes: int) -> Any:
+        undefined = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
+        single = self.b.insert_element(undefined, number, ir.Constant(I32, 0))
+        return self.b.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+
+    # --- threads ---------------------------------------------------------------------------------------------------
+
+    def emit_team(self) -> None:
+        """`<name>_team(table)`: what each thread of an OpenMP team runs; it asks the team for its own number."""
+        team = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), f"{self.function.name}_team")
+        b = ir.IRBuilder(team.append_basic_block("entry"))
+        ask = ir.Function(self.module, ir.FunctionType(I32, []), "omp_get_thread_num")
+        b.call(self.function, [team.args[0], b.sext(b.call(ask, []), I64)])
+        b.ret_void()
