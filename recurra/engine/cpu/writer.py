@@ -141,6 +141,22 @@ class Writer:
         single = self.b.insert_element(undefined, number, ir.Constant(I32, 0))
         return self.b.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
+    def transposed(self, vectors: Sequence[Any]) -> list[Any]:
+        """As many vectors as they have lanes, turned: lane j of vector i becomes lane i of vector j."""
+        turned, lanes = list(vectors), len(vectors)
+        distance = 1
+        while distance < lanes:  # swap squares of this size beside the diagonal of squares of twice the size
+            for i in (i for i in range(lanes) if not i & distance):
+                one, other = turned[i], turned[i + distance]
+                low = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+                high = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
+                turned[i], turned[i + distance] = (
+                    self.b.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, lanes), pick))
+                    for pick in (low, high)
+                )
+            distance *= 2
+        return turned
+
     # --- threads ---------------------------------------------------------------------------------------------------
 
     def emit_team(self) -> None:
