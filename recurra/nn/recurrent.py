@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import nn
@@ -28,6 +29,10 @@ class RNN(nn.RNN):
         outputs: tuple[Any, Any] = super().forward(input, hx)
         return outputs
 
+    def __prepare_scriptable__(self) -> nn.RNN:
+        """torch's own module with these weights: what `torch.jit.script` compiles."""
+        return _as_torchs(self, RNN, nn.RNN)
+
 
 class LSTM(nn.LSTM):
     """Drop-in for `torch.nn.LSTM`: signature, shapes, states, weights, errors and numbers are torch's.
@@ -50,6 +55,10 @@ class LSTM(nn.LSTM):
             outputs = run_dense_packed(self, input, hx)
         return super().forward(input, hx) if outputs is None else outputs
 
+    def __prepare_scriptable__(self) -> nn.LSTM:
+        """torch's own module with these weights: what `torch.jit.script` compiles."""
+        return _as_torchs(self, LSTM, nn.LSTM)
+
 
 class GRU(nn.GRU):
     """Drop-in for `torch.nn.GRU`: signature, shapes, states, weights, errors and numbers are torch's.
@@ -65,3 +74,16 @@ class GRU(nn.GRU):
             return run_ragged(self, input, hx)
         outputs: tuple[Any, Any] = super().forward(input, hx)
         return outputs
+
+    def __prepare_scriptable__(self) -> nn.GRU:
+        """torch's own module with these weights: what `torch.jit.script` compiles."""
+        return _as_torchs(self, GRU, nn.GRU)
+
+
+def _as_torchs(module: nn.RNNBase, ours: Any, theirs: Any) -> Any:
+    """The module seen as one of torch's class on the same parameters; itself where a subclass changed `forward`."""
+    if type(module).forward is not ours.forward:
+        return module
+    twin = copy.copy(module)
+    twin.__class__ = theirs
+    return twin

@@ -65,15 +65,19 @@ def run_dense_packed(module: nn.LSTM, packed: PackedSequence, hx: Any = None) ->
         return None
     rows = Ragged.from_packed(PackedSequence(torch.arange(len(data)), *packed[1:]))
     x = rows.replace(take_rows(data, rows.values))
-    fields = _zeros(module, x) if hx is None else tuple(hx)
-    if not _fits(module, fields, x.batch_size) or any(field.dtype != data.dtype for field in fields):
+    fields = _zeros(module, x) if hx is None else hx
+    if (
+        not isinstance(fields, tuple | list)
+        or not _fits(module, fields, x.batch_size)
+        or any(field.dtype != data.dtype for field in fields)
+    ):
         return None  # torch says what is wrong
     back = rows.values.argsort()
 
     def drop(values: Tensor) -> Tensor:
         return take_rows(functional.dropout(take_rows(values, back), module.dropout), rows.values)
 
-    outputs, fields = _run_layers(module, x, fields, drop)
+    outputs, fields = _run_layers(module, x, tuple(fields), drop)
     return PackedSequence(take_rows(outputs.values, back), *packed[1:]), fields
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import sys
 from typing import Any
 
 import pytest
@@ -140,6 +141,40 @@ def test_our_modules_are_torchs_modules(kind: str) -> None:
     assert [len(group) for group in ours.all_weights] == [len(group) for group in theirs.all_weights]
 
 
+class Around(nn.Module):
+    """A model with a recurrent layer in it."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)[0]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="torch no longer supports torch.jit.script there")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_is_scripted_as_with_torchs_module(kind: str) -> None:
+    theirs, ours = pair(kind, {"num_layers": 2})
+    x = torch.randn(4, 2, 5)
+    scripted = torch.jit.script(Around(ours))
+    assert torch.equal(scripted(x), theirs(x)[0])
+    assert scripted.layer.weight_hh_l0.data_ptr() == ours.weight_hh_l0.data_ptr()
+    assert type(ours) is getattr(recurra.nn, kind)
+
+
+class Doubled(recurra.nn.GRU):
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        outputs, hx = super().forward(input, hx)
+        return 2 * outputs, hx
+
+
+def test_scripting_never_drops_the_forward_of_a_subclass() -> None:
+    gru = Doubled(5, 9)
+    assert gru.__prepare_scriptable__() is gru
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_copies_and_saved_weights_give_the_same_numbers(kind: str) -> None:
     _, ours = pair(kind, {"num_layers": 2})
@@ -170,6 +205,8 @@ def test_copies_and_saved_weights_give_the_same_numbers(kind: str) -> None:
             pack_sequence([torch.randn(4, 5), torch.randn(3, 5)]), (torch.zeros(1, 3, 9), torch.zeros(1, 3, 9))
         ),
         lambda m: m(pack_sequence([torch.randn(4, 5)]), (torch.zeros(1, 1, 9), torch.zeros(1, 1, 8))),
+        lambda m: m(pack_sequence([torch.randn(4, 5), torch.randn(4, 5), torch.randn(3, 5)]), torch.zeros(2, 1, 3, 9)),
+        lambda m: m(pack_sequence([torch.randn(4, 5), torch.randn(4, 5), torch.randn(3, 5)]), 7),
         lambda m: m("words"),
         lambda m: type(m)(5, 9, dropout=2.0),
         lambda m: type(m)(5, 0),
