@@ -36,6 +36,7 @@ class KerasLayer:
         name: the layer's name.
         kind: `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
         options: Keras' config of the layer, of the forward one where there are two.
+        backward_options: Keras' config of the backward layer; None where there is none.
         arrays: for each direction kernel [I, G*H], recurrent kernel [H, G*H] and, or not, bias [G*H] or [2, G*H].
         merge_mode: how the outputs of two directions are joined; None for one direction.
     """
@@ -45,6 +46,7 @@ class KerasLayer:
     options: dict[str, Any]
     arrays: list[list[Any]] = field(repr=False)
     merge_mode: str | None = None
+    backward_options: dict[str, Any] | None = None
 
 
 def load_keras(target: nn.Module, source: Any, *, layer: str | None = None) -> None:
@@ -113,11 +115,16 @@ def _convert_layer(layer: KerasLayer) -> list[CellWeights]:
         raise ConfigError(
             f"The layer `{layer.name}` joins its directions by `{layer.merge_mode}`; only 'concat' can be loaded."
         )
-    return [_convert(arrays, _form(layer)) for arrays in layer.arrays]
+    ways = [layer.options, layer.backward_options or layer.options][: len(layer.arrays)]
+    if layer.options.get("go_backwards"):
+        raise ConfigError(
+            f"The layer `{layer.name}` reads from the last step to the first (`go_backwards=True`), which weights do "
+            "not tell: give `layer.get_weights()`, and run the cell by `recurra.scan(..., reverse=True)`."
+        )
+    return [_convert(arrays, _form(layer, way)) for arrays, way in zip(layer.arrays, ways, strict=True)]
 
 
-def _form(layer: KerasLayer) -> str:
-    options = layer.options
+def _form(layer: KerasLayer, options: dict[str, Any]) -> str:
     activation = _plain_name(options.get("activation", "tanh"))
     if layer.kind == "SimpleRNN":
         return f"RNN(activation={OUR_NAMES.get(activation, activation)!r})"
@@ -136,6 +143,8 @@ def _gru_form(reset_after: bool) -> str:
 
 
 def _convert(arrays: Sequence[Any], form: str) -> CellWeights:
+    if len(arrays) not in (2, 3):
+        raise ConfigError("A layer of the source has no weights yet: build it, or call it once.")
     kernel, recurrent, *bias = [torch.from_numpy(np.array(array)) for array in arrays]
     order = [1, 0, 2] if form.startswith("GRU") else None  # z r h -> r z n
     tensors = {"weight_ih": _reorder(kernel.T, order), "weight_hh": _reorder(recurrent.T, order)}
@@ -194,10 +203,12 @@ def _from_objects(source: Any) -> Iterator[KerasLayer]:
     if kind in KINDS:
         yield KerasLayer(source.name, kind, source.get_config(), [source.get_weights()])
     elif kind == "Bidirectional":
-        inner = source.forward_layer
-        arrays = [inner.get_weights(), source.backward_layer.get_weights()]
-        if type(inner).__name__ in KINDS:
-            yield KerasLayer(source.name, type(inner).__name__, inner.get_config(), arrays, source.merge_mode)
+        inner, back = source.forward_layer, source.backward_layer
+        kinds = {type(inner).__name__, type(back).__name__}
+        if len(kinds) == 1 and kinds <= set(KINDS):
+            arrays = [inner.get_weights(), back.get_weights()]
+            (kind,) = kinds
+            yield KerasLayer(source.name, kind, inner.get_config(), arrays, source.merge_mode, back.get_config())
     elif hasattr(source, "layers"):
         yield from _from_objects(list(source.layers))
     elif not hasattr(source, "get_weights"):
@@ -255,7 +266,16 @@ def _from_legacy(config: dict[str, Any], group: Any) -> Iterator[KerasLayer]:
 
 
 def _two_ways(entry: dict[str, Any]) -> bool:
-    return entry["class_name"] == "Bidirectional" and entry["config"]["layer"]["class_name"] in KINDS
+    if entry["class_name"] != "Bidirectional":
+        return False
+    kind = entry["config"]["layer"]["class_name"]
+    return kind in KINDS and _backward(entry["config"])["class_name"] == kind
+
+
+def _backward(options: dict[str, Any]) -> dict[str, Any]:
+    """The backward layer of a Bidirectional, where one was given; Keras makes it like the forward one otherwise."""
+    backward: dict[str, Any] = options.get("backward_layer") or options["layer"]
+    return backward
 
 
 def _described(entry: dict[str, Any], arrays: list[list[Any]]) -> KerasLayer:
@@ -265,7 +285,8 @@ def _described(entry: dict[str, Any], arrays: list[list[Any]]) -> KerasLayer:
     if entry["class_name"] != "Bidirectional":
         return KerasLayer(options["name"], entry["class_name"], options, arrays)
     inner = options["layer"]
-    return KerasLayer(options["name"], inner["class_name"], inner["config"], arrays, options["merge_mode"])
+    kind, way, back = inner["class_name"], inner["config"], _backward(options)["config"]
+    return KerasLayer(options["name"], kind, way, arrays, options["merge_mode"], back)
 
 
 def _numbered(cell: Any) -> list[Any]:

@@ -184,11 +184,32 @@ def test_what_keras_computes_otherwise_is_refused(keras: Any) -> None:
         (layers.GRU(5, reset_after=False), GRU(4, 5), r"those of GRU\(reset='before'\)"),
         (layers.SimpleRNN(5, activation="leaky_relu"), RNN(4, 5, activation="leaky_relu"), "leaky_relu with slope"),
         (layers.Bidirectional(layers.LSTM(5), merge_mode="sum"), Recurrent(LSTM(4, 5), bidirectional=True), "by `sum`"),
+        (layers.LSTM(5, go_backwards=True), LSTM(4, 5), r"reads from the last step to the first"),
         (layers.Dense(5), LSTM(4, 5), "no SimpleRNN, LSTM or GRU layer"),
     ]
     for layer, target, message in cases:
         with pytest.raises(ConfigError, match=message):
             load_keras(target, model_of(keras, layer))
+
+
+def test_a_backward_layer_of_its_own_kind_is_refused(keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+    target = Recurrent(LSTM(4, 5), bidirectional=True)
+    for back, message in [
+        (layers.LSTM(5, activation="relu", go_backwards=True), "activation='relu'"),
+        (layers.GRU(5, go_backwards=True), "no SimpleRNN, LSTM or GRU layer"),
+    ]:
+        model = model_of(keras, layers.Bidirectional(layers.LSTM(5), backward_layer=back))
+        model.save(tmp_path / "model.keras")
+        model.save(tmp_path / "model.h5")
+        for source in (model, tmp_path / "model.keras", tmp_path / "model.h5"):
+            with pytest.raises(ConfigError, match=message):
+                load_keras(target, source)
+
+
+def test_a_layer_that_was_never_built_is_refused(keras: Any) -> None:
+    with pytest.raises(ConfigError, match="no weights yet: build it"):
+        load_keras(LSTM(4, 5), keras.layers.LSTM(5))
 
 
 def test_lists_of_arrays_need_no_keras_and_must_fit() -> None:
