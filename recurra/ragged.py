@@ -38,12 +38,18 @@ class _TakeRows(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         source, rows = inputs
         ctx.save_for_backward(rows)
+        ctx.save_for_forward(rows)
         ctx.num_rows = source.shape[0]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors
         return _PutRows.apply(grad, rows, ctx.num_rows, 0.0), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        return take_rows(tangent, rows)
 
 
 class _PutRows(torch.autograd.Function):
@@ -57,12 +63,19 @@ class _PutRows(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int, float], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1])
+        _, rows, ctx.num_rows, _ = inputs
+        ctx.save_for_backward(rows)
+        ctx.save_for_forward(rows)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (rows,) = ctx.saved_tensors
         return _TakeRows.apply(grad, rows), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        return _put_rows(tangent, rows, ctx.num_rows, 0.0)
 
 
 def take_rows(source: Tensor, rows: Tensor) -> Tensor:
@@ -290,13 +303,14 @@ class Ragged:
         Raises:
             ShapeError: a length is negative or above T, or the shapes do not fit.
         """
-        if padded.dim() < 2:
+        if not isinstance(padded, Tensor) or padded.dim() < 2:
             raise ShapeError(f"`padded` must have at least two dimensions, got {describe(padded)}.")
         num_steps, batch_size = padded.shape[:2] if not batch_first else (padded.shape[1], padded.shape[0])
         if lengths is None:
             lengths = torch.full((batch_size,), num_steps)
         if not isinstance(lengths, Tensor):
-            lengths = torch.tensor(lengths, dtype=None if len(lengths) else torch.int64)
+            lengths = torch.tensor(lengths)
+            lengths = lengths if lengths.numel() else lengths.to(torch.int64)
         if lengths.shape != (batch_size,) or lengths.dtype not in WHOLE_NUMBERS:
             raise ShapeError(
                 f"`lengths` must be {batch_size} whole numbers, got {lengths.dtype} of shape {describe(lengths)}."
@@ -310,10 +324,9 @@ class Ragged:
         ragged = layout.replace(take_rows(padded.flatten(0, 1), rows))
         if resets is None:
             return ragged
-        if resets.shape != padded.shape[:2] or resets.dtype != torch.bool:
-            raise ShapeError(
-                f"`resets` must be bool of shape {list(padded.shape[:2])}, got {resets.dtype} of {describe(resets)}."
-            )
+        if not isinstance(resets, Tensor) or resets.shape != padded.shape[:2] or resets.dtype != torch.bool:
+            got = f"{resets.dtype} of {describe(resets)}" if isinstance(resets, Tensor) else describe(resets)
+            raise ShapeError(f"`resets` must be bool of shape {list(padded.shape[:2])}, got {got}.")
         return replace(ragged, resets=resets.flatten()[rows].nonzero().flatten())
 
     def to_padded(self, *, batch_first: bool = False, value: float = 0.0, num_steps: int | None = None) -> Tensor:
@@ -343,6 +356,8 @@ class Ragged:
     @classmethod
     def from_packed(cls, packed: PackedSequence) -> Ragged:
         """From torch's PackedSequence, sequences in the order they had before packing."""
+        if not isinstance(packed, PackedSequence):
+            raise ShapeError(f"`packed` must be a PackedSequence, got {describe(packed)}.")
         data, batch_sizes, _, unsorted = packed
         sizes = batch_sizes.to(data.device)
         batch_size = int(sizes[0])

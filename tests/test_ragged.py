@@ -390,6 +390,18 @@ def test_rows_work_under_function_transforms() -> None:
     torch.testing.assert_close(d_values, 2 * values)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # what torch itself calls for them
+def test_rows_have_forward_derivatives() -> None:
+    values, slope = torch.randn(5, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+
+    def there_and_back(v: torch.Tensor) -> torch.Tensor:
+        return Ragged.from_padded(LAYOUT.replace(v).reverse().to_padded() ** 2, LAYOUT.lengths).values
+
+    _, got = torch.func.jvp(there_and_back, (values,), (slope,))
+    torch.testing.assert_close(got, 2 * LAYOUT.replace(values * slope).reverse().values)
+    assert torch.autograd.gradcheck(there_and_back, values.requires_grad_(), check_forward_ad=True)
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 V, O = torch.zeros(3, 2), torch.tensor([0, 1, 3])
@@ -450,6 +462,11 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         lambda: Ragged.from_padded(V[:, 0]),
         "`padded` must have at least two dimensions, got [3].",
     ),
+    "padded no tensor": (
+        lambda: Ragged.from_padded([[1.0]]),
+        "`padded` must have at least two dimensions, got a list.",
+    ),
+    "one length": (lambda: Ragged.from_padded(V, 3), "must be 2 whole numbers, got torch.int64 of shape []."),
     "lengths of floats": (
         lambda: Ragged.from_padded(V, [1.0, 2.0]),
         "`lengths` must be 2 whole numbers, got torch.float32 of shape [2].",
@@ -461,6 +478,14 @@ REFUSALS: dict[str, tuple[Any, str]] = {
     "padded resets of floats": (
         lambda: Ragged.from_padded(V, resets=V),
         "`resets` must be bool of shape [3, 2], got torch.float32 of [3, 2].",
+    ),
+    "padded resets no tensor": (
+        lambda: Ragged.from_padded(V, resets=[[True, False]]),
+        "`resets` must be bool of shape [3, 2], got a list.",
+    ),
+    "packed that is plain": (
+        lambda: Ragged.from_packed(V),
+        "`packed` must be a PackedSequence, got [3, 2].",
     ),
     "too few steps": (
         lambda: Ragged(V, O).to_padded(num_steps=1),
