@@ -76,7 +76,7 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 
     Returns: `" Did you mean `lstm` or `slstm`?"` (with its leading space) or `""`.
     """
-    near = difflib.get_close_matches(word, sorted(words), n=3, cutoff=0.6)
+    near = difflib.get_close_matches(str(word), sorted(words), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
 
 

@@ -45,6 +45,7 @@ def test_a_near_word_is_offered() -> None:
 def test_a_far_word_offers_nothing() -> None:
     assert did_you_mean("transformer", ["gru", "lstm"]) == ""
     assert did_you_mean("gru", []) == ""
+    assert did_you_mean(None, ["gru", "lstm"]) == ""  # type: ignore[arg-type]  # what is no word at all
 
 
 def test_an_installed_package_is_imported() -> None:

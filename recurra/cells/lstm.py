@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
+from recurra.cells.checks import check_number
 from recurra.cells.torch_layout import CHRONO, Bias, TorchLayoutCell, check_chrono
 from recurra.engine.contract import Source
 from recurra.engine.kernel import Kernel
@@ -91,8 +92,10 @@ class LSTM(TorchLayoutCell):
         forget_bias: float | None = None,
         chrono: int | None = None,
     ) -> None:
-        if not 0 <= proj_size < hidden_size:
-            raise ConfigError(f"`proj_size` must be within 0..{hidden_size - 1}, below `hidden_size`, got {proj_size}.")
+        if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
+            raise ConfigError(
+                f"`proj_size` must be within 0..{hidden_size - 1}, below `hidden_size`, got {proj_size!r}."
+            )
         if forget_bias is not None and (coupled or not bias):
             missing = "gate where `coupled=True`" if coupled else "bias where `bias=False`"
             raise ConfigError(f"`forget_bias={forget_bias}` cannot be set: there is no forget {missing}.")
@@ -103,7 +106,7 @@ class LSTM(TorchLayoutCell):
             self.gates = ("i", "g", "o")
         super().__init__(input_size, hidden_size, bias=bias, output_size=proj_size or hidden_size)
         self.peephole, self.proj_size, self.coupled, self.layer_norm = peephole, proj_size, coupled, layer_norm
-        self.forget_bias = forget_bias
+        self.forget_bias = None if forget_bias is None else check_number("forget_bias", forget_bias)
         self.weight_hr = nn.Parameter(torch.empty(proj_size, hidden_size)) if proj_size else None
         self.weight_ch = nn.Parameter(torch.empty((2 if coupled else 3) * hidden_size)) if peephole else None
         rows = len(self.gates) * hidden_size

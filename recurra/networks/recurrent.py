@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -295,7 +295,7 @@ def _stack(cells: Cell | Sequence[Cell], num_layers: int, num_directions: int) -
             raise ConfigError(f"`num_layers` must be a whole number of at least 1, got {num_layers!r}.")
         size = cells.output_size * num_directions
         return [cells, *(_alike(cells, input_size=size) for _ in range(num_layers - 1))]
-    stack = list(cells)
+    stack = list(cells) if isinstance(cells, Iterable) else []
     if not stack or not all(isinstance(cell, Cell) for cell in stack):
         raise ConfigError(f"`cells` must be a recurra.Cell or a sequence of them, got {cells!r}.")
     if num_layers not in (1, len(stack)):
