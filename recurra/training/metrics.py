@@ -40,6 +40,9 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def keep_metrics_until(path: str | os.PathLike[str], step: int) -> None:
-    """Drop the lines of updates after `step`: a resumed run will write them again."""
-    kept = [row for row in read_metrics(path) if row["step"] <= step]
+    """Drop what a run that is resumed after `step` updates will write again: the lines of later updates.
+
+    Gradients are looked at as an update begins, so their line with this very step belongs to the update after it.
+    """
+    kept = [row for row in read_metrics(path) if row["step"] + (row.get("split") == "gradients") <= step]
     write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))

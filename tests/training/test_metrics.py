@@ -27,6 +27,14 @@ def test_lines_after_the_checkpoint_and_half_lines_go(tmp_path: Path) -> None:
     assert path.read_text() == '{"step": 0}\n{"step": 1}\n{"step": 2}\n'
 
 
+def test_a_look_before_the_first_update_after_the_checkpoint_goes_too(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for row in (rows := [{"step": step, "split": split} for step in (1, 2) for split in ("train", "gradients")]):
+        append_metrics(path, row)
+    keep_metrics_until(path, 2)
+    assert read_metrics(path) == rows[:-1]
+
+
 def test_no_file_is_no_lines(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.jsonl") == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from recurra import Recurrent
 from recurra.cells import RNN
-from recurra.training import Loss, TrainingConfig, fit
+from recurra.training import Loss, TrainingConfig, fit, read_metrics
 from recurra.training.watch import GradientWatch
 
 
@@ -72,6 +73,26 @@ def test_truncated_training_is_the_same_with_and_without_it() -> None:
     _, watched = trained({"watch_gradients": 1, "k1": 10, "k2": 20})
     _, unwatched = trained({"watch_gradients": None, "k1": 10, "k2": 20})
     assert all(torch.equal(watched[name], unwatched[name]) for name in watched)
+
+
+def test_a_run_killed_after_a_look_writes_it_down_once(tmp_path: Path) -> None:
+    files: dict[str, Any] = {"checkpoint": tmp_path / "checkpoint", "metrics": tmp_path / "metrics.jsonl"}
+    config = TrainingConfig(max_steps=4, log_every=1, save_every=2, save_seconds=None, watch_gradients=2)
+    calls = 0
+
+    def dying(model: Any, batch: torch.Tensor) -> Loss:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # two updates, the look, and then
+            raise KeyboardInterrupt
+        return whole(model, batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Network(), Data(), dying, config, progress="none", **files)
+    fit(Network(), Data(), whole, config, progress="none", resume=True, **files)
+
+    written = [(row["step"], row["split"]) for row in read_metrics(files["metrics"])]
+    assert written == [(1, "train"), (2, "train"), (2, "gradients"), (3, "train"), (4, "train")]
 
 
 def test_a_network_without_cells_has_nothing_to_watch() -> None:
