@@ -44,6 +44,8 @@ class Limits:
                 raise ConfigError(f"`{name}` must be at least 0, got {getattr(self, name)}.")
         if longest.numel() and self.min_length > int(longest.min()):
             raise ConfigError(f"`min_length` must be at most `max_length`={int(longest.min())}, got {self.min_length}.")
+        if any(token < 0 for token in self.forbidden):
+            raise ConfigError(f"`forbidden` must hold tokens of at least 0, got {list(self.forbidden)}.")
         if self.eos in self.forbidden:
             raise ConfigError(f"`forbidden` must not hold the end token {self.eos}: nothing would ever end.")
 

@@ -68,7 +68,9 @@ def sample(
     _check(temperature, top_k, top_p, repetition_penalty, num_samples)
 
     def choose(log_probs: Tensor, history: Tensor) -> Tensor:
-        scores = penalise_repetition(log_probs, history, repetition_penalty) / temperature
+        scores = penalise_repetition(log_probs, history, repetition_penalty)
+        # the largest becomes 0, which no temperature moves; tiny, lest one that is too small for the dtype be 0
+        scores = (scores - scores.amax(1, keepdim=True)) / max(temperature, torch.finfo(scores.dtype).tiny)
         scores = keep_nucleus(keep_top(scores, top_k), top_p)
         return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0]
 
@@ -83,8 +85,11 @@ def _check(temperature: float, top_k: int, top_p: float, repetition_penalty: flo
         raise ConfigError(f"`top_k` must be at least 0, got {top_k}.")
     if not 0 < top_p <= 1:
         raise ConfigError(f"`top_p` must lie above 0 and be at most 1, got {top_p}.")
-    if not repetition_penalty > 0:
-        raise ConfigError(f"`repetition_penalty` must be above 0, got {repetition_penalty}.")
+    if not 0 < repetition_penalty < float("inf"):
+        raise ConfigError(
+            f"`repetition_penalty` must be above 0 and finite, got {repetition_penalty}; "
+            "`no_repeat_ngram=1` rules repetition out."
+        )
     if num_samples < 1:
         raise ConfigError(f"`num_samples` must be at least 1, got {num_samples}.")
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recurra.errors import ConfigError
 from recurra.networks.decoding.constraints import LAST_RESORT, Limits, log_probabilities, repeated_ngrams
 
 NEVER = float("-inf")
@@ -55,3 +56,8 @@ def test_without_room_only_the_end_is_left() -> None:
     allowed = limits.rule_out(log_probs, torch.zeros(2, 1, dtype=torch.int64), torch.tensor([True, False]))
 
     assert allowed.tolist() == [[-1.0, -1.0, -1.0], [NEVER, -1.0, NEVER]]
+
+
+def test_tokens_are_not_counted_from_the_end() -> None:
+    with pytest.raises(ConfigError, match=r"`forbidden` must hold tokens of at least 0, got \[3, -1\]"):
+        Limits(eos=1, max_length=5, forbidden=(3, -1))

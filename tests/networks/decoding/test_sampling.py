@@ -107,6 +107,16 @@ def test_one_candidate_is_greedy() -> None:
         assert [row[0].tokens for row in found] == [one.tokens for one in expected]
 
 
+@pytest.mark.parametrize("temperature", [1e-38, 1e-300])  # too small for the quotients, and for float32 at all
+def test_a_temperature_next_to_none_is_greedy(temperature: float) -> None:
+    table = Table(Table.random(0, batch_size=3).logits.float())
+
+    expected = greedy(table.step, table.start(), bos=BOS, eos=EOS, max_length=4)
+
+    found = draw(table, max_length=4, temperature=temperature)
+    assert [row[0].tokens for row in found] == [one.tokens for one in expected]
+
+
 def test_limits_hold() -> None:
     table = Table.random(0, batch_size=2, vocab_size=6, steps=6)
 
@@ -163,6 +173,7 @@ def test_repetition_makes_tokens_that_came_less_probable() -> None:
         ({"top_k": -1}, "`top_k` must be at least 0"),
         ({"top_p": 0.0}, "`top_p` must lie above 0"),
         ({"repetition_penalty": 0.0}, "`repetition_penalty` must be above 0"),
+        ({"repetition_penalty": math.inf}, "finite, got inf; `no_repeat_ngram=1` rules repetition out"),
         ({"num_samples": 0}, "`num_samples` must be at least 1"),
     ],
 )
