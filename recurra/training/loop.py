@@ -24,6 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from recurra.cells import ClipStateGradient
 from recurra.errors import ConfigError, RunError, did_you_mean
 from recurra.training.averaging import copy_of, make_average, set_weights, weights_in_use, weights_of
 from recurra.training.bptt import Truncation
@@ -101,7 +102,8 @@ def fit(
         source: where batches come from.
         objective: `objective(model, batch) -> Loss`; under truncated BPTT (`config.k1`)
             `objective(model, batch, state) -> (Loss, state)`, where batch is a stretch of time and state None at first.
-        config: every option.
+        config: every option. Two of them others carry out: the cells clip the gradient of the state (`fit` refuses a
+            limit that no cell of the model keeps), and the objective smooths its labels.
         validate: scores of the validation part by name. The model comes in eval mode, without gradients.
         checkpoint: file to save to; it stays there after the end.
         resume: go on from `checkpoint`. Where there is none yet, begin: the run was killed before its first.
@@ -123,6 +125,7 @@ def fit(
     files = _Files(None if checkpoint is None else Path(checkpoint), None if metrics is None else Path(metrics))
     if validate is None and (config.patience is not None or config.schedule == "plateau"):
         raise ConfigError("`patience` and the schedule `plateau` look at scores: give `validate`, or do without them.")
+    _expect_clipping(model, config.clip_state_gradient)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     group = join(config.device)
@@ -444,6 +447,15 @@ class _Run:
                 f"The run was stopped inside a long batch by {values['processes']} processes and can be resumed only "
                 f"by as many, not {self.group.size}."
             )
+
+
+def _expect_clipping(model: nn.Module, limit: float | None) -> None:
+    """Refuse a limit of the gradient between time steps that nothing in the model keeps."""
+    if limit is not None and not any(isinstance(m, ClipStateGradient) and m.limit == limit for m in model.modules()):
+        raise ConfigError(
+            f"`clip_state_gradient` {limit:g} is kept by the cells, and no cell of the model does: build it with "
+            f"`Recurrent(..., clip_state_gradient={limit:g})`, or put a cell into `recurra.cells.ClipStateGradient`."
+        )
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

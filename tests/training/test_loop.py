@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import recurra
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.training import Loss, TrainingConfig, fit, read_checkpoint, read_metrics, truncated_bptt
 from recurra.training.averaging import weights_of
@@ -260,6 +261,12 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
             ConfigError,
             "`metric` must be one of `loss`, `absolute`, got 'los'. Did you mean `loss`?",
         ),
+        (
+            {"clip_state_gradient": 0.5},
+            {},
+            ConfigError,
+            "`clip_state_gradient` 0.5 is kept by the cells, and no cell of the model does: build it with",
+        ),
         ({"device": "cuda:77"}, {}, ConfigError, "`device` cuda:77 is not there"),
         (
             {},
@@ -275,6 +282,13 @@ def test_what_cannot_be_trained_is_refused(
     with pytest.raises(refusal) as refused:
         plain(network(), TinySource(), TrainingConfig(**options), **more)
     assert sentence in str(refused.value)
+
+
+def test_a_limit_of_the_state_gradient_that_the_cells_keep_is_trained_with() -> None:
+    model = recurra.Recurrent(recurra.RNN(2, 1), clip_state_gradient=0.5)
+    assert plain(model, TinySource(), TrainingConfig(max_steps=1, clip_state_gradient=0.5)).step == 1
+    with pytest.raises(ConfigError, match="`clip_state_gradient` 2 is kept by the cells"):
+        plain(model, TinySource(), TrainingConfig(max_steps=1, clip_state_gradient=2))
 
 
 def test_no_batches_are_refused() -> None:
