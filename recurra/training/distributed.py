@@ -28,6 +28,9 @@ __all__ = ["Group", "join", "shares_of"]
 
 Result = TypeVar("Result")
 
+# rank 0 may judge translations for a long time while the others wait
+PATIENCE = timedelta(hours=6)
+
 
 class _Replica(nn.Module):
     """The model as DistributedDataParallel wants it: one forward, in which anything may be done with the model."""
@@ -88,29 +91,29 @@ class Group:
         if self.size == 1:
             return dict(numbers)
         names = sorted(numbers)
-        values = self._tensor([numbers[name] for name in names], torch.float64)
-        dist.all_reduce(values)
+        values = _tensor([numbers[name] for name in names], torch.float64)
+        dist.all_reduce(values, group=_line())
         return dict(zip(names, values.tolist(), strict=True))
 
     def maximum(self, number: int) -> int:
         """The largest of the numbers that the processes give."""
         if self.size == 1:
             return number
-        value = self._tensor([number], torch.int64)
-        dist.all_reduce(value, dist.ReduceOp.MAX)
+        value = _tensor([number], torch.int64)
+        dist.all_reduce(value, dist.ReduceOp.MAX, group=_line())
         return int(value)
 
     def from_first(self, data: bytes) -> bytes:
         """What rank 0 gives; what the others give is ignored."""
         if self.size == 1:
             return data
-        length = self._tensor([len(data)], torch.int64)
-        dist.broadcast(length, src=0)
+        length = _tensor([len(data)], torch.int64)
+        dist.broadcast(length, src=0, group=_line())
         if length == 0:  # torch sends no empty tensors
             return b""
-        buffer = self._bytes(data if self.is_first else bytes(int(length)))
-        dist.broadcast(buffer, src=0)
-        return buffer.cpu().numpy().tobytes()
+        buffer = _bytes(data if self.is_first else bytes(int(length)))
+        dist.broadcast(buffer, src=0, group=_line())
+        return buffer.numpy().tobytes()
 
     def gather(self, tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """The tensors of every process, by rank; names and shapes may differ between them."""
@@ -118,25 +121,51 @@ class Group:
             return [dict(tensors)]
         data = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
         room = self.maximum(len(data))
-        lengths = [self._tensor([0], torch.int64) for _ in range(self.size)]
-        dist.all_gather(lengths, self._tensor([len(data)], torch.int64))
-        buffers = [self._bytes(bytes(room)) for _ in range(self.size)]
-        dist.all_gather(buffers, self._bytes(data.ljust(room)))
+        lengths = [_tensor([0], torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, _tensor([len(data)], torch.int64), group=_line())
+        buffers = [_bytes(bytes(room)) for _ in range(self.size)]
+        dist.all_gather(buffers, _bytes(data.ljust(room)), group=_line())
         return [
-            safetensors.torch.load(buffer.cpu().numpy().tobytes()[: int(length)])
+            safetensors.torch.load(buffer.numpy().tobytes()[: int(length)])
             for buffer, length in zip(buffers, lengths, strict=True)
         ]
 
-    def _tensor(self, numbers: Sequence[float], dtype: torch.dtype) -> Tensor:
-        return torch.tensor(numbers, dtype=dtype, device=self._channel)
 
-    def _bytes(self, data: bytes) -> Tensor:
-        return torch.frombuffer(bytearray(data), dtype=torch.uint8).to(self._channel)
+def _tensor(numbers: Sequence[float], dtype: torch.dtype) -> Tensor:
+    return torch.tensor(numbers, dtype=dtype)
 
-    @property
-    def _channel(self) -> torch.device:
-        """Where tensors must be to travel; NCCL alone moves only what is on a GPU."""
-        return torch.device("cpu") if "gloo" in str(dist.get_backend_config()) else self.device
+
+def _bytes(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+
+_lines: list[dist.ProcessGroup] = []  # one, once there are several processes
+
+
+def _line() -> dist.ProcessGroup:
+    """What the processes talk over, apart from the gradients: gloo, as all that is said comes from the CPU.
+
+    Gloo's threads let go of our tensors some time after a call has returned, for which they need the interpreter; one
+    that is late finds it closing and aborts the process. A group waits for its threads when nobody has it any more, but
+    one that a DistributedDataParallel has had is never let go. So this one is never given to any.
+    """
+    if not _lines:
+        _lines.append(dist.new_group(backend="gloo", timeout=PATIENCE))
+        atexit.register(_hang_up)
+    return _lines[0]
+
+
+def _hang_up() -> None:
+    """Let go of the line, which waits for its threads, before the interpreter ends."""
+    while _lines:
+        line = _lines.pop()
+        if dist.is_initialized():  # the program may have left by itself
+            dist.destroy_process_group(line)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def join(device: str) -> Group:
@@ -154,10 +183,10 @@ def join(device: str) -> Group:
         return Group(0, 1, here)
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if here.type == "cuda" else "gloo"
-        # rank 0 may judge translations for a long time while the others wait
-        dist.init_process_group(backend, timeout=timedelta(hours=6))
+        _lines.clear()  # of a group that the program has left
+        dist.init_process_group(backend, timeout=PATIENCE)
         # not after every training: a group that is left and joined again may wait for itself for ever
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
     return Group(dist.get_rank(), dist.get_world_size(), here)
 
 
