@@ -257,7 +257,7 @@ def test_two_processes_under_torchrun_make_the_run_of_one(unbroken: Path, tmp_pa
 
     done = subprocess.run(
         [sys.executable, *launcher, "fit", "translate", str(unbroken / "pairs.tsv"), "--out", str(out), *options],
-        cwd=HOUSE, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=HOUSE, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
