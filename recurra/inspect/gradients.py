@@ -140,7 +140,9 @@ def passage_gradients(passage: Passage, *, seed: int = 0) -> GradientFlow:
     ends = passage.ends()
     weights = torch.randn(ends.shape, generator=torch.Generator().manual_seed(seed)).to(ends)
     flat = [one for fields in passage.before for one in fields]
-    gradients = torch.autograd.grad((ends * weights).sum(), flat, retain_graph=True, allow_unused=True)
+    asked = [one for one in flat if one.requires_grad]  # all but masks and counts
+    found = iter(torch.autograd.grad((ends * weights).sum(), asked, retain_graph=True, allow_unused=True))
+    gradients = [next(found) if one.requires_grad else None for one in flat]
     count = len(passage.cell.State._fields)
     squares = [
         _squares(gradients[t * count : (t + 1) * count], len(fields[0])) for t, fields in enumerate(passage.before)

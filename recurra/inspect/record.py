@@ -113,7 +113,12 @@ class _Watched:
 
 
 def _apart(field: Tensor) -> Tensor:
-    """A field that a gradient can be asked for, by itself: h of an LSTM is computed from c, and yet is not c."""
+    """A field that a gradient can be asked for, by itself: h of an LSTM is computed from c, and yet is not c.
+
+    Masks and counts have none, and stay what they are.
+    """
+    if not field.is_floating_point():
+        return field
     return field.view_as(field) if field.requires_grad else field.detach().requires_grad_()
 
 

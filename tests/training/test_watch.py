@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from recurra import Recurrent
+from recurra import Ragged, Recurrent
 from recurra.cells import RNN
+from recurra.networks import DotAttention, EncoderDecoder
 from recurra.training import Loss, TrainingConfig, fit, read_metrics
 from recurra.training.watch import GradientWatch
 
@@ -93,6 +94,27 @@ def test_a_run_killed_after_a_look_writes_it_down_once(tmp_path: Path) -> None:
 
     written = [(row["step"], row["split"]) for row in read_metrics(files["metrics"])]
     assert written == [(1, "train"), (2, "train"), (2, "gradients"), (3, "train"), (4, "train")]
+
+
+def test_an_encoder_decoder_with_input_feeding_is_watched_and_learns_the_same() -> None:
+    def network() -> EncoderDecoder:
+        torch.manual_seed(0)
+        encoder, decoder = Recurrent(RNN(3, 4)), Recurrent(RNN(6, 4))
+        return EncoderDecoder(
+            encoder, decoder, DotAttention(4), target_embedding=nn.Embedding(5, 3), input_feeding=True, dropout=0.3
+        )
+
+    def loss(model: Any, batch: torch.Tensor) -> Loss:
+        source, previous = Ragged.from_padded(batch), Ragged.from_padded(batch[:12, :, 0].gt(0).long())
+        return Loss(model.hidden(source, previous).square().sum(), 24)
+
+    rows: list[dict[str, Any]] = []
+    config = TrainingConfig(max_steps=3, schedule="constant", watch_gradients=1)
+    fit(watched := network(), Data(), loss, config, on_metrics=rows.append, progress="none")
+    fit(other := network(), Data(), loss, config.model_copy(update={"watch_gradients": None}), progress="none")
+
+    assert [len(row["layers"]) for row in rows if row["split"] == "gradients"] == [2, 2]
+    assert all(torch.equal(watched.state_dict()[name], weight) for name, weight in other.state_dict().items())
 
 
 def test_a_network_without_cells_has_nothing_to_watch() -> None:
