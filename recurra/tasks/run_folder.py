@@ -111,7 +111,7 @@ class RunFolder:
         """Begin a new run where another stands; the old one moves to `.replaced` until the new one has weights.
 
         Files that are no part of a run stay where they are. When the block raises before anything of the new run was
-        saved, the old run moves back.
+        saved, the new run goes and the old one moves back.
 
         Args:
             files: names of the files that the task adds to the folder.
@@ -131,11 +131,13 @@ class RunFolder:
         try:
             yield
         except BaseException:
-            nothing_saved = not self.checkpoint.exists() and not self.weights.exists()
-            if nothing_saved and (self._replaced / CONFIG).is_file():
+            if not self.checkpoint.exists() and not self.weights.exists():
                 self._remove(self.path, ours)
-                self._move(self._replaced, self.path, ours)
-                self._replaced.rmdir()
+                if (self._replaced / CONFIG).is_file():
+                    self._move(self._replaced, self.path, ours)
+                    self._replaced.rmdir()
+                elif not any(self.path.iterdir()):
+                    self.path.rmdir()
             raise
 
     @staticmethod

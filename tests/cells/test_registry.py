@@ -31,6 +31,12 @@ def test_an_unknown_option_is_refused_with_its_neighbours() -> None:
         make_cell("lstm", 3, 4, peepholes=True)
 
 
+@pytest.mark.parametrize(("cell", "option"), [("lstm", "forget_bias"), ("esn", "seed")])
+def test_a_value_of_another_type_is_refused_with_the_type_that_is_expected(cell: str, option: str) -> None:
+    with pytest.raises(ConfigError, match=f"The cell `{cell}` expects `{option}` of type .*, got .*'large'"):
+        make_cell(cell, 4, 6, **{option: "large"})
+
+
 def test_an_option_that_must_be_given_is_asked_for() -> None:
     assert [option.name for option in cell_options("convlstm") if option.required] == ["size"]
     with pytest.raises(

@@ -102,6 +102,27 @@ def test_a_replacement_that_is_cut_short_twice_still_keeps_the_finished_run(tmp_
     assert json.loads((path / ".replaced" / "config.json").read_text())["options"] == {"mark": "old"}
 
 
+@pytest.mark.parametrize("there", ["nothing", "a file of the user"])
+def test_a_run_that_fails_before_its_first_save_leaves_nothing_in_the_way(tmp_path: Path, there: str) -> None:
+    folder = RunFolder(tmp_path / "run")
+    if there != "nothing":
+        folder.path.mkdir()
+        (folder.path / ".notes").write_text("mine")
+
+    def fail() -> None:
+        with folder.replacing("tokenizer.json"):
+            folder.write("tokenizer.json", "new")
+            folder.save_record("translate", {}, {})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert [path.name for path in tmp_path.rglob(".notes")] == ([".notes"] if there != "nothing" else [])
+    assert folder.path.exists() == (there != "nothing")
+    folder.check_free(resume=False, overwrite=False)
+
+
 def test_a_replacement_that_fails_before_its_first_save_brings_the_old_run_back(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
 

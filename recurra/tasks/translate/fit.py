@@ -17,6 +17,7 @@ from typing import Any
 
 from recurra.data.readers import PathOrPaths
 from recurra.errors import ConfigError, DataError, RunError, import_extra
+from recurra.networks.encoder_decoder import EncoderDecoder
 from recurra.tasks.run_folder import RunFolder
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.evaluate import Validation
@@ -25,6 +26,7 @@ from recurra.tasks.translate.network import make_network, translation_loss
 from recurra.tasks.translate.predict import Translator, load
 from recurra.tasks.translate.report import write_report
 from recurra.training.config import parse_config
+from recurra.training.device import find_device
 from recurra.training.loop import FitResult
 from recurra.training.loop import fit as train
 from recurra.training.progress import ProgressKind
@@ -89,7 +91,8 @@ def fit(
         missing = f"There is no run to resume in `{out}`: give" if resume else "Give"
         raise DataError(f"{missing} one file of sentence pairs or two parallel text files.")
     examples = read_examples(paths, validation, config)
-    plan = _Plan(config, examples, Vocabularies.train(examples.training, config), folder, say)
+    vocabularies = Vocabularies.train(examples.training, config)
+    plan = _Plan(config, examples, vocabularies, _new_network(config, vocabularies), folder, say)
     beginning = nullcontext() if folder is None or not writes else folder.replacing(*Vocabularies.FILES)
     with beginning:
         if folder is not None and writes:
@@ -123,7 +126,8 @@ def _resume(
     if examples.facts["digest"] != record.data["digest"]:
         raise DataError(f"The sentence pairs are not those that the run in `{folder}` was begun with.")
     vocabularies = Vocabularies.load(folder, shared=config.shared_vocabulary)
-    return _Plan(config, examples, vocabularies, folder, say).carry_out(resume=True)
+    network = _new_network(config, vocabularies)
+    return _Plan(config, examples, vocabularies, network, folder, say).carry_out(resume=True)
 
 
 def _expect_packages(config: TranslateConfig) -> None:
@@ -132,6 +136,14 @@ def _expect_packages(config: TranslateConfig) -> None:
     import_extra("sacrebleu", "text")
     if config.plots:
         import_extra("matplotlib", "plot")
+
+
+def _new_network(config: TranslateConfig, vocabularies: Vocabularies) -> EncoderDecoder:
+    """The network before training; made before the folder is touched, for cells refuse options, machines devices."""
+    rank = os.environ.get("LOCAL_RANK")
+    find_device(config.device, None if rank is None else int(rank))
+    seed_everything(config.seed, stream=0)
+    return make_network(config, vocabularies)
 
 
 class _Say:
@@ -152,14 +164,13 @@ class _Plan:
     config: TranslateConfig
     examples: Examples
     vocabularies: Vocabularies
+    network: EncoderDecoder
     folder: RunFolder | None
     say: _Say
 
     def carry_out(self, *, resume: bool) -> Translator:
         """Train, score, write the report."""
-        config, folder, facts = self.config, self.folder, self.examples.facts
-        seed_everything(config.seed, stream=0)
-        network = make_network(config, self.vocabularies)
+        config, network, folder, facts = self.config, self.network, self.folder, self.examples.facts
         translator = Translator(network, self.vocabularies, config)
         self.say(
             f"{facts['training_pairs']:,} sentence pairs to learn from, {facts['validation_pairs']:,} to validate on."

@@ -189,6 +189,23 @@ def test_what_can_be_refused_is_refused_before_an_old_run_is_touched(
         assert contents(run) == before
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cell_options": {"peep": 1}},
+        {"cell_options": {"forget_bias": "large"}},
+        {"attention": "multi_head", "num_heads": 7},
+        {"device": "cuda:99"},
+    ],
+)
+def test_a_refused_option_leaves_no_folder_behind(pairs: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        fit(pairs, out=tmp_path / "run", **{**QUICK, **options})
+
+    assert not (tmp_path / "run").exists()
+    fit(pairs, out=tmp_path / "run", **{**QUICK, "max_steps": 1})
+
+
 @pytest.mark.parametrize("writes", [0, 3, 7])
 def test_a_full_disk_loses_nothing(
     learned_run: Path, tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch, writes: int
