@@ -1,7 +1,7 @@
 """The run folder: everything a fit leaves behind, readable by people and by any later version.
 
     config.json              which task, which options, which data, which version of this format
-    model.safetensors        the weights; there once the fit has ended
+    model.safetensors        the weights, with a checksum of them; there once the fit has ended
     tokenizer.json ...       what the task needs beside the weights, in its own files
     metrics.jsonl            one line a report of the training loop
     plots/*.png              the same to look at
@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,7 +201,9 @@ class RunFolder:
     def save_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Write `model.safetensors`."""
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
-        self.write(WEIGHTS, save_tensors(tensors, metadata={"format": "pt"}))
+        checksum = _checksum(save_tensors(tensors))
+        # one entry: safetensors writes several in any order, and the same run shall give the same bytes
+        self.write(WEIGHTS, save_tensors(tensors, metadata={"checksum": checksum}))
 
     def load_weights(self) -> dict[str, Tensor]:
         """Read `model.safetensors`.
@@ -211,11 +214,16 @@ class RunFolder:
         if not self.weights.is_file():
             self.expect_weights()
         try:
-            return load_tensors(self.weights.read_bytes())
+            content = self.weights.read_bytes()
+            tensors = load_tensors(content)
         except (SafetensorError, KeyError, ValueError) as error:
             raise RunError(self._damaged(WEIGHTS, str(error).strip().rstrip("."))) from None
         except OSError as error:
             raise RunError(f"Cannot read `{self.weights}`: {error.strerror or error}.") from None
+        # weights of an earlier version, or of another program, have none
+        if _written_checksum(content) not in (None, _checksum(content)):
+            raise RunError(self._damaged(WEIGHTS, "its checksum is wrong"))
+        return tensors
 
     def expect_weights(self) -> None:
         """Refuse a run that has none yet, and say how to get them.
@@ -280,6 +288,21 @@ class RunFolder:
         if not (self._replaced / WEIGHTS).is_file():
             return ""
         return f" The run that it was to replace is in `{self._replaced}`."
+
+
+def _checksum(content: bytes) -> str:
+    """Of the numbers of a safetensors file, without its header, where the checksum itself stands."""
+    return f"{zlib.crc32(memoryview(content)[_end_of_header(content) :]):08x}"
+
+
+def _written_checksum(content: bytes) -> str | None:
+    header = json.loads(content[8 : _end_of_header(content)])
+    found: str | None = header.get("__metadata__", {}).get("checksum")
+    return found
+
+
+def _end_of_header(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
 
 
 def _fits(expected: Tensor | None, found: Tensor | None) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from recurra.errors import RunError
@@ -193,7 +194,7 @@ def test_a_damaged_config_is_called_so(tmp_path: Path, content: bytes, what: str
         folder.record()
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "other shape", "other names"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "one bit", "other shape", "other names"])
 def test_damaged_weights_are_called_so(tmp_path: Path, damage: str) -> None:
     folder = make_run(tmp_path / "run")
     whole = folder.weights.read_bytes()
@@ -202,13 +203,22 @@ def test_damaged_weights_are_called_so(tmp_path: Path, damage: str) -> None:
     elif damage == "other names":
         folder.save_weights({"v": torch.ones(2)})
     else:
-        folder.weights.write_bytes({"cut": whole[:-3], "empty": b"", "garbage": b"\x80" * 200}[damage])
+        one_bit = whole[:-1] + bytes([whole[-1] ^ 1])
+        damaged = {"cut": whole[:-3], "empty": b"", "garbage": b"\x80" * 200, "one bit": one_bit}
+        folder.weights.write_bytes(damaged[damage])
     network = nn.Module()
     network.w = nn.Parameter(torch.zeros(2))
 
     with pytest.raises(RunError, match=r"`.*model\.safetensors` is damaged"):
         folder.fill(network)
     assert network.w.tolist() == [0, 0]
+
+
+def test_weights_without_a_checksum_are_read(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    save_file({"w": torch.zeros(2)}, folder.weights, metadata={"format": "pt"})
+
+    assert folder.load_weights()["w"].tolist() == [0, 0]
 
 
 def test_no_folder_and_no_run_are_told_apart(tmp_path: Path) -> None:
