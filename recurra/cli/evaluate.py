@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,15 +31,25 @@ def evaluate(
         bool | None,
         typer.Option("--lowercase/--no-lowercase", help="Compare in lower case.", show_default="as the run writes"),
     ] = None,
+    on_bad: Annotated[
+        Literal["error", "skip"],
+        typer.Option("--on-bad", help="Refuse a file with lines that cannot be used, or leave them out."),
+    ] = "error",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     device: Device = "auto",
 ) -> None:
     """Score a run on sentence pairs: BLEU and chrF with their signatures, exact match, perplexity."""  # fmt: skip
     with as_typed(["device"]):
         model = load(run, device=device)
-    with as_typed(["source_column", "target_column", "beam"]):
+    with as_typed(["source_column", "target_column", "beam", "on_bad"]):
         scores = evaluate_translator(
-            model, *paths, source_column=source_column, target_column=target_column, beam=beam, lowercase=lowercase
+            model,
+            *paths,
+            source_column=source_column,
+            target_column=target_column,
+            beam=beam,
+            lowercase=lowercase,
+            on_bad=on_bad,
         )
     if as_json:
         print(json.dumps(scores.model_dump()))

@@ -78,7 +78,7 @@ def _of_run(run: Path, paths: list[Path], limit: int) -> Inspection:
             f"What should the network in `{run}` read? Give a file of sentence pairs, or two parallel files."
         )
     translator = load(run)
-    return inspect_translator(translator, read_pairs(paths)[:limit])
+    return inspect_translator(translator, read_pairs(paths, on_bad="skip")[:limit])
 
 
 def _of_cells(names: list[str], steps: int, input_size: int, hidden_size: int) -> Inspection:

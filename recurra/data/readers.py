@@ -104,8 +104,11 @@ def _refuse(faults: list[Fault], on_bad: str, *, any_left: bool) -> None:
     message = first.message
     if same > 1:
         message = f"{message.removesuffix('.')} (the first of {same} such lines)."
-    if on_bad == "skip" and first.kind != "unequal":
-        message = f"No line can be used: {message}"
+    if first.kind != "unequal":
+        if on_bad == "skip":
+            message = f"No line can be used: {message}"
+        elif any_left:
+            message = f"{message} Correct the file, or leave such lines out with `on_bad` = skip."
     raise DataError(message)
 
 

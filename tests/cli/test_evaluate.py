@@ -37,6 +37,18 @@ def test_scores_are_json_on_demand(learned_run: Path, tmp_path: Path, capsys: py
     assert "case:lc" in scores["bleu_signature"]
 
 
+def test_lines_that_cannot_be_used_are_refused_or_left_out(
+    learned_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_pairs(tmp_path / "p.tsv")
+    path.write_text(path.read_text() + "alone\n")
+
+    assert main(["evaluate", str(learned_run), str(path)]) == 2
+    assert "leave such lines out with `--on-bad` = skip." in capsys.readouterr().err
+    assert main(["evaluate", str(learned_run), str(path), "--on-bad", "skip"]) == 0
+    assert "100.00" in capsys.readouterr().out
+
+
 def test_a_missing_file_and_half_the_columns_are_refused(learned_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(learned_run), "none.tsv"]) == 2
     assert "There is no file `none.tsv`" in capsys.readouterr().err

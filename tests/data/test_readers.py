@@ -31,13 +31,16 @@ def sides(pairs: list[Pair]) -> list[tuple[str, str]]:
     return [(pair.source, pair.target) for pair in pairs]
 
 
+ADVICE = " Correct the file, or leave such lines out with `on_bad` = skip."
+
+
 def refusal(*paths: Path, **options: Any) -> str:
     with pytest.raises(DataError) as error:
         read_pairs(paths, **options)
     message = str(error.value)
     assert "\n" not in message
     assert message.endswith(".")
-    return message
+    return message.removesuffix(ADVICE)
 
 
 TSV = "\n".join("\t".join(pair) for pair in PAIRS)
@@ -258,6 +261,16 @@ def test_dropping_works_in_csv_and_json_too(tmp_path: Path) -> None:
     assert sides(read_pairs(table, on_bad="skip")) == [("a", "b"), ("c", "d")]
     objects = write(tmp_path, "x.jsonl", '{"en": "a", "fr": "b"}\n\n{"en": 1, "fr": "b"}\n{"en": "c", "fr": "d"}\n')
     assert sides(read_pairs(objects, on_bad="skip")) == [("a", "b"), ("c", "d")]
+
+
+@pytest.mark.parametrize(("good", "said"), [("a\tb\n", True), ("", False)])
+def test_a_refusal_says_how_to_do_without_bad_lines_where_others_are_left(
+    tmp_path: Path, good: str, said: bool
+) -> None:
+    path = write(tmp_path, "x.tsv", f"{good}c\n")
+    with pytest.raises(DataError) as error:
+        read_pairs(path)
+    assert str(error.value).endswith(ADVICE) is said
 
 
 def test_a_file_without_one_good_line_is_refused_even_so(tmp_path: Path) -> None:

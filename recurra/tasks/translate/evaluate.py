@@ -7,13 +7,14 @@ import os
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from recurra.data.batches import BucketedBatches
 from recurra.data.readers import Pair, read_pairs
+from recurra.errors import import_extra
 from recurra.tasks.translate.config import SCORES_OF_TRANSLATIONS
 from recurra.tasks.translate.network import translation_loss
 from recurra.tasks.translate.predict import Translator
@@ -64,6 +65,7 @@ def evaluate(
     target_column: str | None = None,
     beam: int | None = None,
     lowercase: bool | None = None,
+    on_bad: Literal["error", "skip"] = "error",
 ) -> TranslationScores:
     """Score a translator on files of sentence pairs.
 
@@ -74,12 +76,20 @@ def evaluate(
         target_column: likewise.
         beam: candidates in the running at each step; the translator's own where not given.
         lowercase: compare in lower case; where not given, as the translator writes.
+        on_bad: what to do about lines that cannot be used: refuse the file, or leave them out.
 
     Raises:
         DataError: a file cannot be used.
+        MissingExtra: sacrebleu is not installed.
     """
+    import_extra("sacrebleu", "text")  # missed before the translating, not after
     pairs = read_pairs(
-        list(paths), source_column=source_column, target_column=target_column, max_words=None, max_characters=None
+        list(paths),
+        source_column=source_column,
+        target_column=target_column,
+        max_words=None,
+        max_characters=None,
+        on_bad=on_bad,
     )
     return score_pairs(translator, pairs, beam=beam, lowercase=lowercase)
 

@@ -176,7 +176,8 @@ class _Plan:
             f"{facts['training_pairs']:,} sentence pairs to learn from, {facts['validation_pairs']:,} to validate on."
         )
         if facts["skipped_lines"]:
-            self.say(f"{facts['skipped_lines']:,} lines were left out; `recurra check-data` shows them.")
+            lines = "1 line was" if facts["skipped_lines"] == 1 else f"{facts['skipped_lines']:,} lines were"
+            self.say(f"{lines} left out; `recurra check-data` shows what is wrong.")
         if seen := facts["validation_seen_in_training"]:
             self.say(f"{seen:,} of the pairs to validate on are also learned from: scores on them measure memory.")
         weights = sum(parameter.numel() for parameter in network.parameters())
