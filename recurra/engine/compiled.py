@@ -6,6 +6,7 @@ autograd function and keeps what was compiled beside the cell it was compiled fo
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import os
@@ -28,7 +29,7 @@ from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.lower import lower
 from recurra.engine.probe import expect_contract, expect_rows_apart
-from recurra.engine.products import is_plain_eager
+from recurra.engine.products import has_bf16, is_plain_eager
 from recurra.engine.reading import Reading, read
 from recurra.engine.region import RegionCode
 from recurra.engine.schedule import schedule
@@ -44,17 +45,20 @@ __all__ = ["Compiled", "compiled", "obstacle", "run", "run_both"]
 class _Regions:
     """What runs outside the loops, compiled when first needed."""
 
-    def __init__(self, plan: Plan, dtype: torch.dtype) -> None:
-        self._plan, self._dtype = plan, dtype
+    def __init__(self, plan: Plan, dtype: torch.dtype, *, bf16: bool = False) -> None:
+        self._plan, self._dtype, self._bf16 = plan, dtype, bf16
 
     def __getattr__(self, name: str) -> RegionCode:
-        code = RegionCode(getattr(self._plan, name), self._dtype)
+        # what depends on weights alone is no product that autocast would round
+        code = RegionCode(getattr(self._plan, name), self._dtype, bf16=self._bf16 and name != "prelude")
         setattr(self, name, code)
         return code
 
 
 class Compiled:
-    """Everything that was compiled for a cell in one precision."""
+    """Everything that was compiled for a cell in one precision; see also `in_bf16`."""
+
+    bf16 = False
 
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
         expect_contract(cell, dtype)
@@ -74,9 +78,18 @@ class Compiled:
         self.regions = _Regions(self.plan, dtype)
 
     @functools.cached_property
+    def in_bf16(self) -> Compiled:
+        """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
+        twin = copy.copy(self)
+        for made in ("training", "inference", "reverse"):
+            twin.__dict__.pop(made, None)
+        twin.bf16, twin.regions = True, _Regions(self.plan, self.dtype, bf16=True)
+        return twin
+
+    @functools.cached_property
     def training(self) -> LoopKernel:
         """The forward loop that keeps what the backward pass reads."""
-        return LoopKernel(schedule(lower(self.plan.forward)), self.dtype, reverse=False)
+        return LoopKernel(schedule(lower(self.plan.forward)), self.dtype, reverse=False, bf16=self.bf16)
 
     @functools.cached_property
     def inference(self) -> LoopKernel:
@@ -84,12 +97,12 @@ class Compiled:
         loop = self.plan.forward
         read = {*self.plan.after.inputs, self.output}
         bare = Loop(loop.name, loop.nodes, loop.carries, loop.results, tuple(n for n in loop.saved if n in read))
-        return LoopKernel(schedule(lower(bare)), self.dtype, reverse=False)
+        return LoopKernel(schedule(lower(bare)), self.dtype, reverse=False, bf16=self.bf16)
 
     @functools.cached_property
     def reverse(self) -> LoopKernel:
         """The loop of the backward pass."""
-        return LoopKernel(schedule(lower(self.plan.reverse)), self.dtype, reverse=True)
+        return LoopKernel(schedule(lower(self.plan.reverse)), self.dtype, reverse=True, bf16=self.bf16)
 
     # --- running -----------------------------------------------------------------------------------------------------
 
@@ -324,7 +337,8 @@ def obstacle(reading: Reading, x: Tensor) -> str:
     tensors = (x, *reading.parameters.values(), *reading.buffers.values())
     types = {tensor.dtype for tensor in tensors if tensor.dtype.is_floating_point}
     if types not in ({torch.float32}, {torch.float64}):
-        return f"it runs in float32 or float64, cell and `x` are {', '.join(sorted(str(t) for t in types))}"
+        found = ", ".join(sorted(str(kind) for kind in types))
+        return f"it runs in float32 or float64 (products of bfloat16 under autocast), cell and `x` are {found}"
     if not torch.is_autocast_enabled("cpu"):
         return "" if is_plain_eager(x) else "something traces or transforms the call"
     with torch.autocast("cpu", enabled=False):
@@ -342,7 +356,8 @@ def _misfit(reading: Reading, x: Ragged | Block, state: Any) -> str:
 def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
     """Run every sequence from its first step to its last, as `reference.run` does.
 
-    Under autocast it computes in the precision of the cell.
+    Under autocast to bfloat16 it rounds the factors of products on processors that multiply them in hardware, and sums
+    up in float32; all else, and under another autocast everything, is computed in the precision of the cell.
 
     Args:
         cell, x, state: see `reference.run`.
@@ -357,8 +372,9 @@ def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None 
         raise CompileError(f"The compiled engine cannot run `{type(cell).__name__}` here: {why}.")
     if not torch.is_autocast_enabled("cpu"):
         return _run(cell, reading, x, state, checkpoint_every)
+    bf16 = torch.get_autocast_dtype("cpu") is torch.bfloat16 and x.values.dtype is torch.float32 and has_bf16()
     with torch.autocast("cpu", enabled=False):
-        return _run(cell, reading, x, state, checkpoint_every)
+        return _run(cell, reading, x, state, checkpoint_every, bf16=bf16)
 
 
 def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any]) -> list[tuple[Tensor, Any]] | None:
@@ -380,8 +396,11 @@ def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any
     return _scanned(parts, _keeps(tensors), tensors)
 
 
-def _run(cell: Cell, reading: Reading, x: Ragged | Block, state: Any, every: int | None) -> tuple[Tensor, Any]:
-    part = _Part(cell, compiled(cell, x.values.dtype, reading), Layout.of(x))
+def _run(
+    cell: Cell, reading: Reading, x: Ragged | Block, state: Any, every: int | None, *, bf16: bool = False
+) -> tuple[Tensor, Any]:
+    code = compiled(cell, x.values.dtype, reading)
+    part = _Part(cell, code.in_bf16 if bf16 else code, Layout.of(x))
     tensors = _tensors(part, reading, x, state)
     keep = _keeps(tensors)
     if every is not None and keep:

@@ -76,28 +76,44 @@ def is_ours(rows: int, inner: int, columns: int, tensor: Tensor) -> bool:
     )
 
 
-def _matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+def has_bf16() -> bool:
+    """Whether the compiled engine has products of bfloat16 on this processor."""
+    target: Any = importlib.import_module("recurra.engine.cpu.target")
+    return bool(target.host().bf16)
+
+
+def _matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = False) -> Tensor:
     # imported when first used: LLVM takes longer to load than the rest of this library
-    result: Tensor = importlib.import_module("recurra.engine.cpu.matmul").matmul(a, b, bias)
+    result: Tensor = importlib.import_module("recurra.engine.cpu.matmul").matmul(a, b, bias, bf16=bf16)
     return result
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, bf16: bool = False) -> Tensor:
     """`x @ weight.T + bias` without a gradient, on the faster code.
 
     Shapes: x [M, K], weight [N, K], bias [N], result [M, N]; any strides.
+
+    Args:
+        x, weight, bias: see above.
+        bf16: round the factors, where `has_bf16`.
     """
-    if is_ours(x.shape[0], x.shape[1], weight.shape[0], x):
-        return _matmul(x, weight.t(), bias)
+    if bf16 or is_ours(x.shape[0], x.shape[1], weight.shape[0], x):
+        return _matmul(x, weight.t(), bias, bf16=bf16)
     return x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
 
 
-def transposed_product(a: Tensor, b: Tensor) -> Tensor:
+def transposed_product(a: Tensor, b: Tensor, *, bf16: bool = False) -> Tensor:
     """`a.T @ b` without a gradient, on the faster code: the sum over rows that a weight gradient is.
 
     Shapes: a [M, N], b [M, K], result [N, K]; any strides.
+
+    Args:
+        a, b: see above.
+        bf16: round the factors, where `has_bf16`.
     """
-    return _matmul(a.t(), b) if is_ours(a.shape[1], a.shape[0], b.shape[1], a) else a.t() @ b
+    if bf16 or is_ours(a.shape[1], a.shape[0], b.shape[1], a):
+        return _matmul(a.t(), b, bf16=bf16)
+    return a.t() @ b
 
 
 class _Linear(torch.autograd.Function):

@@ -43,10 +43,16 @@ class _Part:
 
 
 class RegionCode:
-    """A region, ready to run."""
+    """A region, ready to run.
 
-    def __init__(self, region: Region, dtype: torch.dtype) -> None:
-        self.region = region
+    Args:
+        region: what to run.
+        dtype: its precision.
+        bf16: whether the factors of its products are rounded to bfloat16.
+    """
+
+    def __init__(self, region: Region, dtype: torch.dtype, *, bf16: bool = False) -> None:
+        self.region, self.bf16 = region, bf16
         by_torch = {node for node in region.nodes if not _row_wise(node)}
         by_torch |= {node for node in region.nodes if _is_sum_with_bias(node) and node.args[0] in by_torch}
         parts = self._try(by_torch, dtype)
@@ -81,7 +87,7 @@ class RegionCode:
         outputs = tuple(node for node in nodes if node in read_later)
         inputs = tuple(dict.fromkeys(arg for node in nodes for arg in node.all_input_nodes if arg not in members))
         if nodes[0] in by_torch or len(nodes) < _WORTH_COMPILING:
-            run = _by_torch(nodes, inputs, outputs)
+            run = _by_torch(nodes, inputs, outputs, bf16=self.bf16)
         else:
             run = _by_rows(self.region.name, nodes, outputs, dtype)
         return _Part(nodes, inputs, outputs, run)
@@ -116,13 +122,13 @@ def _alternate(region: Region, by_torch: set[fx.Node]) -> list[tuple[fx.Node, ..
 
 
 def _by_torch(
-    nodes: tuple[fx.Node, ...], inputs: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...]
+    nodes: tuple[fx.Node, ...], inputs: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...], *, bf16: bool
 ) -> Callable[[dict[fx.Node, Tensor], int], None]:
     graph = fx.Graph()
     num_rows = graph.placeholder("num_rows")
     copies = {node: graph.placeholder(node.name) for node in inputs}
     for node in nodes:
-        copies[node] = _short(graph, node, copies) or graph.node_copy(node, copies.__getitem__)
+        copies[node] = _short(graph, node, copies, bf16=bf16) or graph.node_copy(node, copies.__getitem__)
         copies[node].args = _with_rows(copies[node].args, num_rows, copies[node])
     graph.output([copies[node] for node in outputs])
     graph.eliminate_dead_code()
@@ -146,15 +152,15 @@ def _by_rows(
     return run
 
 
-def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node]) -> fx.Node | None:
+def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node], *, bf16: bool) -> fx.Node | None:
     """A product on the faster library, the sum of one with a bias included, or another call in a shorter form."""
     args: tuple[Any, ...] = node.args
     if node.target is aten.mm.default:
-        return _short_product(graph, node, copies)
+        return _short_product(graph, node, copies, {"bf16": bf16})
     if _is_sum_with_bias(node):
         made = copies[args[0]]
         if made.target is _product:
-            return graph.call_function(_product, (*made.args, copies[args[1]]))
+            return graph.call_function(_product, (*made.args, copies[args[1]]), made.kwargs)
     if _is_transposed(node):
         return graph.call_method("t", (copies[args[0]],))
     if node.target in (aten.sum.dim_IntList, aten.view.default) and not node.kwargs:
@@ -162,13 +168,13 @@ def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node]) -> fx.Nod
     return None
 
 
-def _short_product(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node]) -> fx.Node:
+def _short_product(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node], how: dict[str, Any]) -> fx.Node:
     left, right = node.args
     if row_axis(node) == 0:
-        return graph.call_function(_product, (copies[left], copies[right]))
+        return graph.call_function(_product, (copies[left], copies[right]), how)
     if _is_transposed(left) and left.args[0] in copies:  # type: ignore[union-attr]
-        return graph.call_function(transposed_product, (copies[left.args[0]], copies[right]))  # type: ignore[union-attr]
-    return graph.call_function(_contraction, (copies[left], copies[right]))
+        return graph.call_function(transposed_product, (copies[left.args[0]], copies[right]), how)  # type: ignore[union-attr]
+    return graph.call_function(_contraction, (copies[left], copies[right]), how)
 
 
 def _is_transposed(node: Any) -> bool:
@@ -184,12 +190,12 @@ def _is_sum_with_bias(node: fx.Node) -> bool:
     return is_ours and bias.meta["val"].shape == product.meta["val"].shape[1:]  # type: ignore[union-attr]
 
 
-def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
-    return product(left, right.t(), bias)
+def _product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, bf16: bool) -> Tensor:
+    return product(left, right.t(), bias, bf16=bf16)
 
 
-def _contraction(left: Tensor, right: Tensor) -> Tensor:
-    return transposed_product(left.t(), right)
+def _contraction(left: Tensor, right: Tensor, *, bf16: bool) -> Tensor:
+    return transposed_product(left.t(), right, bf16=bf16)
 
 
 def _with_rows(value: Any, num_rows: fx.Node, where: fx.Node) -> Any:

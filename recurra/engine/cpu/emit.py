@@ -53,8 +53,8 @@ class Layout:
 
 
 class Emitter(Writer):
-    def __init__(self, plan: Schedule, target: Target, bits: int, reverse: bool, name: str) -> None:
-        super().__init__(target, bits, name)
+    def __init__(self, plan: Schedule, target: Target, bits: int, reverse: bool, name: str, *, bf16: bool) -> None:
+        super().__init__(target, bits, name, bf16=bf16)
         self.plan, self.reverse = plan, reverse
         self.tiles = [self._dot_tile(dot) for segment in plan.segments for dot in segment.dots]
         dots = [dot for segment in plan.segments for dot in segment.dots]
@@ -88,7 +88,9 @@ class Emitter(Writer):
         for dot, (_, vectors) in self.dot_tile.items():
             panel = vectors * self.lanes
             strides[self.plan.place[dot].index] = -(-dot.width // panel) * panel
-        return tuple(strides)
+        # rows as pairs of bfloat16 stand behind them, for one product after the other
+        widest = max((dot.args[0].width for dot in self.dot_tile), default=0) if self.bf16 else 0
+        return (*strides, -(-widest // (2 * self.lanes)) * self.lanes)
 
     # --- the function ------------------------------------------------------------------------------------------------
 
@@ -202,6 +204,9 @@ class Emitter(Writer):
         goal = self.buffers[goal_place.index]
         goal_stride = self.layout.strides[goal_place.index]
         weights = self.matrices[self.plan.place[matrix].index]
+        if self.bf16:
+            source, source_stride = self._rounded_rows(source, source_stride, inner, running), self.layout.strides[-1]
+            inner = -(-inner // 2)
 
         def one_panel(p: Any) -> None:
             panel_weights = self.at(weights, self.b.mul(p, self.word(inner * panel)))
@@ -234,13 +239,12 @@ class Emitter(Writer):
             for chain in range(chains):
                 at = self.b.add(k, self.word(chain))
                 line = self.at(weights, self.b.mul(at, self.word(vectors * lanes)))
-                columns = [self.load(self.at(line, self.word(n * lanes)), lanes, lanes) for n in range(vectors)]
+                columns = [self.factors(self.at(line, self.word(n * lanes))) for n in range(vectors)]
                 for r in range(size):
-                    number = self.load(self.at(rows, self.b.add(at, self.word(r * stride))), 1, 1)
-                    spread = self.splat(number, v)
+                    spread = self.spread_factor(self.at(rows, self.b.add(at, self.word(r * stride))))
                     for n in range(vectors):
                         index = (chain * size + r) * vectors + n
-                        sums[index] = v.fma(spread, columns[n], sums[index])
+                        sums[index] = self.add_product(spread, columns[n], sums[index])
             return sums
 
         sums = self.loop(self.word(0), self.word(inner), chains, [v.const(0.0)] * (chains * size * vectors), accumulate)
@@ -250,6 +254,24 @@ class Emitter(Writer):
                 for chain in range(1, chains):
                     total = self.b.fadd(total, sums[(chain * size + r) * vectors + n])
                 self.store(total, self.at(goals, self.word(r * goal_stride + n * lanes)), lanes, lanes)
+
+    def _rounded_rows(self, source: Any, stride: int, inner: int, running: Any) -> Any:
+        """The rows that a product reads as words of two bfloat16, an odd one beside a 0; returns where they stand."""
+        goal, goal_stride = self.buffers[-1], self.layout.strides[-1]
+
+        def row(r: Any) -> None:
+            old, new = (
+                self.at(place, self.b.mul(r, self.word(n))) for place, n in ((source, stride), (goal, goal_stride))
+            )
+
+            def columns(column: Any, count: int) -> None:
+                words = self.words_of_neighbours(self.load(self.at(old, column), count, self.lanes))
+                self.b.store(words, self.at(new, self.b.sdiv(column, self.word(2))), align=4)
+
+            self._columns(inner, columns)
+
+        self.each(self.word(0), running, 1, row)
+        return goal
 
     # --- passes over a row -------------------------------------------------------------------------------------------
 
@@ -367,12 +389,12 @@ class _Pair(Vectors):
         self.flag = ir.VectorType(self.flag, 1)
 
 
-def layout_of(plan: Schedule, target: Target, bits: int) -> Layout:
+def layout_of(plan: Schedule, target: Target, bits: int, *, bf16: bool = False) -> Layout:
     """The sizes that the caller of a schedule's code must follow; see `emit`."""
-    return Emitter(plan, target, bits, reverse=False, name="layout").layout
+    return Emitter(plan, target, bits, reverse=False, name="layout", bf16=bf16).layout
 
 
-def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str) -> str:
+def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str, bf16: bool = False) -> str:
     """The LLVM IR of a schedule, as text.
 
     Args:
@@ -381,5 +403,6 @@ def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str)
         bits: 32 or 64, the precision.
         reverse: run from the last time step to the first.
         name: of the function.
+        bf16: whether matrices come packed as bfloat16, and rows are rounded for products with them.
     """
-    return str(Emitter(plan, target, bits, reverse, name).emit())
+    return str(Emitter(plan, target, bits, reverse, name, bf16=bf16).emit())

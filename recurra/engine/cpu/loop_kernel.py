@@ -27,29 +27,36 @@ _LARGEST_TILE = 64
 
 
 # loops that are alike share their machine code; it goes with the last of them, or when many others came after it
-_codes: weakref.WeakValueDictionary[tuple[str, str, int, Target], Code] = weakref.WeakValueDictionary()
+_codes: weakref.WeakValueDictionary[tuple[str, str, int, bool, Target], Code] = weakref.WeakValueDictionary()
 _recent: deque[Code] = deque(maxlen=64)
 
 
 class LoopKernel:
-    """Machine code for one loop body in one precision, for this machine where no other target is named."""
+    """Machine code for one loop body in one precision, for this machine where no other target is named.
 
-    def __init__(self, plan: Schedule, dtype: torch.dtype, *, reverse: bool, target: Target | None = None) -> None:
-        self.plan = plan
+    With `bf16` the factors of its products with matrices are rounded to bfloat16, and summed up in float32.
+    """
+
+    def __init__(
+        self, plan: Schedule, dtype: torch.dtype, *, reverse: bool, bf16: bool = False, target: Target | None = None
+    ) -> None:
+        self.plan, self.bf16 = plan, bf16 and bool(plan.matrices)
         self.dtype = dtype
         self.itemsize = torch.empty(0, dtype=dtype).element_size()
         self._target = target or host()
         self._name = "reverse" if reverse else "forward"
-        self.layout = layout_of(plan, self._target, 8 * self.itemsize)
+        self.layout = layout_of(plan, self._target, 8 * self.itemsize, bf16=self.bf16)
         self.code = self._compile()
 
     def _compile(self) -> Code:
-        key = (self.plan.signature, self._name, self.itemsize, self._target)
+        key = (self.plan.signature, self._name, self.itemsize, self.bf16, self._target)
         code = _codes.get(key)
         if code is None:
             team.prepare()
-            signature, name, itemsize, target = key
-            code = jit.compile_ir(lambda: self.ir, name, target, cache.compiler(), signature, name, str(itemsize))
+            signature, name, itemsize, bf16, target = key
+            code = jit.compile_ir(
+                lambda: self.ir, name, target, cache.compiler(), signature, name, f"{itemsize} {bf16}"
+            )
             _codes[key] = code
             _recent.append(code)
         return code
@@ -58,7 +65,7 @@ class LoopKernel:
     def ir(self) -> str:
         """The LLVM IR of the code."""
         reverse = self._name == "reverse"
-        return emit(self.plan, self._target, bits=8 * self.itemsize, reverse=reverse, name=self._name)
+        return emit(self.plan, self._target, bits=8 * self.itemsize, reverse=reverse, name=self._name, bf16=self.bf16)
 
     @property
     def assembly(self) -> str:
@@ -128,7 +135,7 @@ class LoopKernel:
         plan, layout, dtype = self.plan, self.layout, self.dtype
         read = [_plain(tensor, dtype) for tensor in (*arrays, *vectors)]
         outputs = [arena.empty(num_rows, width, dtype) for _, width in plan.outputs]
-        packed = pack(matrices, layout.panels, dtype)
+        packed = pack(matrices, layout.panels, dtype, bf16=self.bf16)
         before = [_plain(state, dtype) for state in states]
         after = [torch.empty_like(state) for state in before]
         threads = max(1, min(team.num_threads(), len(tiling.tiles)))

@@ -6,6 +6,9 @@ One piece of code serves the products before a loop and the sums over all rows a
 inner size is cut into blocks; of each block a panel of columns of B is copied into one stretch of memory that stays in
 the second-level cache while rows of A go past it. A tile of C is summed up in registers. Threads share the rows or the
 panels, never a sum: results do not depend on how many there are.
+
+With factors of bfloat16 the copy of the panel is rounded, and so is one of the block of A; an entry of the inner size
+is then a word of two numbers.
 """
 
 from __future__ import annotations
@@ -33,31 +36,49 @@ _AHEAD = 24  # entries of the inner size that A is fetched ahead, where each sta
 # words of the table; those of each thread follow
 _TABLE = (
     *("threads", "inner", "block", "a", "a_row", "a_inner", "b", "b_inner", "b_column"),
-    *("c", "c_row", "bias", "panels"),
+    *("c", "c_row", "bias", "panels", "rounded", "rounded_of_thread", "rounded_rows"),
 )
 _THREAD = ("first_row", "last_row", "first_column", "last_column")
 
 
-def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = False) -> Tensor:
     """`a @ b + bias`, without a gradient.
 
     Shapes: a [M, K], b [K, N], bias [N], all of one type, float32 or float64, on the CPU -> [M, N].
+
+    Args:
+        a, b, bias: see above.
+        bf16: round the factors of float32 to bfloat16 and add up in float32, on a processor that can.
     """
     rows, inner = a.shape
     columns = b.shape[1]
     if 0 in (rows, inner, columns):
         return a @ b if bias is None else torch.addmm(bias, a, b)
+    a, b = _laid_out(a), _laid_out(b)
     result = arena.empty(rows, columns, a.dtype)
     height, width = _tile(host(), a.element_size())
-    parts = _parts(rows, columns, height, width, team.num_threads())
-    block = -(-inner // max(1, -(-inner // _BLOCK)))  # blocks of one size, but for the last
+    lanes = host().lanes(a.element_size())
+    parts = _parts(rows, columns, height, width, team.num_threads(), by_rows=bf16)
+    block = _up(-(-inner // -(-inner // _BLOCK)), lanes)  # blocks of one size, but for the last
     panels = torch.empty(len(parts), block + 1, width, dtype=a.dtype)
+    most = _up(max(last - first for first, last, *_ in parts), lanes)
+    rounded = arena.empty(len(parts), most * block // 2 if bf16 else 0, a.dtype)
     bias = None if bias is None else bias.contiguous()
     words = [len(parts), inner, block, a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride()]
     words += [result.data_ptr(), columns, 0 if bias is None else bias.data_ptr(), panels.data_ptr()]
+    words += [rounded.data_ptr(), rounded.shape[1], most]
     table = (ctypes.c_int64 * (len(words) + 4 * len(parts)))(*words, *itertools.chain.from_iterable(parts))
-    team.run(_code(8 * a.element_size(), host()), ctypes.addressof(table), len(parts))
+    team.run(_code(8 * a.element_size(), bf16, host()), ctypes.addressof(table), len(parts))
     return result
+
+
+def _laid_out(matrix: Tensor) -> Tensor:
+    """The matrix itself where its rows or its columns stand in one stretch of memory each."""
+    return matrix if 1 in matrix.stride() else matrix.contiguous()
+
+
+def _up(number: int, unit: int) -> int:
+    return -(-number // unit) * unit
 
 
 def _tile(target: Target, itemsize: int) -> tuple[int, int]:
@@ -67,17 +88,20 @@ def _tile(target: Target, itemsize: int) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=256)
-def _parts(rows: int, columns: int, height: int, width: int, threads: int) -> list[tuple[int, int, int, int]]:
+def _parts(
+    rows: int, columns: int, height: int, width: int, threads: int, *, by_rows: bool
+) -> list[tuple[int, int, int, int]]:
     """Rows and columns of each thread, from the first to the last: shares as even as tiles and panels allow.
 
-    Where it makes no difference a thread has all rows of some panels, so that no panel is copied twice.
+    Where it makes no difference a thread has all columns of some rows, or all rows of some panels: so that no row, or
+    else no panel, is copied twice.
     """
     tiles, panels = -(-rows // height), -(-columns // width)
 
     def largest(across: int) -> int:
         return -(-panels // across) * -(-tiles // (threads // across))
 
-    across = min(range(1, threads + 1), key=lambda across: (largest(across), -across))
+    across = min(range(1, threads + 1), key=lambda across: (largest(across), across if by_rows else -across))
     down = [(first * height, min(rows, last * height)) for first, last in _cut(tiles, threads // across)]
     along = [(first * width, min(columns, last * width)) for first, last in _cut(panels, across)]
     return [(*each, *other) for each, other in itertools.product(down, along)]
@@ -89,9 +113,9 @@ def _cut(count: int, parts: int) -> list[tuple[int, int]]:
 
 
 @functools.cache
-def _code(bits: int, target: Target) -> Code:
+def _code(bits: int, bf16: bool, target: Target) -> Code:
     team.prepare()
-    return compile_text(str(_Emitter(target, bits, "matmul").emit()), "matmul", target)
+    return compile_text(str(_Emitter(target, bits, "matmul", bf16=bf16).emit()), "matmul", target)
 
 
 class _Emitter(Writer):
@@ -100,13 +124,14 @@ class _Emitter(Writer):
         table, thread = self.function.args
         own = self.at(table, b.add(self.word(len(_TABLE)), b.mul(thread, self.word(len(_THREAD)))), 8)
         self.head = {**self.read_words(table, _TABLE), **self.read_words(own, _THREAD)}
-        for name in ("a", "b", "c", "bias", "panels"):
+        for name in ("a", "b", "c", "bias", "panels", "rounded"):
             self.head[name] = self.pointer(self.head[name])
         self.height, width = _tile(self.target, self.itemsize)
         # behind the panel stands the row with which its sums begin
         share = b.mul(b.add(self.head["block"], self.word(1)), self.word(width))
         self.panel = self.at(self.head["panels"], b.mul(thread, share))
         self.start = self.at(self.panel, b.mul(self.head["block"], self.word(width)))
+        self.copy = self.at(self.head["rounded"], b.mul(thread, self.head["rounded_of_thread"]))
         self.each(self.word(0), self.head["inner"], self.head["block"], lambda k: self._block(k, width // self.lanes))
         b.ret_void()
         self.emit_team()
@@ -118,8 +143,13 @@ class _Emitter(Writer):
         left = b.sub(head["inner"], k)
         self.count = b.select(b.icmp_signed("<", left, head["block"]), left, head["block"])
         self.is_first = b.icmp_signed("==", k, self.word(0))
-        self.a = self.at(head["a"], b.mul(k, head["a_inner"]))
+        # where the first row of this thread begins, and how far it is to the next one, and to the next entry
+        row = b.mul(head["first_row"], head["a_row"])
+        self.a = self.at(head["a"], b.add(row, b.mul(k, head["a_inner"])))
+        self.a_row, self.a_inner, self.entries = head["a_row"], head["a_inner"], self.count
         self.b_block = self.at(head["b"], b.mul(k, head["b_inner"]))
+        if self.bf16:
+            self._round_block()
         # panels of columns, then narrower ones, then a vector that is not full
         column = self._cut(head["first_column"], head["last_column"], vectors, self.lanes, self._full_panel)
         count = b.sub(head["last_column"], column)
@@ -152,81 +182,145 @@ class _Emitter(Writer):
         def tile(size: int, row: Any) -> None:
             self._sums(row, column, size, vectors, count)
 
-        self._cut(head["first_row"], head["last_row"], self.height, 1, tile)
+        self._cut(self.word(0), b.sub(head["last_row"], head["first_row"]), self.height, 1, tile)
 
     def _vector(self, pointer: Any, n: int) -> Any:
         return self.at(pointer, self.word(n * self.lanes))
+
+    def _up_to(self, left: Any) -> Any:
+        """As many lanes as are left, at most all."""
+        return self.b.select(self.b.icmp_signed("<", left, self.word(self.lanes)), left, self.word(self.lanes))
+
+    # --- copies ----------------------------------------------------------------------------------------------------
 
     def _pack(self, column: Any, vectors: int, count: Any) -> None:
         """Copy a panel of this block of B, so that what is read one after the other stands so."""
         b, head = self.b, self.head
         source = self.at(self.b_block, b.mul(column, head["b_column"]))
-        by_lines = b.icmp_signed("==", head["b_column"], self.word(1))
-        with b.if_else(by_lines) as (yes, no):
-            with yes:
-                self.each(self.word(0), self.count, 1, lambda k: self._copy_line(source, k, vectors, count))
-            with no:
-                if isinstance(count, int):
-                    by_columns = b.icmp_signed("==", head["b_inner"], self.word(1))
-                    done = b.select(by_columns, b.and_(self.count, self.word(-self.lanes)), self.word(0))
-                    self.each(self.word(0), done, self.lanes, lambda k: self._turn_square(source, k, vectors))
-                    self._copy_numbers(source, done, self.word(vectors * self.lanes), vectors)
-                else:
-                    self._copy_numbers(source, self.word(0), count, vectors)
+        with b.if_else(b.icmp_signed("==", head["b_column"], self.word(1))) as (by_lines, by_columns):
+            with by_lines:
+                self._copy_lines(source, vectors, count)
+            with by_columns:
+                whole = b.and_(self.count, self.word(-self.lanes))
+                self.each(self.word(0), whole, self.lanes, lambda k: self._turn(source, k, vectors, count, self.lanes))
+                left = b.sub(self.count, whole)
+                with b.if_then(b.icmp_signed(">", left, self.word(0))):
+                    self._turn(source, whole, vectors, count, left)
 
-    def _copy_line(self, source: Any, k: Any, vectors: int, count: Any) -> None:
-        old = self.at(source, self.b.mul(k, self.head["b_inner"]))
-        for n in range(vectors):
-            numbers = self.load(self._vector(old, n), count, self.lanes)
-            self.store(numbers, self._vector(self._line(k, vectors), n), self.lanes, self.lanes)
-
-    def _copy_numbers(self, source: Any, start: Any, columns: Any, vectors: int) -> None:
-        """One by one, from an entry of the inner size on."""
+    def _copy_lines(self, source: Any, vectors: int, count: Any) -> None:
         b, head = self.b, self.head
 
-        def number(j: Any, k: Any) -> None:
-            old = self.at(source, b.add(b.mul(j, head["b_column"]), b.mul(k, head["b_inner"])))
-            self.store(self.load(old, 1, 1), self.at(self._line(k, vectors), j), 1, 1)
+        def line(k: Any, lines: int) -> None:
+            goal = self._line(k, vectors)
+            for n in range(vectors):
+                read = [self.at(source, b.mul(b.add(k, self.word(i)), head["b_inner"])) for i in range(lines)]
+                numbers = [self.load(self._vector(each, n), count, self.lanes) for each in read]
+                self._write_line(numbers, self._vector(goal, n))
 
-        self.each(self.word(0), columns, 1, lambda j: self.each(start, self.count, 1, lambda k: number(j, k)))
+        if not self.bf16:
+            self.each(self.word(0), self.count, 1, lambda k: line(k, 1))
+            return
+        whole = b.and_(self.count, self.word(-2))
+        self.each(self.word(0), whole, 2, lambda k: line(k, 2))
+        with b.if_then(b.icmp_signed("<", whole, self.count)):
+            line(whole, 1)
 
-    def _turn_square(self, source: Any, k: Any, vectors: int) -> None:
+    def _turn(self, source: Any, k: Any, vectors: int, columns: Any, entries: Any) -> None:
         """As many entries of the inner size as a vector has lanes, from columns that stand in one stretch each."""
         b, lanes = self.b, self.lanes
         for n in range(vectors):
-            columns = []
+            read = []
             for j in range(lanes):
-                start = b.mul(self.word(n * lanes + j), self.head["b_column"])
-                columns.append(self.load(self.at(source, b.add(start, k)), lanes, lanes))
-            for j, line in enumerate(self.transposed(columns)):
-                self.store(line, self._vector(self._line(b.add(k, self.word(j)), vectors), n), lanes, lanes)
+                start = self.at(source, b.add(b.mul(self.word(n * lanes + j), self.head["b_column"]), k))
+                there = entries
+                if not isinstance(columns, int):
+                    inside = b.icmp_signed("<", self.word(j), columns)
+                    there = b.select(inside, self.word(lanes) if isinstance(entries, int) else entries, self.word(0))
+                read.append(self.load(start, there, lanes))
+            lines = self.transposed(read)
+            step = 2 if self.bf16 else 1
+            for j in range(0, lanes, step):
+                line = self._line(b.add(k, self.word(j)), vectors)
+                self._write_line(lines[j : j + step], self._vector(line, n))
+
+    def _write_line(self, numbers: list[Any], goal: Any) -> None:
+        """One line of a panel: numbers as they are, or rounded and two in a word, the last one beside a 0."""
+        if self.bf16:
+            words = self.words_of_two(*numbers, *[self.vectors.const(0.0)] * (2 - len(numbers)))
+            self.b.store(words, goal, align=4)
+        else:
+            (line,) = numbers
+            self.store(line, goal, self.lanes, self.lanes)
 
     def _line(self, k: Any, vectors: int) -> Any:
-        return self.at(self.panel, self.b.mul(k, self.word(vectors * self.lanes)))
+        """Where the line of a panel stands that begins with entry k of the block."""
+        line = self.b.ashr(k, self.word(1)) if self.bf16 else k
+        return self.at(self.panel, self.b.mul(line, self.word(vectors * self.lanes)))
+
+    def _round_block(self) -> None:
+        """Copy this thread's rows of the block of A, and have products read the copy: [row, entry] or [entry, row]."""
+        b, head = self.b, self.head
+        rows, half = b.sub(head["last_row"], head["first_row"]), b.ashr(head["block"], self.word(1))
+        self.entries = b.ashr(b.add(self.count, self.word(1)), self.word(1))
+        by_rows = b.icmp_signed("==", head["a_inner"], self.word(1))
+        with b.if_else(by_rows) as (yes, no):
+            with yes:
+                self.each(self.word(0), rows, 1, lambda row: self._round_row(row, half))
+            with no:
+                self.each(self.word(0), self.count, 2, lambda k: self._round_lines(k, rows))
+        self.a = self.copy
+        self.a_row = b.select(by_rows, half, self.word(1))
+        self.a_inner = b.select(by_rows, self.word(1), head["rounded_rows"])
+
+    def _round_row(self, row: Any, half: Any) -> None:
+        b = self.b
+        old, new = self.at(self.a, b.mul(row, self.head["a_row"])), self.at(self.copy, b.mul(row, half))
+
+        def piece(k: Any) -> None:
+            numbers = self.load(self.at(old, k), self._up_to(b.sub(self.count, k)), self.lanes)
+            b.store(self.words_of_neighbours(numbers), self.at(new, b.ashr(k, self.word(1))), align=4)
+
+        self.each(self.word(0), self.count, self.lanes, piece)
+
+    def _round_lines(self, k: Any, rows: Any) -> None:
+        b = self.b
+        even, odd = (self.at(self.a, b.mul(b.add(k, self.word(i)), self.head["a_inner"])) for i in range(2))
+        goal = self.at(self.copy, b.mul(b.ashr(k, self.word(1)), self.head["rounded_rows"]))
+        has_odd = b.icmp_signed("<", b.add(k, self.word(1)), self.count)
+
+        def piece(row: Any) -> None:
+            count = self._up_to(b.sub(rows, row))
+            one = self.load(self.at(even, row), count, self.lanes)
+            other = self.load(self.at(odd, row), b.select(has_odd, count, self.word(0)), self.lanes)
+            b.store(self.words_of_two(one, other), self.at(goal, row), align=4)
+
+        self.each(self.word(0), rows, self.lanes, piece)
+
+    # --- sums ------------------------------------------------------------------------------------------------------
 
     def _sums(self, row: Any, column: Any, size: int, vectors: int, count: Any) -> None:
-        """C[row : row + size, a panel] += A[row : row + size, a block] @ panel."""
+        """C[row : row + size, a panel] += A[row : row + size, a block] @ panel; rows are counted within the thread."""
         b, head, lanes = self.b, self.head, self.lanes
-        a = self.at(self.a, b.mul(row, head["a_row"]))
-        rows = [self.at(a, b.mul(self.word(r), head["a_row"])) for r in range(size)]
-        c = self.at(self.at(head["c"], b.mul(row, head["c_row"])), column)
+        a = self.at(self.a, b.mul(row, self.a_row))
+        rows = [self.at(a, b.mul(self.word(r), self.a_row)) for r in range(size)]
+        c = self.at(self.at(head["c"], b.mul(b.add(head["first_row"], row), head["c_row"])), column)
         goals = [self.at(c, b.mul(self.word(r), head["c_row"])) for r in range(size)]
         starts = [b.select(self.is_first, self.start, goal) for goal in goals]
         sums = [self.load(self._vector(start, n), count, lanes) for start in starts for n in range(vectors)]
-        ahead = b.mul(head["a_inner"], self.word(_AHEAD))
+        ahead = b.mul(self.a_inner, self.word(_AHEAD))
 
         def accumulate(k: Any, sums: list[Any]) -> list[Any]:
-            line = self._line(k, vectors)
-            numbers = [self.load(self._vector(line, n), lanes, lanes) for n in range(vectors)]
-            step = b.mul(k, head["a_inner"])
+            line = self.at(self.panel, b.mul(k, self.word(vectors * lanes)))
+            factors = [self.factors(self._vector(line, n)) for n in range(vectors)]
+            step = b.mul(k, self.a_inner)
             self._fetch(self.at(rows[0], b.add(step, ahead)))
             for r in range(size):
-                spread = self.splat(self.load(self.at(rows[r], step), 1, 1), self.vectors)
+                spread = self.spread_factor(self.at(rows[r], step))
                 for n in range(vectors):
-                    sums[r * vectors + n] = self.vectors.fma(spread, numbers[n], sums[r * vectors + n])
+                    sums[r * vectors + n] = self.add_product(spread, factors[n], sums[r * vectors + n])
             return sums
 
-        sums = self.loop(self.word(0), self.count, 1, sums, accumulate)
+        sums = self.loop(self.word(0), self.entries, 1, sums, accumulate)
         for r, goal in enumerate(goals):
             for n in range(vectors):
                 self.store(sums[r * vectors + n], self._vector(goal, n), count, lanes)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from recurra.engine.cpu import team
 from recurra.engine.cpu.jit import Code, compile_text
@@ -22,14 +23,20 @@ __all__ = ["pack"]
 _WORTH_A_THREAD = 1 << 15  # numbers; copying fewer takes less than waking a thread
 
 
-def pack(matrices: Sequence[Tensor], panels: Sequence[tuple[int, int, int]], dtype: torch.dtype) -> list[Tensor]:
+def pack(
+    matrices: Sequence[Tensor], panels: Sequence[tuple[int, int, int]], dtype: torch.dtype, *, bf16: bool = False
+) -> list[Tensor]:
     """Matrices of any strides as panels.
 
     Args:
         matrices: of `inner * outer` numbers each.
         panels: (inner, outer, columns of a panel) of each.
         dtype: float32 or float64, of the result.
+        bf16: as bfloat16 instead, [outer / panel, inner / 2, panel, 2]: numbers that follow each other in the inner
+            size stand side by side, the last one beside a 0 where their number is odd.
     """
+    if bf16:
+        return [_pairs(matrix, *sizes) for matrix, sizes in zip(matrices, panels, strict=True)]
     packed, words, numbers = [], [], 0
     sources = [matrix.to(dtype) for matrix in matrices]  # alive until the code has run
     for source, (inner, outer, panel) in zip(sources, panels, strict=True):
@@ -43,6 +50,12 @@ def pack(matrices: Sequence[Tensor], panels: Sequence[tuple[int, int, int]], dty
         table = (ctypes.c_int64 * (2 + len(words)))(threads, len(packed), *words)
         team.run(_code(sources[0].element_size()), ctypes.addressof(table), threads)
     return packed
+
+
+def _pairs(matrix: Tensor, inner: int, outer: int, panel: int) -> Tensor:
+    count = -(-outer // panel)
+    padded = functional.pad(matrix.reshape(inner, outer).bfloat16(), (0, count * panel - outer, 0, inner % 2))
+    return padded.view(-1, 2, count, panel).permute(2, 0, 3, 1).contiguous()
 
 
 @functools.cache

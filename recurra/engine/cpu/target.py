@@ -19,6 +19,7 @@ class Target:
         vector_bytes: width of a vector register.
         registers: how many there are.
         fused: whether it multiplies and adds in one instruction; without one, LLVM would call a function for each.
+        bf16: whether it multiplies pairs of bfloat16 and adds both products to a float32 in one instruction.
     """
 
     triple: str
@@ -27,6 +28,7 @@ class Target:
     vector_bytes: int
     registers: int
     fused: bool = True
+    bf16: bool = False
 
     @classmethod
     def x86_64(cls, level: int, triple: str = "x86_64-unknown-linux-gnu") -> Target:
@@ -73,7 +75,7 @@ def host() -> Target:
     triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
     text = features.flatten()
     if features.get("avx512f") and features.get("avx512dq") and features.get("avx512vl"):
-        return Target(triple, cpu, text + ",-prefer-256-bit", 64, 32)
+        return Target(triple, cpu, text + ",-prefer-256-bit", 64, 32, bf16=bool(features.get("avx512bf16")))
     if features.get("avx2") and features.get("fma"):
         return Target(triple, cpu, text, 32, 16)
     if triple.startswith(("aarch64", "arm64")):

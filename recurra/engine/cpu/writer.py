@@ -15,6 +15,16 @@ __all__ = ["I32", "I64", "POINTER", "Writer"]
 I64, I32, POINTER = ir.IntType(64), ir.IntType(32), ir.PointerType()
 
 
+class _BFloat(ir.types._BaseFloatType):
+    null, intrinsic_name = "0.0", "bf16"
+
+    def __str__(self) -> str:
+        return "bfloat"
+
+
+_BFloat._create_instance()
+
+
 class Writer:
     """Writes `name(table, thread)` as LLVM IR.
 
@@ -22,10 +32,11 @@ class Writer:
         target: the processor.
         bits: 32 or 64, the precision.
         name: of the function.
+        bf16: whether factors of products are words of two bfloat16, which `add_product` sums up in float32.
     """
 
-    def __init__(self, target: Target, bits: int, name: str) -> None:
-        self.target, self.bits, self.itemsize = target, bits, bits // 8
+    def __init__(self, target: Target, bits: int, name: str, *, bf16: bool = False) -> None:
+        self.target, self.bits, self.itemsize, self.bf16 = target, bits, bits // 8, bf16
         self.lanes = target.lanes(self.itemsize)
         self.module = ir.Module(name)
         self.module.triple = target.triple
@@ -33,6 +44,7 @@ class Writer:
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.vectors = Vectors(self.b, bits, self.lanes, fused=target.fused)
         self.numbers = Vectors(self.b, bits, 1, fused=target.fused)
+        self.words = ir.VectorType(I32, self.lanes)
 
     # --- addresses -------------------------------------------------------------------------------------------------
 
@@ -156,6 +168,42 @@ class Writer:
                 )
             distance *= 2
         return turned
+
+    # --- factors of products: numbers, or words of two bfloat16 ----------------------------------------------------
+
+    def factors(self, pointer: Any) -> Any:
+        """A vector of them."""
+        if self.bf16:
+            return self.b.load(pointer, typ=self.words, align=4)
+        return self.load(pointer, self.lanes, self.lanes)
+
+    def spread_factor(self, pointer: Any) -> Any:
+        """One of them in every lane."""
+        return self._spread(self.b.load(pointer, typ=I32 if self.bf16 else self.numbers.real, align=4), self.lanes)
+
+    def add_product(self, one: Any, other: Any, total: Any) -> Any:
+        """Lane by lane `total + one * other`; of words, both of their products are added."""
+        if not self.bf16:
+            return self.vectors.fma(one, other, total)
+        kind = ir.VectorType(_BFloat(), 2 * self.lanes)
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.lanes}"
+        function = self.module.globals.get(name) or ir.Function(
+            self.module, ir.FunctionType(total.type, [total.type, kind, kind]), name
+        )
+        return self.b.call(function, [total, self.b.bitcast(one, kind), self.b.bitcast(other, kind)])
+
+    def words_of_two(self, even: Any, odd: Any) -> Any:
+        """Lane by lane two numbers in one word."""
+        low, high = (self.b.zext(self._rounded(each), self.words) for each in (even, odd))
+        return self.b.or_(low, self.b.shl(high, ir.Constant(self.words, [16] * self.lanes)))
+
+    def words_of_neighbours(self, numbers: Any) -> Any:
+        """Two lanes in one word: half a vector of words."""
+        return self.b.bitcast(self._rounded(numbers), ir.VectorType(I32, self.lanes // 2))
+
+    def _rounded(self, numbers: Any) -> Any:
+        rounded = self.b.fptrunc(numbers, ir.VectorType(_BFloat(), self.lanes))
+        return self.b.bitcast(rounded, ir.VectorType(ir.IntType(16), self.lanes))
 
     # --- threads ---------------------------------------------------------------------------------------------------
 

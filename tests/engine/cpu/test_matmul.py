@@ -49,6 +49,19 @@ def test_any_size(size: tuple[int, int, int], dtype: torch.dtype, turned: bool) 
     assert_right(made(rows, inner, dtype, turned=turned), made(inner, columns, dtype, turned=not turned))
 
 
+@pytest.mark.skipif(not host().bf16, reason="this processor has no products of bfloat16")
+@pytest.mark.parametrize("size", [*SIZES, (7, 515, 18), (50, 1030, 130)])
+def test_factors_of_bfloat16_are_those_rounded_first(size: tuple[int, int, int]) -> None:
+    rows, inner, columns = size
+    for a_turned, b_turned in itertools.product((False, True), repeat=2):
+        a = made(rows, inner, torch.float32, turned=a_turned)
+        b = made(inner, columns, torch.float32, turned=b_turned)
+        bias = torch.randn(columns)
+        expected = a.bfloat16().double() @ b.bfloat16().double() + bias.double()
+        scale = a.double().abs() @ b.double().abs() + 1
+        assert ((matmul(a, b, bias, bf16=True).double() - expected).abs() / scale).max() < 1e-6
+
+
 @pytest.mark.parametrize("level", NEEDS)
 def test_every_level_of_x86(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
     require(NEEDS[level])
@@ -72,10 +85,10 @@ def test_the_same_numbers_on_any_number_of_threads(threads: int, monkeypatch: py
     assert torch.equal(matmul(a, b), expected)
 
 
-@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 9))
-def test_parts_cover_everything_once(rows: int, columns: int, threads: int) -> None:
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 9), st.booleans())
+def test_parts_cover_everything_once(rows: int, columns: int, threads: int, by_rows: bool) -> None:
     seen = torch.zeros(rows, columns)
-    parts = module._parts(rows, columns, 6, 64, threads)
+    parts = module._parts(rows, columns, 6, 64, threads, by_rows=by_rows)
     assert len(parts) <= threads
     for top, bottom, left, right in parts:
         seen[top:bottom, left:right] += 1

@@ -13,6 +13,7 @@ import recurra
 from recurra.cells import GRU, LSTM
 from recurra.engine.cpu import loop_kernel
 from recurra.engine.cpu.emit import emit
+from recurra.engine.cpu.jit import assembly
 from recurra.engine.cpu.target import Target, host, row_sizes
 from recurra.engine.lower import lower
 from recurra.engine.schedule import schedule
@@ -40,11 +41,18 @@ def test_every_level_of_x86_computes_the_same(level: int, dtype: torch.dtype, mo
         assert_engines_agree(cell.to(dtype), [5, 0, 3, 9, 1])
 
 
-def kernel_source(cell: Any, target: Target) -> str:
+def kernel_source(cell: Any, target: Target, *, bf16: bool = False) -> str:
     traced = trace(cell, torch.float32)
     simplify(traced.graph)
     program = lower(split(traced).reverse)
-    return emit(schedule(program), target, bits=32, reverse=True, name="reverse")
+    return emit(schedule(program), target, bits=32, reverse=True, name="reverse", bf16=bf16)
+
+
+def test_pairs_of_bfloat16_are_one_instruction() -> None:
+    target = Target(host().triple, "sapphirerapids", "-prefer-256-bit", 64, 32, bf16=True)
+    if not target.triple.startswith("x86_64"):
+        pytest.skip("not this processor's kind of code")
+    assert "vdpbf16ps" in assembly(kernel_source(GRU(17, 33), target, bf16=True), target)
 
 
 def test_arm_gets_an_object_file() -> None:
