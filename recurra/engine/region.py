@@ -30,7 +30,8 @@ __all__ = ["RegionCode"]
 
 aten = torch.ops.aten
 
-# a compiled pass costs a call of some 20 µs; below this many operations torch's own calls are as good
+# a compiled pass costs a call of some 20 µs; below this many operations torch's own calls are as good, but for one that
+# puts large values side by side: it writes into memory that is used again
 _WORTH_COMPILING = 4
 
 
@@ -86,7 +87,8 @@ class RegionCode:
                 read_later |= set(node.all_input_nodes)
         outputs = tuple(node for node in nodes if node in read_later)
         inputs = tuple(dict.fromkeys(arg for node in nodes for arg in node.all_input_nodes if arg not in members))
-        if nodes[0] in by_torch or len(nodes) < _WORTH_COMPILING:
+        is_small = len(nodes) < _WORTH_COMPILING and not any(node.target is aten.cat.default for node in nodes)
+        if nodes[0] in by_torch or is_small:
             run = _by_torch(nodes, inputs, outputs, bf16=self.bf16)
         else:
             run = _by_rows(self.region.name, nodes, outputs, dtype)
