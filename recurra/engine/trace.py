@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import sys
 import traceback
 import warnings
@@ -33,6 +34,9 @@ __all__ = ["BATCH", "Trace", "Unsupported", "batch_factor", "line_of", "trace", 
 BATCH = 999_983  # prime, and larger than any layer: a size that it divides is a size that the batch went into
 
 aten = torch.ops.aten
+
+_TRACES_KEPT = 32  # what torch remembers of the last ones makes the next one faster by a fifth
+_traces = itertools.count(1)
 
 
 def batch_factor(number: Any) -> int:
@@ -147,6 +151,8 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
     Raises:
         TraceError: the step branches on the value of a tensor, or cannot be run on symbols; the message has the line.
     """
+    if next(_traces) % _TRACES_KEPT == 0:
+        FakeTensorMode.cache_clear()  # torch keeps what it found out about every operation at every size, for good
     with torch.random.fork_rng(devices=[]):  # compiling draws nothing from the stream of the run
         plain = without_parametrizations(cell)
         return _trace(_twin(cell) if plain is cell else plain, dtype)

@@ -20,11 +20,13 @@ __all__ = ["LIMIT", "empty", "held"]
 
 LIMIT = 1 << 28  # bytes that wait to be used again, at most
 _SMALLEST = 1 << 18  # what is smaller the C library keeps itself
+_PATIENCE = 1 << 10  # new tensors that a piece of memory waits for before it is given back
 
 Block = np.ndarray[Any, np.dtype[np.uint8]]
 
-_free: OrderedDict[int, Block] = OrderedDict()  # by address, the one that came back first first
+_free: OrderedDict[int, tuple[Block, int]] = OrderedDict()  # by address, with the time; what came back first is first
 _returned: deque[Block] = deque()  # appended to by whoever lets go, at any time and in any thread
+_time = 0  # how often anybody asked
 _lock = threading.Lock()
 
 
@@ -35,8 +37,8 @@ def empty(rows: int, width: int, dtype: torch.dtype) -> Tensor:
         return torch.empty(rows, width, dtype=dtype)
     with _lock:
         _take_back()
-        address = next((address for address, block in reversed(_free.items()) if block.nbytes == bytes_), None)
-        block = np.empty(bytes_, np.uint8) if address is None else _free.pop(address)
+        address = next((address for address, (block, _) in reversed(_free.items()) if block.nbytes == bytes_), None)
+        block = np.empty(bytes_, np.uint8) if address is None else _free.pop(address)[0]
     view = block[:]  # lives as long as the tensor's memory; the block goes on
     weakref.finalize(view, _returned.append, block).atexit = False
     return torch.from_numpy(view).view(dtype).view(rows, width)
@@ -55,13 +57,19 @@ def held() -> int:
     """Bytes that wait to be used again."""
     with _lock:
         _take_back()
-        return sum(block.nbytes for block in _free.values())
+        return sum(block.nbytes for block, _ in _free.values())
 
 
 def _take_back() -> None:
+    global _time
+    _time += 1
     while _returned:
         block = _returned.popleft()
-        _free[block.ctypes.data] = block
-    size = sum(block.nbytes for block in _free.values())
-    while size > LIMIT:
-        size -= _free.popitem(last=False)[1].nbytes
+        _free[block.ctypes.data] = block, _time
+    size = sum(block.nbytes for block, _ in _free.values())
+    while _free:
+        address, (block, since) = next(iter(_free.items()))
+        if size <= LIMIT and _time - since < _PATIENCE:
+            return
+        del _free[address]
+        size -= block.nbytes

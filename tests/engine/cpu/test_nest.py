@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from recurra.engine.cpu import arena, team
+from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel, Tiling
 from recurra.engine.cpu.target import Target, host
 from recurra.engine.loop import Map, Program, Value, verify
@@ -94,27 +93,3 @@ def test_numbers_are_read_and_written_with_any_strides() -> None:
     found = run(program, [back, mixed], [rows], host())
     assert torch.equal(found[0], -rows.view(2, 3, 4).transpose(1, 2).flatten(1))
     assert torch.equal(found[1], rows.view(2, 6, 2).flip(2).flatten(1))
-
-
-def test_memory_comes_back_when_nobody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arena, "LIMIT", 1 << 28)
-    rows = 12_347  # a size that no other test leaves behind
-    first = arena.empty(rows, 32, torch.float32)
-    address, part = first.data_ptr(), first[5:]
-    del first
-    assert arena.empty(rows, 32, torch.float32).data_ptr() != address  # a part of it is still held
-    gc.collect()
-    waiting = arena.held()
-    del part
-    gc.collect()
-    assert arena.held() == waiting + rows * 32 * 4
-    again = [arena.empty(rows, 32, torch.float32) for _ in range(2)]
-    assert address in {tensor.data_ptr() for tensor in again}
-
-
-def test_no_more_memory_waits_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arena, "LIMIT", 1 << 20)
-    for rows in range(4, 12):
-        arena.empty(rows << 10, 64, torch.float32)
-    gc.collect()
-    assert arena.held() <= 1 << 20
