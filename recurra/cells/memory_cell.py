@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recurra.cells.checks import check_count, check_number
 from recurra.engine.contract import Cell, Source
+from recurra.engine.reference import checked
 from recurra.errors import ConfigError
 from recurra.shapes import describe
 
@@ -124,7 +125,8 @@ class MemoryCell(Cell):
     def _control(self, x: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
         """The controller's output [B, H], its new state, and what it hands to the heads, by name."""
         before = self.controller.State(*state[len(self.own_fields) :])
-        h, after = self.controller.step(torch.cat([x, state.reads.flatten(1)], -1), before)
+        result = self.controller.step(torch.cat([x, state.reads.flatten(1)], -1), before)
+        h, after = checked(self.controller, result, before)
         handed = self.interface(h)
         if self.clip is not None:
             handed = handed.clamp(-self.clip, self.clip)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine.contract import Cell
+from recurra.engine.reference import checked
 from recurra.errors import ConfigError, did_you_mean
 from recurra.shapes import describe
 
@@ -95,10 +96,12 @@ def step_reading(cell: Cell, x: Tensor, state: Any, read: Any) -> tuple[Tensor, 
         read: the state with units dropped; None where nothing is.
     """
     if read is None:
-        return cell.step(x, state)
-    if _takes_read(type(cell).step):
-        return cell.step(x, state, read)  # type: ignore[call-arg]
-    return cell.step(x, read)
+        result = cell.step(x, state)
+    elif _takes_read(type(cell).step):
+        result = cell.step(x, state, read)  # type: ignore[call-arg]
+    else:
+        result = cell.step(x, read)
+    return checked(cell, result, state)
 
 
 @functools.cache

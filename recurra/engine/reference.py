@@ -13,7 +13,7 @@ from recurra.errors import ShapeError
 from recurra.ragged import Ragged, take_rows
 from recurra.shapes import describe, shape_text
 
-__all__ = ["Stepped", "WithStep", "check_step", "run"]
+__all__ = ["Stepped", "WithStep", "check_step", "checked", "run"]
 
 
 class Stepped(Protocol):
@@ -77,8 +77,7 @@ def run(cell: Stepped, x: Ragged, state: Any, read: Read = Tensor.split) -> tupl
     for count, inputs_t in zip(running, inputs, strict=True):
         fields, done = _cut(fields, count)
         ended.append(done)
-        output, after = cell.step(inputs_t, cell.State(*fields))
-        check_step(cell, output, after, fields)
+        output, after = checked(cell, cell.step(inputs_t, cell.State(*fields)), fields)
         outputs.append(output)
         fields = tuple(after)
     ended.append(fields)
@@ -102,26 +101,47 @@ def _cut(fields: tuple[Tensor, ...], count: int) -> tuple[tuple[Tensor, ...], tu
     return tuple(field[:count] for field in fields), tuple(field[count:] for field in fields)
 
 
-def check_step(cell: Stepped, output: Tensor, after: Any, before: tuple[Tensor, ...]) -> None:
+def checked(cell: Stepped, result: Any, before: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+    """What a step returned, as output and state, once it is known to keep the contract.
+
+    Raises:
+        ShapeError: it is no pair, or one that `check_step` refuses.
+    """
+    # looked at before it is unpacked: a lone tensor would be taken apart into its rows
+    if not isinstance(result, tuple | list) or len(result) != 2 or isinstance(result, cell.State):
+        got = f"{len(result)} things" if type(result) in (tuple, list) else describe(result)
+        raise ShapeError(f"`{_name(cell)}.step` must return (output, {cell.State.__name__}), got {got}.")
+    output, after = result
+    check_step(cell, output, after, before)
+    return output, after
+
+
+def check_step(cell: Stepped, output: Any, after: Any, before: tuple[Tensor, ...]) -> None:
     """Check what a step returned against the contract.
 
     Raises:
         ShapeError: the state has another type or shape than before, or the output is not [B, *output_shape].
     """
-    name = type(cell).__name__
+    name = _name(cell)
     if not isinstance(after, cell.State):
         raise ShapeError(
             f"`{name}.step` must return (output, {cell.State.__name__}), got a state of {describe(after)}."
         )
     for field, new, old in zip(cell.State._fields, after, before, strict=True):
-        if new.shape != old.shape:
+        if not isinstance(new, Tensor) or new.shape != old.shape:
             raise ShapeError(
-                f"`{name}.step` must keep the shape of `state.{field}` {list(old.shape)}, returned {list(new.shape)}."
+                f"`{name}.step` must keep the shape of `state.{field}` {list(old.shape)}, returned {describe(new)}."
             )
+        if new.is_floating_point() != old.is_floating_point():
+            raise ShapeError(f"`{name}.step` must keep the type of `state.{field}` {old.dtype}, returned {new.dtype}.")
     num_rows = len(before[0])
-    if output.shape != (num_rows, *cell.output_shape):
+    if not isinstance(output, Tensor) or output.shape != (num_rows, *cell.output_shape):
         how = "set `output_size` in the cell's `__init__`" if len(cell.output_shape) == 1 else "see `output_shape`"
         raise ShapeError(
             f"`{name}.step` must return an output of shape {shape_text(f'B={num_rows}', O=cell.output_shape)}, got "
             f"{describe(output)}; {how}."
         )
+
+
+def _name(cell: Stepped) -> str:
+    return type(cell.cell if isinstance(cell, WithStep) else cell).__name__

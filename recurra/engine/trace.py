@@ -24,10 +24,12 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.utils import parametrize
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recurra.engine.contract import Cell
-from recurra.errors import CompileError, TraceError
+from recurra.engine.reference import checked
+from recurra.errors import CompileError, ShapeError, TraceError
 
 __all__ = ["BATCH", "Trace", "Unsupported", "batch_factor", "line_of", "trace", "without_parametrizations"]
 
@@ -183,7 +185,8 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
             d_output, d_state = values[1 + len(fields)], tuple(values[2 + len(fields) :])
 
             def step(weights: dict[str, Tensor], x: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-                output, after = torch.func.functional_call(cell, {**weights, **buffers}, (x, state))
+                result = torch.func.functional_call(cell, {**weights, **buffers}, (x, state))
+                output, after = checked(cell, result, tuple(state))
                 return output, tuple(after)
 
             (output, after), pull = torch.func.vjp(step, weights, x, state)  # type: ignore[misc]
@@ -193,7 +196,7 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
         joint: Callable[..., Any] = step_and_pull
         flat = [*(constants[name] for name in (*fixed, *learned)), x, *state, d_output, *d_state]
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _RowsTogether():
                 warnings.simplefilter("ignore")  # torch's own, about its own internals
                 module = make_fx(joint, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
                 if _writes_in_place(module.graph):  # a step may write `h += x`; its graph may not
@@ -204,6 +207,13 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
                 f"`{type(cell).__name__}.step` looks at the value of a tensor{_user_line(cell, error)}; "
                 "a step is traced once for all values: write `torch.where(condition, a, b)`."
             ) from None
+        except _OneRow as error:
+            raise CompileError(
+                f"`{type(cell).__name__}.step` goes over the rows of its batch one by one{_user_line(cell, error)}, "
+                "which are different sequences: it has no compiled form."
+            ) from None
+        except ShapeError as error:  # what stands at the size of the batch is any size
+            raise ShapeError(str(error).replace(f"B={BATCH}", "B").replace(str(BATCH), "B")) from None
         except (RuntimeError, NotImplementedError, TypeError) as error:
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CompileError(
@@ -212,6 +222,26 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
     module.graph.eliminate_dead_code()
     _bake_literals(cell, module)
     return Trace(module.graph, (*fixed, *learned), learned, fields)
+
+
+class _OneRow(Exception):
+    """One row of the batch was asked for."""
+
+
+class _RowsTogether(TorchFunctionMode):
+    """Refuses to hand out the rows of a batch one by one: there are a million of them, and tracing would not end."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        axis = None
+        if func in (Tensor.unbind, torch.unbind):
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+        elif func is Tensor.__getitem__:
+            first = args[1][0] if isinstance(args[1], tuple) and args[1] else args[1]
+            axis = 0 if isinstance(first, int) and not isinstance(first, bool) else None
+        if axis is not None and args and args[0].dim() and batch_factor(args[0].shape[axis]):
+            raise _OneRow
+        return func(*args, **kwargs)
 
 
 def _bake_literals(cell: Cell, module: fx.GraphModule) -> None:

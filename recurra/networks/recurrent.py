@@ -17,6 +17,7 @@ from recurra.cells.wrapper import check_probability, unwrap
 from recurra.cells.zoneout import Zoneout
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell
+from recurra.engine.reference import checked
 from recurra.engine.scan import as_batch, scan, scan_both
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.dropout import dropout as drop
@@ -179,7 +180,7 @@ class Recurrent(nn.Module):
         y = x
         for index, cell in enumerate(self.cells):
             u = drop(y, self.dropout, self.training) if index else y
-            value, end = cell.step(u, state[index])
+            value, end = checked(cell, cell.step(u, state[index]), state[index])
             if self.norms:
                 value = self.norms[index](value)
             y = value + y if self.residual and index else value

@@ -467,6 +467,18 @@ class BatchMean(Small):
         return h, One(h)
 
 
+class OneByOne(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        rows = [self.mix(one[None], h[None]) for one, h in zip(x, state.h, strict=True)]
+        return torch.cat(rows), One(torch.cat(rows))
+
+
+class Counted(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = torch.stack([self.mix(x[row : row + 1], state.h[row : row + 1])[0] + x[row, 0] for row in range(len(x))])
+        return h, One(h)
+
+
 class SharedDraw(Small):
     def step(self, x: Tensor, state: Any) -> Any:
         h = self.mix(x, state.h) * torch.rand(5, dtype=x.dtype)
@@ -499,6 +511,8 @@ def test_a_branch_on_a_value_is_an_error_with_its_line() -> None:
     [
         (Sorted, r"test_compiled.py:\d+: `h = self.mix\(x, state.h\).cumsum\(-1\)`.*`cumsum`"),
         (BatchMean, "mixes the rows"),
+        (OneByOne, r"goes over the rows of its batch one by one \(test_compiled.py:\d+: `rows = .*different sequences"),
+        (Counted, "goes over the rows of its batch one by one"),
         (SharedDraw, r"torch.rand\(5.*no row for each sequence"),
         (Stranger, "neither parameter nor buffer"),
     ],
