@@ -303,6 +303,8 @@ class Ragged:
         Raises:
             ShapeError: a length is negative or above T, or the shapes do not fit.
         """
+        if isinstance(padded, Tensor) and padded.is_nested:
+            raise ShapeError("`padded` is a nested tensor: take `Ragged.from_nested`.")
         if not isinstance(padded, Tensor) or padded.dim() < 2:
             raise ShapeError(f"`padded` must have at least two dimensions, got {describe(padded)}.")
         num_steps, batch_size = padded.shape[:2] if not batch_first else (padded.shape[1], padded.shape[0])

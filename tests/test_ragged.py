@@ -466,6 +466,10 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         lambda: Ragged.from_padded([[1.0]]),
         "`padded` must have at least two dimensions, got a list.",
     ),
+    "padded nested": (
+        lambda: Ragged.from_padded(numbered([2, 1]).to_nested()),
+        "`padded` is a nested tensor: take `Ragged.from_nested`.",
+    ),
     "one length": (lambda: Ragged.from_padded(V, 3), "must be 2 whole numbers, got torch.int64 of shape []."),
     "lengths of floats": (
         lambda: Ragged.from_padded(V, [1.0, 2.0]),

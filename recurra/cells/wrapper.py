@@ -10,10 +10,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from recurra.engine.contract import Cell
+from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
 from recurra.errors import ConfigError, did_you_mean
-from recurra.shapes import describe
 
 __all__ = ["Wrapper", "check_fields", "check_probability", "field_probabilities", "step_reading", "unwrap"]
 
@@ -31,8 +30,7 @@ class Wrapper(Cell):
     cell: Cell
 
     def __init__(self, cell: Cell) -> None:
-        if not isinstance(cell, Cell):
-            raise ConfigError(f"`cell` of `{type(self).__name__}` must be a recurra.Cell, got {describe(cell)}.")
+        expect_cell(f"cell` of `{type(self).__name__}", cell)
         super().__init__()
         self.cell = cell
         self.input_size, self.hidden_size, self.output_size = cell.input_size, cell.hidden_size, cell.output_size

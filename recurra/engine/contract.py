@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from recurra.errors import ShapeError
+from recurra.errors import ConfigError, ShapeError
 from recurra.shapes import describe
 
 if TYPE_CHECKING:
     from recurra.engine.kernel import Kernel
 
-__all__ = ["Cell", "Source", "kernel_of"]
+__all__ = ["Cell", "Source", "expect_cell", "kernel_of"]
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,19 @@ class Cell(nn.Module):
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise ShapeError(f"`{name}` must be a whole number of at least 1, got {size!r}.")
             setattr(self, name, size)
-        if hasattr(self, "hidden_size"):
-            self.output_size = self.hidden_size
 
     _arguments: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "output_size":
+            return self.hidden_size
+        if name in ("input_size", "hidden_size"):
+            init = "" if _is_initialised(self) else " and call `super().__init__()` first"
+            raise ConfigError(
+                f"`{type(self).__name__}` does not say its `{name}`: take an argument of that name in `__init__`, or "
+                f"set `self.{name}` there{init}."
+            )
+        return super().__getattr__(name)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -215,6 +224,38 @@ class Cell(nn.Module):
         return ", ".join(
             f"{name}={value!r}" for name, value in self._arguments.items() if not isinstance(value, nn.Module)
         )
+
+
+def expect_cell(name: str, cell: Any) -> None:
+    """Check that something is a cell that can be run.
+
+    Args:
+        name: what it is called where it was handed in.
+        cell: what was handed in.
+
+    Raises:
+        ConfigError: it is none, with the way to one; or its `__init__` left out that of `Cell`.
+    """
+    if isinstance(cell, Cell):
+        if not _is_initialised(cell):
+            raise ConfigError(f"`{type(cell).__name__}` must call `super().__init__()` first in its `__init__`.")
+        return
+    got, way = describe(cell), ""
+    if isinstance(cell, type):
+        got = f"the class `{cell.__name__}`"
+        way = f": make one, `{cell.__name__}(...)`" if issubclass(cell, Cell) else ""
+    elif isinstance(cell, nn.RNNBase | nn.RNNCellBase):
+        kind = type(cell).__name__.removesuffix("Cell")
+        got = f"the module {type(cell).__name__}, which is called itself"
+        way = (
+            f": `recurra.networks.load_torch` copies its weights into a `recurra.{kind}`, and `recurra.nn.{kind}` "
+            "takes the place of torch's"
+        )
+    raise ConfigError(f"`{name}` must be a recurra.Cell, got {got}{way}.")
+
+
+def _is_initialised(cell: nn.Module) -> bool:
+    return "_parameters" in vars(cell)
 
 
 def kernel_of(cell: Cell) -> Kernel | None:

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 
 from recurra.engine import reference
 from recurra.engine.block import Block
-from recurra.engine.contract import Cell, kernel_of
+from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
@@ -143,9 +143,11 @@ def scan(
 
     Raises:
         ShapeError: inputs, lengths, resets or state have the wrong shape.
-        ConfigError: the engine is unknown, or `checkpoint_every` is no number of steps or meets another engine.
+        ConfigError: `cell` is no cell, the engine is unknown, or `checkpoint_every` is no number of steps or meets
+            another engine.
         CompileError: the engine that was asked for cannot run this cell.
     """
+    expect_cell("cell", cell)
     named, in_use = _engine(engine, checkpoint_every), _in_use.get()
     run = named if in_use is None else _for_blocks(in_use)
     batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
@@ -238,6 +240,8 @@ def as_batch(x: Any, input_shape: tuple[int, ...], lengths: Any, resets: Tensor 
             expected = shape_text("N", I=input_shape)
             raise ShapeError(f"`x.values` must have shape {expected} for `{reader}`, got {describe(x.values)}.")
         return x
+    if isinstance(x, Tensor) and x.is_nested:
+        raise ShapeError("`x` is a nested tensor: give `Ragged.from_nested(x)`; `outputs.to_nested()` is the way back.")
     if not isinstance(x, Tensor) or x.dim() < 2 or x.shape[2:] != input_shape:
         expected = shape_text("T", "B", I=input_shape)
         raise ShapeError(f"`x` must be a Ragged or have shape {expected} for `{reader}`, got {describe(x)}.")

@@ -16,7 +16,7 @@ from recurra.cells.weight_drop import WeightDrop
 from recurra.cells.wrapper import check_probability, unwrap
 from recurra.cells.zoneout import Zoneout
 from recurra.engine.block import Block
-from recurra.engine.contract import Cell
+from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
 from recurra.engine.scan import as_batch, scan, scan_both
 from recurra.errors import ConfigError, ShapeError
@@ -291,6 +291,8 @@ def _alike(cell: Cell, **changes: int) -> Cell:
 
 def _stack(cells: Cell | Sequence[Cell], num_layers: int, num_directions: int) -> list[Cell]:
     """The cell of each layer, forward."""
+    if isinstance(cells, type | nn.Module) and not isinstance(cells, nn.ModuleList | nn.Sequential):
+        expect_cell("cells", cells)
     if isinstance(cells, Cell):
         if isinstance(num_layers, bool) or not isinstance(num_layers, int) or num_layers < 1:
             raise ConfigError(f"`num_layers` must be a whole number of at least 1, got {num_layers!r}.")

@@ -162,7 +162,7 @@ def test_a_reset_begins_anew(wrap: Any, make: Any) -> None:
 
 
 def test_a_wrapper_wants_a_cell() -> None:
-    with pytest.raises(ConfigError, match=r"`cell` of `Zoneout` must be a recurra.Cell, got a LSTM"):
+    with pytest.raises(ConfigError, match=r"`cell` of `Zoneout` must be a recurra.Cell, got the module LSTM"):
         Zoneout(nn.LSTM(3, 4), 0.5)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import recurra
 from recurra.engine.contract import Source, kernel_of
-from recurra.errors import ShapeError
+from recurra.errors import ConfigError, ShapeError
 
 
 class State(NamedTuple):
@@ -173,6 +173,46 @@ def test_a_cell_without_state_or_step_is_refused_with_a_sentence() -> None:
         recurra.scan(Stepless(3, 4), torch.randn(1, 1, 3))
     with pytest.raises(TypeError, match="argument"):
         Users(3)  # type: ignore[call-arg]
+
+
+class Kept(recurra.Cell):
+    """A cell that says its sizes, or not, and calls the constructor of the base class, or not."""
+
+    State = State
+
+    def __init__(self, call: bool, **sizes: int) -> None:
+        if call:
+            super().__init__()
+        for name, size in sizes.items():
+            setattr(self, name, size)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return state.h, state
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (lambda: Kept(True), "`Kept` does not say its `{}_size`: take an argument of that name in `__init__`, or"),
+        (lambda: Kept(True, input_size=3), "`Kept` does not say its `hidden_size`: take an argument of that name"),
+        (lambda: Kept(False), r"`Kept` must call `super\(\).__init__\(\)` first in its `__init__`"),
+        (lambda: Kept(False, input_size=3, hidden_size=4), r"`Kept` must call `super\(\).__init__\(\)` first"),
+    ],
+)
+def test_a_cell_without_sizes_is_told_how_to_say_them(cell: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.format("input")):
+        recurra.scan(cell(), torch.randn(5, 2, 3))
+    with pytest.raises(ConfigError, match=message.format("hidden")):
+        recurra.Recurrent(cell())
+
+
+def test_sizes_may_be_set_as_attributes() -> None:
+    cell = Kept(True, input_size=3, hidden_size=4)
+    assert (cell.output_size, cell.input_shape, cell.output_shape) == (4, (3,), (4,))
+    assert recurra.scan(cell, torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
+    cell.output_size = 2
+    assert cell.output_shape == (2,)
+    assert not hasattr(cell, "elsewhere")
 
 
 def test_a_kernel_belongs_to_the_step_beside_it() -> None:

@@ -146,6 +146,32 @@ def test_what_does_not_fit_is_refused(call: Any, message: str) -> None:
         call(GRU(3, 5))
 
 
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (nn.LSTM(3, 5), "the module LSTM, which is called itself: `recurra.networks.load_torch` .* `recurra.LSTM`"),
+        (nn.GRUCell(3, 5), "the module GRUCell, .* `recurra.GRU`, and `recurra.nn.GRU` takes the place of torch's"),
+        (recurra.nn.GRU(3, 5), "the module GRU, which is called itself"),
+        (LSTM, r"the class `LSTM`: make one, `LSTM\(...\)`"),
+        (nn.LSTM, "the class `LSTM`[.]"),
+        ("lstm", "a str"),
+    ],
+)
+def test_what_is_no_cell_is_refused_with_the_way_to_one(cell: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"`cell` must be a recurra.Cell, got {message}"):
+        recurra.scan(cell, torch.randn(4, 2, 3))
+    if not isinstance(cell, str):
+        with pytest.raises(ConfigError, match=f"`cells` must be a recurra.Cell, got {message}"):
+            recurra.Recurrent(cell)
+
+
+def test_a_nested_tensor_is_told_the_way_to_a_ragged() -> None:
+    nested = recurra.Ragged.from_list([torch.randn(4, 3), torch.randn(2, 3)]).to_nested()
+    for run in (lambda: recurra.scan(GRU(3, 5), nested), lambda: recurra.Recurrent(GRU(3, 5))(nested)):
+        with pytest.raises(ShapeError, match=r"`x` is a nested tensor: give `Ragged.from_nested"):
+            run()
+
+
 def test_an_unknown_engine_is_refused_with_its_neighbours() -> None:
     with pytest.raises(ConfigError, match=r"Unknown engine `referense`. Did you mean `reference`"):
         recurra.scan(GRU(3, 5), torch.randn(1, 1, 3), engine="referense")

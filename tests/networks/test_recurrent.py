@@ -377,7 +377,7 @@ def test_cells_that_do_not_fit_are_refused() -> None:
         Recurrent([GRU(3, 4), GRU(4, 5)], num_layers=3)
     with pytest.raises(ConfigError, match=r"must be a recurra\.Cell"):
         Recurrent([nn.Linear(3, 4)])  # type: ignore[list-item]
-    with pytest.raises(ConfigError, match=r"must be a recurra\.Cell or a sequence of them, got LSTM"):
+    with pytest.raises(ConfigError, match=r"must be a recurra\.Cell, got the module LSTM"):
         Recurrent(nn.LSTM(3, 4))  # type: ignore[arg-type]
 
 
