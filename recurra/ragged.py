@@ -8,10 +8,11 @@ conversion there and back is the identity, reversing twice is the identity, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import torch
 from torch import Tensor
@@ -144,6 +145,11 @@ class Ragged:
         """N, all steps of all sequences together."""
         return len(self.values)
 
+    @property
+    def device(self) -> torch.device:
+        """Where values and offsets are."""
+        return self.values.device
+
     @cached_property
     def lengths(self) -> Tensor:
         """Steps of each sequence, int64 [B]."""
@@ -179,12 +185,36 @@ class Ragged:
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self.to_list())
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Sequence `index` as a tensor [length, ...]; negative indices count from the end."""
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Ragged: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Tensor | Ragged:
+        """Sequence `index` as a tensor [length, ...], a view; of a slice, a Ragged of those sequences, a copy.
+
+        Negative indices count from the end, as in a list.
+        """
+        if isinstance(index, slice):
+            return self._take(list(range(self.batch_size)[index]))
+        index = operator.index(index)
         if not -self.batch_size <= index < self.batch_size:
             raise IndexError(f"sequence {index} of a batch of {self.batch_size}")
         index %= self.batch_size
         return self.values[int(self.offsets[index]) : int(self.offsets[index + 1])]
+
+    def _take(self, sequences: list[int]) -> Ragged:
+        """A Ragged of some of the sequences, in this order, with their resets."""
+        chosen = torch.tensor(sequences, dtype=torch.int64, device=self.offsets.device)
+        offsets = _offsets(self.lengths[chosen])
+        layout = Ragged(self.values.new_empty(int(offsets[-1]), 0), offsets)
+        rows = self.offsets[chosen][layout.sequence_index] + layout.position
+        taken = layout.replace(take_rows(self.values, rows))
+        if self.resets is None:
+            return taken
+        begins = torch.zeros(self.num_steps, dtype=torch.bool, device=rows.device).index_fill(0, self.resets, True)
+        return replace(taken, resets=begins[rows].nonzero().flatten())
 
     def __repr__(self) -> str:
         resets = "" if self.resets is None else f", {len(self.resets)} resets"
@@ -214,6 +244,10 @@ class Ragged:
         values = self.values.to(*args, **kwargs)
         resets = None if self.resets is None else self.resets.to(values.device)
         return _unchecked(values, self.offsets.to(values.device), resets)
+
+    def detach(self) -> Ragged:
+        """The same sequences without their history of gradients, as `Tensor.detach`; the values are shared."""
+        return self.replace(self.values.detach())
 
     def expand(self, rows: Tensor) -> Tensor:
         """Repeat one row a sequence over all its steps.
@@ -261,8 +295,15 @@ class Ragged:
     # --- conversions -----------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_list(cls, sequences: Sequence[Tensor]) -> Ragged:
-        """From tensors [length, ...] that differ in their first size only; at least one, each may be empty."""
+    def from_list(cls, sequences: Iterable[Tensor]) -> Ragged:
+        """From tensors [length, ...] that differ in their first size only; at least one, each may be empty.
+
+        Args:
+            sequences: a list of them, or anything else that gives one after another.
+        """
+        if not isinstance(sequences, Iterable):
+            raise ShapeError(f"`sequences` must give one tensor after another, got {describe(sequences)}.")
+        sequences = list(sequences)
         if len(sequences) == 0:
             raise ShapeError("`sequences` must hold at least one tensor, got an empty list.")
         first = sequences[0]
@@ -280,7 +321,7 @@ class Ragged:
                     f"got {sequence.dtype} on {sequence.device}."
                 )
         lengths = torch.tensor([len(sequence) for sequence in sequences], device=first.device)
-        return cls(torch.cat(list(sequences)), _offsets(lengths))
+        return cls(torch.cat(sequences), _offsets(lengths))
 
     def to_list(self) -> list[Tensor]:
         """One tensor [length, ...] a sequence; views of `values`."""

@@ -208,6 +208,47 @@ def test_one_sequence_is_the_one_of_the_list(ragged: Ragged) -> None:
             ragged[beyond]
 
 
+@law
+@given(with_resets(), st.slices(6))
+def test_a_slice_is_the_batch_of_the_slice_of_the_list(ragged: Ragged, part: slice) -> None:
+    sequences = ragged.to_list()[part]
+    taken = ragged[part]
+    assert taken.batch_size == len(sequences)
+    assert taken.values.dtype == ragged.values.dtype
+    for got, want in zip(taken, sequences, strict=True):
+        assert torch.equal(got, want)
+    begins = torch.zeros(ragged.num_steps, dtype=torch.bool)
+    begins[ragged.resets] = True
+    expected = [begin for marks in ragged.replace(begins).to_list()[part] for begin in marks.tolist()]
+    assert taken.resets.tolist() == [place for place, begin in enumerate(expected) if begin]
+
+
+def test_a_slice_passes_gradients_and_leaves_the_batch_alone() -> None:
+    values = torch.randn(6, 2, requires_grad=True)
+    part = Ragged(values, torch.tensor([0, 3, 4, 6]))[1:]
+    assert part.resets is None
+    part.values.sum().backward()
+    assert values.grad is not None
+    assert values.grad[:, 0].tolist() == [0, 0, 0, 1, 1, 1]
+    with pytest.raises(TypeError, match="integer"):
+        part[1.0]  # type: ignore[call-overload]
+
+
+def test_a_batch_is_made_of_anything_that_gives_sequences() -> None:
+    sequences = numbered([2, 0, 1]).to_list()
+    for given_as in (iter(sequences), tuple(sequences), (one for one in sequences)):
+        assert same(Ragged.from_list(given_as), Ragged.from_list(sequences))
+
+
+def test_a_detached_batch_shares_values_and_places() -> None:
+    batch = Ragged(torch.randn(3, 2, requires_grad=True) * 2, torch.tensor([0, 1, 3]), torch.tensor([1]))
+    detached = batch.detach()
+    assert not detached.values.requires_grad
+    assert detached.values.data_ptr() == batch.values.data_ptr()
+    assert same(detached, Ragged(batch.values.detach(), batch.offsets, batch.resets))
+    assert detached.device == batch.device == torch.device("cpu")
+
+
 def test_a_batch_says_what_it_holds() -> None:
     ragged = numbered([2, 1], (3,), torch.float32)
     assert repr(ragged) == "Ragged(2 sequences, values [3, 3], torch.float32)"
@@ -445,6 +486,10 @@ REFUSALS: dict[str, tuple[Any, str]] = {
     "no sequences": (
         lambda: Ragged.from_list([]),
         "`sequences` must hold at least one tensor, got an empty list.",
+    ),
+    "sequences that are none": (
+        lambda: Ragged.from_list(3),
+        "`sequences` must give one tensor after another, got a int.",
     ),
     "sequence no tensor": (
         lambda: Ragged.from_list([V, [1]]),
