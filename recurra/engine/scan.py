@@ -23,7 +23,7 @@ from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
 
-__all__ = ["ENGINES", "as_batch", "engine_in_use", "run_segments", "scan", "scan_both"]
+__all__ = ["ENGINES", "as_batch", "engine_in_use", "engine_named", "run_segments", "scan", "scan_both"]
 
 Batch = TypeVar("Batch", Tensor, Ragged, Block)
 Engine = Callable[[Cell, Ragged | Block, Any], tuple[Tensor, Any]]
@@ -148,7 +148,7 @@ def scan(
         CompileError: the engine that was asked for cannot run this cell.
     """
     expect_cell("cell", cell)
-    named, in_use = _engine(engine, checkpoint_every), _in_use.get()
+    named, in_use = engine_named(engine, checkpoint_every), _in_use.get()
     run = named if in_use is None else _for_blocks(in_use)
     batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
     state = cell.as_state(state, batch.batch_size, like=batch.values)
@@ -208,7 +208,12 @@ def engine_in_use(run: RaggedEngine) -> Iterator[None]:
         _in_use.reset(token)
 
 
-def _engine(name: str, checkpoint_every: int | None) -> Engine:
+def engine_named(name: str, checkpoint_every: int | None = None) -> Engine:
+    """The engine of a name.
+
+    Raises:
+        ConfigError: there is none, or `checkpoint_every` is no number of steps or meets another engine.
+    """
     if name not in ENGINES:
         raise ConfigError(f"Unknown engine `{name}`.{did_you_mean(name, ENGINES)} All: {', '.join(ENGINES)}.")
     if checkpoint_every is None:

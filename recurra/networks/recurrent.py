@@ -18,7 +18,7 @@ from recurra.cells.zoneout import Zoneout
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
-from recurra.engine.scan import as_batch, scan, scan_both
+from recurra.engine.scan import as_batch, engine_named, scan, scan_both
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.dropout import dropout as drop
 from recurra.ragged import Ragged
@@ -111,6 +111,7 @@ class Recurrent(nn.Module):
         self.bidirectional = bidirectional
         self.num_directions = 2 if bidirectional else 1
         self.residual = residual
+        engine_named(engine, checkpoint_every)
         self.engine, self.checkpoint_every = engine, checkpoint_every
         stack = _stack(cells, num_layers, self.num_directions)
         _check_fit(stack, self.num_directions)

@@ -381,6 +381,13 @@ def test_cells_that_do_not_fit_are_refused() -> None:
         Recurrent(nn.LSTM(3, 4))  # type: ignore[arg-type]
 
 
+def test_an_engine_that_is_not_there_is_refused_when_the_network_is_made() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown engine `referense`. Did you mean `reference`"):
+        Recurrent(GRU(3, 4), engine="referense")
+    with pytest.raises(ConfigError, match=r"`checkpoint_every` is of the compiled engine"):
+        Recurrent(GRU(3, 4), engine="torch", checkpoint_every=3)
+
+
 def test_inputs_that_do_not_fit_are_refused() -> None:
     network = Recurrent(GRU(3, 4), num_layers=2)
     with pytest.raises(ShapeError, match=r"have shape \[T, B, I=3\] for `Recurrent`, got \[2, 5, 4\]"):
