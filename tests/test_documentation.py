@@ -165,3 +165,8 @@ def test_every_make_target_that_a_page_names_exists() -> None:
     named = {target for page in PAGES for target in re.findall(r"\bmake ([a-z]+)`", page.read_text(encoding="utf-8"))}
 
     assert named <= _targets()
+
+
+def test_the_example_of_the_readme_has_about_ten_lines() -> None:
+    (example,) = (block for block in _blocks((HOUSE / "README.md").read_text()) if block.language == "python")
+    assert sum(bool(line.strip()) for line in example.body.splitlines()) <= 10
