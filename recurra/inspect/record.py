@@ -11,7 +11,7 @@ every look.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,7 +97,7 @@ class _Watched:
     """A cell for the reference engine that keeps what it sees."""
 
     def __init__(self, cell: Cell, passage: Passage, gates: bool) -> None:
-        self.cell, self.passage = cell, passage
+        self.cell, self.passage, self._step = cell, passage, cell.step
         self.reader = GateReader(cell, passage.gates) if gates else None
         self.State, self.output_shape = cell.State, cell.output_shape
 
@@ -107,9 +107,19 @@ class _Watched:
         self.passage.inputs.append(x)
         self.passage.before.append(tuple(state))
         with self.reader or nullcontext():
-            output, after = self.cell.step(x, state)
+            output, after = self._step(x, state)
         self.passage.outputs.append(output)
         return output, after
+
+
+@contextmanager
+def _in_place_of(cell: Cell, watched: _Watched) -> Iterator[None]:
+    """Inside, whoever steps the cell is watched."""
+    vars(cell)["step"] = watched.step
+    try:
+        yield
+    finally:
+        del vars(cell)["step"]
 
 
 def _apart(field: Tensor) -> Tensor:
@@ -135,9 +145,18 @@ def record(network: nn.Module, *, gates: bool = False) -> Iterator[list[Passage]
 
     def run(cell: Cell, x: Ragged, state: Any) -> tuple[Tensor, Any]:
         order = x.lengths.argsort(descending=True, stable=True)  # as the reference engine has its rows
-        passage = Passage(names.get(cell, type(cell).__name__), cell, x.lengths, order)
-        passages.append(passage)
-        return reference.run(_Watched(cell, passage, gates), x, state)
+
+        def watched(one: Cell) -> _Watched:
+            passages.append(Passage(names.get(one, type(one).__name__), one, x.lengths, order))
+            return _Watched(one, passages[-1], gates)
+
+        shown: tuple[Cell, ...] = getattr(cell, "shown", ())  # cells that a step of this one is made of
+        if not shown:
+            return reference.run(watched(cell), x, state)
+        with ExitStack() as stack:
+            for one in shown:
+                stack.enter_context(_in_place_of(one, watched(one)))
+            return reference.run(cell, x, state)
 
     with engine_in_use(run):
         yield passages

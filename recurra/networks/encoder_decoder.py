@@ -365,6 +365,11 @@ class _Feeding(Cell):
     def State(self) -> Any:
         return self.packed
 
+    @property
+    def shown(self) -> tuple[Cell, ...]:
+        """The decoder's cells: what `recurra.inspect` looks at, since features and memory are no state of theirs."""
+        return tuple(self.network.decoder.cells)
+
     def pack(self, state: DecoderState) -> Any:
         return self.State(*_flat(state.cells), state.feed, state.alignment, *state.memory.value)
 

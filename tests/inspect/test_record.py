@@ -8,7 +8,8 @@ import torch
 from recurra import Ragged, Recurrent
 from recurra.cells import GRU, LSTM, RNN, Zoneout
 from recurra.errors import ConfigError
-from recurra.inspect import record
+from recurra.inspect import passage_gradients, record, step_jacobians
+from recurra.networks import DotAttention, EncoderDecoder
 from tests.tolerance import assert_close
 
 LENGTHS = [3, 5, 0, 1]
@@ -52,6 +53,33 @@ def test_outside_the_block_engines_are_their_own_again() -> None:
         network(torch.randn(2, 1, 2))
     network(torch.randn(2, 1, 2))
     assert len(passages) == 1
+
+
+def test_under_input_feeding_the_cells_of_the_decoder_are_seen_and_the_memory_is_no_state_of_theirs() -> None:
+    words = torch.nn.Embedding(5, 3)
+    decoder = Recurrent(Zoneout(LSTM(6, 4), 0.1), num_layers=2)
+    options = {"target_embedding": words, "source_embedding": words, "input_feeding": True}
+    network = EncoderDecoder(Recurrent(LSTM(3, 4), num_layers=2), decoder, DotAttention(4), **options).double().eval()
+    source = Ragged.from_list([torch.tensor([1, 2, 3, 4]), torch.tensor([4, 2])])
+    target = Ragged.from_list([torch.tensor([0, 1, 2]), torch.tensor([3, 3, 0, 1, 2, 4])])
+    expected, _ = network(source, target)
+
+    with torch.enable_grad(), record(network, gates=True) as passages:
+        logits, _ = network(source, target)
+
+    assert_close(logits.values, expected.values)
+    names = [passage.name for passage in passages]
+    assert names == ["encoder.layers.0.0", "encoder.layers.1.0", "decoder.layers.0.0", "decoder.layers.1.0"]
+    for passage in passages[2:]:
+        assert passage.kind == "LSTM"
+        assert passage.cell.State._fields == ("h", "c")
+        assert passage.states("h").shape == (6, 2, 4)
+        assert passage.states("h")[3:, 0].isnan().all()
+        assert "i (σ)" in passage.gates
+        assert all(norm > 0 for norm in passage_gradients(passage).norms)
+        assert step_jacobians(passage.cell, torch.stack([x[0] for x in passage.inputs])).spectral_radius.shape == (6,)
+    network(source, target)
+    assert len(passages[3].outputs) == 6  # outside nothing is watched
 
 
 def test_gates_have_the_names_of_the_step() -> None:
