@@ -45,9 +45,16 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(
         0.01, ge=0, description="Pull of weight matrices towards 0; biases and normalisations are left alone."
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd and rmsprop.")
+    momentum: float | None = Field(
+        None, ge=0, lt=1, description="Momentum of sgd and rmsprop; none: 0.9 for sgd, 0 for rmsprop."
+    )
     beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the average gradient in adam and adamw.")
-    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the average square in adam, adamw and rmsprop.")
+    beta2: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Decay of the average square in adam, adamw and rmsprop; none: 0.999, for rmsprop 0.99.",
+    )
     epsilon: float = Field(1e-8, gt=0, description="Added to the root of the average square, against division by 0.")
     warmup_steps: int = Field(0, ge=0, description="Updates over which the learning rate rises in a line from 0.")
     schedule: Literal["constant", "linear", "cosine", "plateau"] = Field(

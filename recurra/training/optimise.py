@@ -41,13 +41,17 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     rate = config.learning_rate
+    beta2, momentum = config.beta2, config.momentum
     if config.optimizer == "rmsprop":  # the one that has no fused kernel
-        return RMSprop(groups, lr=rate, alpha=config.beta2, eps=config.epsilon, momentum=config.momentum)
+        # its average begins at 0 and is not corrected: the first step is the rate / sqrt(1 - beta2), 10 times with 0.99
+        alpha = 0.99 if beta2 is None else beta2
+        return RMSprop(groups, lr=rate, alpha=alpha, eps=config.epsilon, momentum=momentum or 0.0)
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
     if config.optimizer == "sgd":
-        return SGD(groups, lr=rate, momentum=config.momentum, fused=fused)
+        return SGD(groups, lr=rate, momentum=0.9 if momentum is None else momentum, fused=fused)
     kind = Adam if config.optimizer == "adam" else AdamW
-    return kind(groups, lr=rate, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=fused)
+    betas = (config.beta1, 0.999 if beta2 is None else beta2)
+    return kind(groups, lr=rate, betas=betas, eps=config.epsilon, fused=fused)
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:

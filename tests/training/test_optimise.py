@@ -51,6 +51,31 @@ def test_plateaus_lower_the_rate_down_to_the_fraction() -> None:
     assert [learning_rate_at(config, 9, None, reductions) for reductions in range(4)] == [1.0, 0.5, 0.25, 0.2]
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "theirs", "options"),
+    [
+        ("sgd", torch.optim.SGD, {"momentum": 0.9}),
+        ("adam", torch.optim.Adam, {}),
+        ("adamw", torch.optim.AdamW, {}),
+        ("rmsprop", torch.optim.RMSprop, {}),
+    ],
+)
+def test_defaults_are_torchs_but_for_the_momentum_of_sgd(optimizer: Any, theirs: Any, options: dict[str, Any]) -> None:
+    model = nn.Linear(2, 3)
+    made = make_optimizer(model, TrainingConfig(optimizer=optimizer))
+    wanted = theirs(model.parameters(), lr=1e-3, **options).param_groups[0]
+    for name in ("momentum", "alpha", "betas", "eps"):
+        assert made.param_groups[0].get(name) == wanted.get(name), name
+
+
+def test_momentum_and_decay_that_are_given_are_taken() -> None:
+    config = TrainingConfig(optimizer="rmsprop", momentum=0.5, beta2=0.9)
+    group = make_optimizer(nn.Linear(2, 3), config).param_groups[0]
+    assert (group["momentum"], group["alpha"]) == (0.5, 0.9)
+    still = TrainingConfig(optimizer="sgd", momentum=0.0)
+    assert make_optimizer(nn.Linear(2, 3), still).param_groups[0]["momentum"] == 0
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_biases_are_not_pulled_to_zero(optimizer: str) -> None:
     model = nn.LSTM(2, 3)

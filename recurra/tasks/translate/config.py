@@ -170,7 +170,7 @@ class TranslateConfig(TrainingConfig):
     )
     learning_rate: float = with_default(TrainingConfig, "learning_rate", 2e-3)
     weight_decay: float = with_default(TrainingConfig, "weight_decay", 0.0)
-    beta2: float = with_default(TrainingConfig, "beta2", 0.98)
+    beta2: float | None = with_default(TrainingConfig, "beta2", 0.98)
     warmup_steps: int = with_default(TrainingConfig, "warmup_steps", 300)
     label_smoothing: float = with_default(TrainingConfig, "label_smoothing", 0.1)
     averaging: Literal["none", "ema", "last"] = with_default(TrainingConfig, "averaging", "ema")
