@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from recurra.cells.checks import check_count
 from recurra.engine.products import linear
 from recurra.errors import ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
@@ -52,8 +53,8 @@ class OutputLayer(nn.Module):
     Args:
         hidden_size: H, the size of what comes in.
         output_size: O, numbers of one output: classes, vocabulary, predicted quantities.
-        activation: g, a function or one of `ACTIVATIONS`. The identity where not given: losses such as cross-entropy
-            want the numbers before the softmax.
+        activation: g, a function or one of `ACTIVATIONS`. The identity where not given, or None: losses such as
+            cross-entropy want the numbers before the softmax.
         bias: whether b_y is there.
 
     Attributes:
@@ -61,14 +62,14 @@ class OutputLayer(nn.Module):
         bias_hy: b_y [O], begins likewise; None without bias.
 
     Raises:
-        ConfigError: the activation is unknown.
+        ConfigError: a size is no whole number of at least 1, or the activation is unknown.
         ShapeError: h has another size than H.
     """
 
     bias_hy: nn.Parameter | None
 
     def __init__(
-        self, hidden_size: int, output_size: int, activation: str | Activation = "identity", *, bias: bool = True
+        self, hidden_size: int, output_size: int, activation: str | Activation | None = "identity", *, bias: bool = True
     ) -> None:
         super().__init__()
         if isinstance(activation, str) and activation not in ACTIVATIONS:
@@ -76,9 +77,13 @@ class OutputLayer(nn.Module):
                 f"Unknown activation `{activation}`.{did_you_mean(activation, ACTIVATIONS)} "
                 f"All: {', '.join(ACTIVATIONS)}."
             )
-        self.hidden_size = hidden_size
-        self.output_size = output_size
-        self.activation = activation
+        if not (activation is None or isinstance(activation, str) or callable(activation)):
+            raise ConfigError(
+                f"`activation` must be a function of a tensor or one of {', '.join(ACTIVATIONS)}, got {activation!r}."
+            )
+        self.hidden_size = check_count("hidden_size", hidden_size)
+        self.output_size = check_count("output_size", output_size)
+        self.activation: str | Activation = "identity" if activation is None else activation
         self.weight_hy = nn.Parameter(torch.empty(output_size, hidden_size))
         self.register_parameter("bias_hy", nn.Parameter(torch.empty(output_size)) if bias else None)
         self.reset_parameters()

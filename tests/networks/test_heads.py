@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -60,6 +62,27 @@ def test_an_unknown_activation_gets_its_neighbour() -> None:
 def test_a_wrong_size_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"`h` must have shape \[..., H=4\], got \[2, 5\]"):
         OutputLayer(4, 3)(torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((4, 0), "`output_size` must be a whole number of at least 1, got 0"),
+        ((4, 1.5), "`output_size` must be a whole number of at least 1, got 1.5"),
+        (("4", 3), "`hidden_size` must be a whole number of at least 1, got '4'"),
+        ((4, 3, 2), "`activation` must be a function of a tensor or one of identity, .*, got 2"),
+    ],
+)
+def test_sizes_and_activations_that_cannot_be_are_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        OutputLayer(*arguments)
+
+
+def test_no_activation_is_the_identity() -> None:
+    layer = OutputLayer(4, 3, None)
+    h = torch.randn(2, 4)
+    assert torch.equal(layer(h), torch.nn.functional.linear(h, layer.weight_hy, layer.bias_hy))
+    assert "activation='identity'" in repr(layer)
 
 
 def test_the_print_says_sizes_and_activation() -> None:
