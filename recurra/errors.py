@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "TraceError",
     "did_you_mean",
     "import_extra",
+    "no_such_file",
 ]
 
 
@@ -78,6 +80,13 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(str(word), sorted(words), n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
+
+
+def no_such_file(path: Path | str) -> str:
+    """The sentence about a file that is not there: what is named like it in its folder, or what to look at."""
+    path = Path(path)
+    beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    return f"There is no file `{path}`.{did_you_mean(path.name, beside) or ' Check its name and its folder.'}"
 
 
 def import_extra(module: str, extra: str) -> ModuleType:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recurra import errors
-from recurra.errors import MissingExtra, RecurraError, did_you_mean, import_extra
+from recurra.errors import MissingExtra, RecurraError, did_you_mean, import_extra, no_such_file
 
 BUILT_IN = {
     "ShapeError": ValueError,
@@ -46,6 +46,13 @@ def test_a_far_word_offers_nothing() -> None:
     assert did_you_mean("transformer", ["gru", "lstm"]) == ""
     assert did_you_mean("gru", []) == ""
     assert did_you_mean(None, ["gru", "lstm"]) == ""  # type: ignore[arg-type]  # what is no word at all
+
+
+def test_a_missing_file_is_answered_with_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").touch()
+    assert no_such_file(tmp_path / "pars.tsv").endswith("pars.tsv`. Did you mean `pairs.tsv`?")
+    assert no_such_file(tmp_path / "other").endswith("other`. Check its name and its folder.")
+    assert no_such_file("nowhere/at/all") == "There is no file `nowhere/at/all`. Check its name and its folder."
 
 
 def test_an_installed_package_is_imported() -> None:

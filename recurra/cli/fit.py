@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from recurra.cli.options import as_typed, option_parameters, options_given
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, RunError
 from recurra.tasks.options import read_options_file
 from recurra.tasks.registry import TASKS, Task
 from recurra.tasks.run_folder import RunFolder
@@ -112,6 +112,10 @@ def _command(task: Task) -> Callable[..., None]:
         except KeyboardInterrupt as stop:
             _say_how_to_resume(stop, task, typed["out"])
             raise typer.Exit(130) from None
+        except RunError as error:
+            if not _is_of_the_disk(error) or not RunFolder(typed["out"]).checkpoint.exists():
+                raise
+            raise RunError(f"{error} Then: {_resume_command(task, typed['out'])}") from error
 
     parameters = [*_fixed_parameters(), *option_parameters(module.Config)]
     fit.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -129,8 +133,18 @@ def _say_how_to_resume(stop: KeyboardInterrupt, task: Task, out: Path) -> None:
         if isinstance(stop, Interrupted)
         else "at once; what came after the last save is lost"
     )
-    resume = shlex.join(["recurra", "fit", task.name, "--out", str(out), "--resume"])
-    print(f"Stopped {what}. Go on with: {resume}", file=sys.stderr)
+    print(f"Stopped {what}. Go on with: {_resume_command(task, out)}", file=sys.stderr)
+
+
+def _is_of_the_disk(error: BaseException | None) -> bool:
+    """Whether a file could not be written: the disk is full, say."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    return error is not None
+
+
+def _resume_command(task: Task, out: Path) -> str:
+    return shlex.join(["recurra", "fit", task.name, "--out", str(out), "--resume"])
 
 
 def _help(module: ModuleType) -> str:

@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from recurra.errors import DataError
+from recurra.errors import DataError, no_such_file
 
 __all__ = ["Fault", "FaultKind", "Line", "read_lines"]
 
@@ -73,7 +73,7 @@ def _open(path: Path) -> BufferedReader | gzip.GzipFile:
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        raise DataError(f"There is no file `{path}`.") from None
+        raise DataError(no_such_file(path)) from None
     if file.peek(2)[:2] == GZIP_MAGIC:
         return _ClosingGzip(file)
     if path.suffix == ".gz" and file.peek(1):

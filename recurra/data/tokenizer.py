@@ -207,7 +207,7 @@ class Vocabulary:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise DataError(f"There is no file `{path}`.") from None
+            raise DataError(f"There is no file `{path}`: restore it or train again.") from None
         except OSError as error:
             raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from None
         except UnicodeDecodeError:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, DataError, did_you_mean, import_extra
+from recurra.errors import ConfigError, DataError, did_you_mean, import_extra, no_such_file
 from recurra.networks.weights import CellWeights, find_slots, load_layers
 
 __all__ = ["KerasLayer", "load_keras", "read_keras"]
@@ -86,7 +86,7 @@ def read_keras(path: str | Path) -> list[KerasLayer]:
     h5py = import_extra("h5py", "keras")
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"There is no file `{path}`.")
+        raise DataError(no_such_file(path))
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

@@ -31,10 +31,17 @@ def test_an_unknown_option_is_refused_with_its_neighbours() -> None:
         make_cell("lstm", 3, 4, peepholes=True)
 
 
-@pytest.mark.parametrize(("cell", "option"), [("lstm", "forget_bias"), ("esn", "seed")])
-def test_a_value_of_another_type_is_refused_with_the_type_that_is_expected(cell: str, option: str) -> None:
-    with pytest.raises(ConfigError, match=f"The cell `{cell}` expects `{option}` of type .*, got .*'large'"):
-        make_cell(cell, 4, 6, **{option: "large"})
+def test_a_value_of_another_type_is_refused_with_the_type_that_is_expected() -> None:
+    with pytest.raises(ConfigError, match=r"The cell `esn` expects `seed` of type .*, got .*'large'"):
+        make_cell("esn", 4, 6, seed="large")
+    with pytest.raises(ConfigError, match="`forget_bias` must be a number, got 'large'"):
+        make_cell("lstm", 4, 6, forget_bias="large")
+
+
+@pytest.mark.parametrize("value", ["x", 1, None, []])
+def test_what_is_no_truth_value_is_none(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"The cell `lstm` expects `peephole` of type bool, got .*: true or false"):
+        make_cell("lstm", 4, 6, peephole=value)
 
 
 def test_an_option_that_must_be_given_is_asked_for() -> None:

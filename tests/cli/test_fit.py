@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -245,6 +246,35 @@ def test_a_missing_extra_is_named_before_anything_happens(
     assert f"needs the package `{package}`" in err
     assert f"pip install 'recurra[{extra}]'" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_one_pair_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = write(tmp_path / "one.tsv", "good morning\tbonjour\n")
+    options = as_arguments({**QUICK, "max_steps": 1})
+    assert run(alone, "--validation", alone, "--out", tmp_path / "run", *options) == 0
+    assert "1 sentence pair to learn from, 1 to validate on" in capsys.readouterr().err
+
+
+def test_a_full_disk_says_how_to_go_on(
+    tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    sync = os.fsync
+
+    def full(handle: int) -> None:
+        if (out / "checkpoint.safetensors").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        code = run(pairs, "--out", out, *as_arguments({**QUICK, "save_every": 2}))
+
+    err = capsys.readouterr().err
+    assert code == 2
+    assert "no space left on device" in err
+    assert err.rstrip().endswith(f"Then: recurra fit translate --out {out} --resume")
+    assert run("--out", out, "--resume") == 0
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_utf16_is_recognised(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^There is no file `.*nowhere\.tsv`\.$"):
+    with pytest.raises(DataError, match=r"^There is no file `.*nowhere\.tsv`\. Check its name and its folder\.$"):
         list(read_lines(tmp_path / "nowhere.tsv"))
 
 

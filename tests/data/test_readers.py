@@ -127,7 +127,7 @@ def test_a_large_file_is_never_held_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "x.tsv") == f"There is no file `{tmp_path / 'x.tsv'}`."
+    assert refusal(tmp_path / "x.tsv") == f"There is no file `{tmp_path / 'x.tsv'}`. Check its name and its folder."
 
 
 def test_directory(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_other_programs_decode_the_same(vocabulary: Vocabulary) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^There is no file `.*tokenizer\.json`\.$"):
+    with pytest.raises(DataError, match=r"^There is no file `.*tokenizer\.json`: restore it or train again\.$"):
         Vocabulary.load(tmp_path / "tokenizer.json")
     with pytest.raises(DataError, match=r"cannot be read: Is a directory\.$"):
         Vocabulary.load(tmp_path)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recurra.cells.checks import check_count
 from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.decoding.constraints import NEVER, Limits, log_probabilities
 from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step, hypotheses
@@ -108,9 +109,8 @@ def beam_search(
 
 
 def _check(beam_size: int, num_best: int, length_penalty: str, alpha: float) -> None:
-    if beam_size < 1:
-        raise ConfigError(f"`beam_size` must be at least 1, got {beam_size}.")
-    if not 1 <= num_best <= beam_size:
+    check_count("beam_size", beam_size)
+    if check_count("num_best", num_best) > beam_size:
         raise ConfigError(f"`num_best` must lie within 1..{beam_size} (the beam size), got {num_best}.")
     if length_penalty not in LENGTH_PENALTIES:
         raise ConfigError(

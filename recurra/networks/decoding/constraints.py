@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recurra.cells.checks import check_count
 from recurra.errors import ConfigError, DecodingError, ShapeError
 from recurra.shapes import describe
 
@@ -40,8 +41,7 @@ class Limits:
         if longest.is_floating_point() or (longest.numel() and int(longest.min()) < 0):
             raise ConfigError(f"`max_length` must be whole numbers of at least 0, got {longest.tolist()}.")
         for name in ("min_length", "no_repeat_ngram", "eos"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"`{name}` must be at least 0, got {getattr(self, name)}.")
+            check_count(name, getattr(self, name), least=0)
         if longest.numel() and self.min_length > int(longest.min()):
             raise ConfigError(f"`min_length` must be at most `max_length`={int(longest.min())}, got {self.min_length}.")
         if any(token < 0 for token in self.forbidden):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recurra.cells.checks import check_count
 from recurra.errors import ConfigError
 from recurra.networks.decoding.constraints import NEVER, Limits
 from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step
@@ -81,8 +82,7 @@ def sample(
 def _check(temperature: float, top_k: int, top_p: float, repetition_penalty: float, num_samples: int) -> None:
     if not 0 < temperature < float("inf"):
         raise ConfigError(f"`temperature` must be above 0, got {temperature}; the most probable is `greedy`.")
-    if top_k < 0:
-        raise ConfigError(f"`top_k` must be at least 0, got {top_k}.")
+    check_count("top_k", top_k, least=0)
     if not 0 < top_p <= 1:
         raise ConfigError(f"`top_p` must lie above 0 and be at most 1, got {top_p}.")
     if not 0 < repetition_penalty < float("inf"):
@@ -90,8 +90,7 @@ def _check(temperature: float, top_k: int, top_p: float, repetition_penalty: flo
             f"`repetition_penalty` must be above 0 and finite, got {repetition_penalty}; "
             "`no_repeat_ngram=1` rules repetition out."
         )
-    if num_samples < 1:
-        raise ConfigError(f"`num_samples` must be at least 1, got {num_samples}.")
+    check_count("num_samples", num_samples)
 
 
 def keep_top(scores: Tensor, top_k: int) -> Tensor:

@@ -172,9 +172,8 @@ class _Plan:
         """Train, score, write the report."""
         config, network, folder, facts = self.config, self.network, self.folder, self.examples.facts
         translator = Translator(network, self.vocabularies, config)
-        self.say(
-            f"{facts['training_pairs']:,} sentence pairs to learn from, {facts['validation_pairs']:,} to validate on."
-        )
+        pairs = "1 sentence pair" if facts["training_pairs"] == 1 else f"{facts['training_pairs']:,} sentence pairs"
+        self.say(f"{pairs} to learn from, {facts['validation_pairs']:,} to validate on.")
         if facts["skipped_lines"]:
             lines = "1 line was" if facts["skipped_lines"] == 1 else f"{facts['skipped_lines']:,} lines were"
             self.say(f"{lines} left out; `recurra check-data` shows what is wrong.")

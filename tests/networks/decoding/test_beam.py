@@ -277,13 +277,14 @@ def test_penalties_are_their_formulas() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beam_size": 0}, "`beam_size` must be at least 1"),
+        ({"beam_size": 0}, "`beam_size` must be a whole number of at least 1"),
+        ({"beam_size": 2.5}, "`beam_size` must be a whole number of at least 1, got 2.5"),
         ({"num_best": 6}, r"`num_best` must lie within 1\.\.5"),
         ({"length_penalty": "averag"}, "Did you mean `average`"),
         ({"alpha": -1.0}, "`alpha` must be at least 0"),
         ({"max_length": -1}, "`max_length` must be whole numbers of at least 0"),
         ({"max_length": 3, "min_length": 4}, "`min_length` must be at most `max_length`=3"),
-        ({"no_repeat_ngram": -1}, "`no_repeat_ngram` must be at least 0"),
+        ({"no_repeat_ngram": -1}, "`no_repeat_ngram` must be a whole number of at least 0"),
         ({"forbidden": (EOS,)}, "nothing would ever end"),
         ({"forbidden": (9,)}, "Token 9 is not among the V=4 tokens"),
     ],
