@@ -10,6 +10,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, DataError, did_you_mean, import_extra, no_such_file
+from recurra.errors import ConfigError, DataError, RecurraError, did_you_mean, import_extra, no_such_file
 from recurra.networks.weights import CellWeights, find_slots, load_layers
 
 __all__ = ["KerasLayer", "load_keras", "read_keras"]
 
 KINDS = ("GRU", "LSTM", "SimpleRNN")
+WAYS = ("forward_layer", "backward_layer")
 # where a name of Keras is not ours, or means another function
 OUR_NAMES = {"hard_tanh": "hardtanh", "leaky_relu": "leaky_relu with slope 0.2", "linear": "identity"}
 
@@ -61,7 +63,8 @@ def load_keras(target: nn.Module, source: Any, *, layer: str | None = None) -> N
     Args:
         target: where the weights go.
         source: a Keras layer or model, a list of layers (one for each layer of the target), the arrays of
-            `layer.get_weights()`, or the path of a `.keras` or `.h5` file.
+            `layer.get_weights()`, or the path of a `.keras`, `.h5` or `.weights.h5` file. The last holds arrays alone,
+            so that what they are for is the target's word, as it is for arrays.
         layer: name of the layer to take where the source holds several; all recurrent layers where not given.
 
     Raises:
@@ -71,6 +74,9 @@ def load_keras(target: nn.Module, source: Any, *, layer: str | None = None) -> N
     """
     if _is_arrays(source):
         load_layers(target, _from_arrays(target, source))
+        return
+    if isinstance(source, str | Path) and str(source).endswith(".weights.h5"):
+        load_layers(target, _from_arrays(target, _read_weights(Path(source), layer)))
         return
     layers = read_keras(source) if isinstance(source, str | Path) else list(_from_objects(source))
     load_layers(target, [_convert_layer(one) for one in _choose(layers, layer)])
@@ -83,11 +89,8 @@ def read_keras(path: str | Path) -> list[KerasLayer]:
         DataError: the file is missing, is no Keras model, or has no weights.
         MissingExtra: h5py is not installed.
     """
-    h5py = import_extra("h5py", "keras")
     path = Path(path)
-    if not path.is_file():
-        raise DataError(no_such_file(path))
-    try:
+    with _reading(path) as h5py:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 config = json.loads(archive.read("config.json"))
@@ -97,12 +100,22 @@ def read_keras(path: str | Path) -> list[KerasLayer]:
         with h5py.File(path, "r") as file:
             if "model_config" not in file.attrs:
                 raise DataError(
-                    f"`{path}` holds weights without the model they belong to: save the whole model, or give "
-                    "`layer.get_weights()`."
+                    f"`{path}` holds weights without the model they belong to: `load_keras` reads a `.weights.h5` file "
+                    "into a cell that fits; save the whole model otherwise, or give `layer.get_weights()`."
                 )
             return list(_from_legacy(json.loads(file.attrs["model_config"]), file["model_weights"]))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """Inside, h5py, and what goes wrong is a fault of the file."""
+    h5py = import_extra("h5py", "keras")
+    if not path.is_file():
+        raise DataError(no_such_file(path))
+    try:
+        yield h5py
     except (OSError, KeyError, ValueError) as error:
-        if isinstance(error, DataError):
+        if isinstance(error, RecurraError):
             raise
         raise DataError(f"`{path}` is not a model saved by Keras: {error}.") from error
 
@@ -143,15 +156,29 @@ def _gru_form(reset_after: bool) -> str:
 
 
 def _convert(arrays: Sequence[Any], form: str) -> CellWeights:
-    if len(arrays) not in (2, 3):
+    if not arrays:
         raise ConfigError("A layer of the source has no weights yet: build it, or call it once.")
-    kernel, recurrent, *bias = [torch.from_numpy(np.array(array)) for array in arrays]
+    if len(arrays) not in (2, 3):
+        raise ConfigError(f"A layer of the source has {_not_all(len(arrays))}.")
+    kernel, recurrent, *bias = [_tensor(array) for array in arrays]
     order = [1, 0, 2] if form.startswith("GRU") else None  # z r h -> r z n
     tensors = {"weight_ih": _reorder(kernel.T, order), "weight_hh": _reorder(recurrent.T, order)}
     if bias:
         rows = bias[0] if bias[0].dim() == 2 else bias[0][None]
         tensors |= {name: _reorder(row, order) for name, row in zip(("bias_ih", "bias_hh"), rows, strict=False)}
     return CellWeights(form, tensors)
+
+
+def _not_all(count: int) -> str:
+    # Keras builds a layer of bfloat16 by halves where its initializer does not know that type, and says nothing
+    return f"{count} of its 2 or 3 arrays: Keras did not build the whole layer, so build it in float32"
+
+
+def _tensor(array: Any) -> Tensor:
+    values = np.array(array)
+    if values.dtype.kind == "V" and values.dtype.itemsize == 2:  # bfloat16, of which numpy knows the bits alone
+        values = (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return torch.from_numpy(values)
 
 
 def _reorder(rows: Tensor, order: list[int] | None) -> Tensor:
@@ -247,8 +274,36 @@ def _from_archive(config: dict[str, Any], group: Any) -> Iterator[KerasLayer]:
         elif entry["class_name"] in KINDS:
             yield _described(entry, [_numbered(group["layers"][key]["cell"])])
         elif _two_ways(entry):
-            ways = (group["layers"][key][way]["cell"] for way in ("forward_layer", "backward_layer"))
+            ways = (group["layers"][key][way]["cell"] for way in WAYS)
             yield _described(entry, [_numbered(way) for way in ways])
+
+
+def _read_weights(path: Path, layer: str | None) -> list[Any]:
+    """The arrays of a `.weights.h5` file as `get_weights()` gives them: of one layer, or of all of one kind."""
+    found: dict[str, list[Any]] = {}
+
+    def look(place: str, group: Any) -> None:
+        if place.endswith(WAYS) or not hasattr(group, "keys"):
+            return
+        ways = [group[way] for way in WAYS] if set(WAYS) <= set(group) else [group]
+        if all("vars" in way.get("cell", ()) for way in ways):
+            name = place.removeprefix("layers/").replace("/layers/", "/")
+            found[name] = [array for way in ways for array in _numbered(way["cell"])]
+
+    with _reading(path) as h5py, h5py.File(path, "r") as file:
+        file.visititems(look)
+        names = sorted(found, key=lambda name: (len(name), name))  # gru, gru_1, ..., gru_10
+        if layer is not None and layer not in found:
+            raise ConfigError(
+                f"`{path}` has no recurrent layer `{layer}`.{did_you_mean(layer, names)} All: {', '.join(names)}."
+            )
+        if layer is None and len({re.sub(r"_\d+$", "", name) for name in names}) != 1:
+            raise ConfigError(
+                f"`{path}` does not say in which order its layers run: give one as `layer`, of {', '.join(names)}."
+                if names
+                else f"`{path}` has no SimpleRNN, LSTM or GRU layer."
+            )
+    return [array for name in ([layer] if layer else names) for array in found[name]]
 
 
 def _from_legacy(config: dict[str, Any], group: Any) -> Iterator[KerasLayer]:
@@ -280,8 +335,10 @@ def _backward(options: dict[str, Any]) -> dict[str, Any]:
 
 def _described(entry: dict[str, Any], arrays: list[list[Any]]) -> KerasLayer:
     options = entry["config"]
-    if any(len(one) not in (2, 3) for one in arrays):
-        raise DataError(f"The layer `{options['name']}` has no weights in the file.")
+    for one in arrays:
+        if len(one) not in (2, 3):
+            what = "no weights in the file" if not one else f"in the file {_not_all(len(one))}"
+            raise DataError(f"The layer `{options['name']}` has {what}.")
     if entry["class_name"] != "Bidirectional":
         return KerasLayer(options["name"], entry["class_name"], options, arrays)
     inner = options["layer"]

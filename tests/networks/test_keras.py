@@ -120,7 +120,9 @@ def test_stacks_of_two_directions_load_into_networks_and_modules_of_torch(
     model.save(tmp_path / "model.h5")
     cell = {"SimpleRNN": RNN, "LSTM": LSTM, "GRU": GRU}[kind]
     name = {"SimpleRNN": "RNN"}.get(kind, kind)
-    for source in (model, model.get_weights(), tmp_path / "model.keras", tmp_path / "model.h5"):
+    model.save_weights(tmp_path / "model.weights.h5")
+    files = [tmp_path / name for name in ("model.keras", "model.h5", "model.weights.h5")]
+    for source in (model, model.get_weights(), *files):
         targets = [
             Recurrent(cell(4, 5), num_layers=2, bidirectional=True),
             getattr(nn, name)(4, 5, num_layers=2, bidirectional=True),
@@ -162,6 +164,57 @@ def test_one_layer_of_a_larger_model_is_taken_by_its_name(keras: Any, tmp_path: 
     model.save(tmp_path / "model.h5")
     with pytest.raises(DataError, match=r"save it as \.keras"):
         read_keras(tmp_path / "model.h5")
+
+
+def test_weights_alone_are_what_the_target_says(keras: Any, tmp_path: Path) -> None:
+    inner = keras.Sequential([keras.Input((7, 4)), keras.layers.GRU(5, return_sequences=True)])
+
+    def eleven() -> list[Any]:
+        return [keras.layers.GRU(3 + number, return_sequences=True) for number in range(11)]
+
+    grus = eleven()
+    model = model_of(keras, inner, *grus, keras.layers.LSTM(2, return_sequences=True))
+    path = tmp_path / "model.weights.h5"
+    model.save_weights(path)
+
+    cell = GRU(5, 3)
+    load_keras(cell, path, layer="gru")
+    same = GRU(5, 3)
+    load_keras(same, grus[0])
+    assert torch.equal(cell.weight_ih, same.weight_ih)
+    load_keras(GRU(4, 5), path, layer="sequential/gru")
+    with pytest.raises(ConfigError, match=r"in which order its layers run: give one as `layer`, of gru, lstm"):
+        load_keras(cell, path)
+    with pytest.raises(ConfigError, match=r"has no recurrent layer `gru_11`. Did you mean `gru_1"):
+        load_keras(cell, path, layer="gru_11")
+    with pytest.raises(ConfigError, match=r"`weight_ih` of layer 0 must have shape"):
+        load_keras(LSTM(5, 3), path, layer="gru")
+
+    stack = model_of(keras, *eleven())
+    stack.save_weights(path)
+    network = Recurrent([GRU(size, width) for size, width in zip([4, *range(3, 13)], range(3, 14), strict=True)])
+    load_keras(network, path)  # the tenth after the ninth, and not after the first
+    assert_like_keras(network, stack)
+    model_of(keras, keras.layers.Dense(2)).save_weights(path)
+    with pytest.raises(ConfigError, match="has no SimpleRNN, LSTM or GRU layer"):
+        load_keras(cell, path)
+
+
+def test_bfloat16_is_read_and_a_layer_that_keras_built_by_halves_is_refused(keras: Any, tmp_path: Path) -> None:
+    model = model_of(keras, keras.layers.GRU(5, dtype="bfloat16", recurrent_initializer="glorot_uniform"))
+    z = torch.tensor(model.get_weights()[1].astype("float32")).T[:5]  # the first of theirs, the second of ours
+    for name in ("model.keras", "model.h5", "model.weights.h5"):
+        (model.save_weights if "weights" in name else model.save)(tmp_path / name)
+    for source in (model, model.get_weights(), *tmp_path.iterdir()):
+        cell = GRU(4, 5)
+        load_keras(cell, source)
+        assert torch.equal(cell.weight_hh[5:10], z)
+
+    half = model_of(keras, keras.layers.GRU(5, dtype="bfloat16"))  # its orthogonal initializer knows no bfloat16
+    half.save(tmp_path / "half.keras")
+    for source, kind in ((half, ConfigError), (tmp_path / "half.keras", DataError)):
+        with pytest.raises(kind, match="1 of its 2 or 3 arrays: Keras did not build the whole layer"):
+            load_keras(GRU(4, 5), source)
 
 
 def test_layers_of_a_functional_model_are_found(keras: Any, tmp_path: Path) -> None:
