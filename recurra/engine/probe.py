@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine.contract import Cell
-from recurra.engine.reference import check_step
+from recurra.engine.reference import checked
 from recurra.engine.trace import without_parametrizations
 from recurra.errors import CompileError, ShapeError
 
@@ -60,6 +60,5 @@ def _example(cell: Cell, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
 
 
 def _step(cell: Cell, x: Tensor, fields: list[Tensor]) -> list[Any]:
-    output, after = cell.step(x, cell.State(*fields))
-    check_step(cell, output, after, tuple(fields))
+    output, after = checked(cell, cell.step(x, cell.State(*fields)), tuple(fields))
     return [output, *after]
