@@ -116,20 +116,20 @@ class Compiled:
             tensors: the constants, x as it is handed in, and the fields of the state.
             keep: whether a backward pass may come.
         """
-        (result,) = team.together([self.forward_in_turns(layout, tensors, keep=keep)])
+        (result,) = team.together([self.forward_in_turns(layout, tensors, keep=keep, jobs=1)])
         return result
 
     def forward_in_turns(
-        self, layout: Layout, tensors: tuple[Tensor, ...], *, keep: bool
+        self, layout: Layout, tensors: tuple[Tensor, ...], *, keep: bool, jobs: int
     ) -> team.Turns[tuple[Tensor, tuple[Tensor, ...], dict[fx.Node, Tensor]]]:
-        """As `forward`, for `team.together`."""
+        """As `forward`, for `team.together` with so many jobs."""
         values = dict(zip(self.inputs, tensors, strict=False))
         x = self.inputs[len(self.constants)]
         values[x] = layout.rows(values[x])
         self.regions.prelude.run(values, layout.num_rows)
         self.regions.before.run(values, layout.num_rows)
         state = tensors[len(self.constants) + 1 :]
-        after = yield from self._loop(self.training if keep else self.inference, values, layout, state)
+        after = yield from self._loop(self.training if keep else self.inference, values, layout, state, jobs)
         self.regions.after.run(values, layout.num_rows)
         return values[self.output], after, values
 
@@ -144,26 +144,25 @@ class Compiled:
             d_output: [N, O].
             d_state: [B, ...] for each field.
         """
-        (result,) = team.together([self.backward_in_turns(layout, values, d_output, d_state)])
+        (result,) = team.together([self.backward_in_turns(layout, values, d_output, d_state, jobs=1)])
         return result
 
     def backward_in_turns(
-        self, layout: Layout, values: dict[fx.Node, Tensor], d_output: Tensor, d_state: tuple[Tensor, ...]
+        self, layout: Layout, values: dict[fx.Node, Tensor], d_output: Tensor, d_state: tuple[Tensor, ...], *, jobs: int
     ) -> team.Turns[tuple[list[Tensor | None], tuple[Tensor, ...]]]:
-        """As `backward`, for `team.together`."""
+        """As `backward`, for `team.together` with so many jobs."""
         count = len(self.fields)
         values[self.inputs[-1 - count]] = d_output
         values.update(zip(self.plan.reverse.carries, d_state, strict=True))
         self.regions.before_reverse.run(values, layout.num_rows)
-        d_before = yield from self._loop(self.reverse, values, layout, d_state)
+        d_before = yield from self._loop(self.reverse, values, layout, d_state, jobs)
         self.regions.after_reverse.run(values, layout.num_rows)
         return [values[node] if isinstance(node, fx.Node) else None for node in self.gradients], d_before
 
     def _loop(
-        self, kernel: LoopKernel, values: dict[fx.Node, Tensor], layout: Layout, state: tuple[Tensor, ...]
+        self, kernel: LoopKernel, values: dict[fx.Node, Tensor], layout: Layout, state: tuple[Tensor, ...], jobs: int
     ) -> team.Turns[tuple[Tensor, ...]]:
-        tiling = layout.tiling(team.num_threads(), kernel.row_limit)
-        return kernel.in_turns(values, tiling, state, layout.num_rows)
+        return kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, layout.num_rows)
 
     def of_all(
         self, layout: Layout, d_learned: Sequence[Tensor | None], d_x: Tensor | None, d_state: Sequence[Tensor]
@@ -194,7 +193,10 @@ class _Scan(torch.autograd.Function):
     def forward(ctx: Any, parts: tuple[_Part, ...], keep: bool, *tensors: Tensor) -> Any:
         given = _dealt(tensors, [part.takes for part in parts])
         found = team.together(
-            [part.code.forward_in_turns(part.layout, own, keep=keep) for part, own in zip(parts, given, strict=True)]
+            [
+                part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts))
+                for part, own in zip(parts, given, strict=True)
+            ]
         )
         results: list[Tensor] = []
         saved: list[Tensor] = []
@@ -231,7 +233,8 @@ class _Scan(torch.autograd.Function):
             values.update(zip(code.plan.kept, own[part.takes :], strict=True))
             for node in {code.inputs[len(code.constants)], code.output} & values.keys():
                 values[node] = layout.rows(values[node])
-            works.append(code.backward_in_turns(layout, values, layout.rows(d_output), tuple(d_state)))
+            d_rows = layout.rows(d_output)
+            works.append(code.backward_in_turns(layout, values, d_rows, tuple(d_state), jobs=len(parts)))
         gradients: list[Tensor | None] = []
         for part, ((*d_learned, d_x), d_before) in zip(parts, team.together(works), strict=True):
             gradients += part.code.of_all(part.layout, d_learned, d_x, d_before)

@@ -121,6 +121,7 @@ class StepMemory:
         active = np.repeat(self.count, num_steps).astype(np.int64)
         header = {
             "num_threads": self.threads,
+            "sharers": 1,
             "num_tiles": len(tiles),
             "tiles": tiles.ctypes.data,
             "active": active.ctypes.data,

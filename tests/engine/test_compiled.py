@@ -298,9 +298,9 @@ def test_without_gradient_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
     kept: list[bool] = []
     forward = compiled.Compiled.forward_in_turns
 
-    def noted(self: Any, *args: Any, keep: bool) -> Any:
+    def noted(self: Any, *args: Any, keep: bool, jobs: int) -> Any:
         kept.append(keep)
-        return forward(self, *args, keep=keep)
+        return forward(self, *args, keep=keep, jobs=jobs)
 
     monkeypatch.setattr(compiled.Compiled, "forward_in_turns", noted)
     x = torch.randn(4, 2, 3)

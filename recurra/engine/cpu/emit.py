@@ -3,6 +3,10 @@
 The function gets one table of 64-bit words (`Table` says what is where) and the number of the thread. A tile is up to
 a few dozen sequences of falling length; at step t the first `active[t]` of them still run, so the ones that ended cost
 nothing. State and intermediate rows stand in scratch memory of the thread; products read weights packed into panels.
+
+A tile may have several threads, its sharers. Its rows are dealt out among them, and of each product its panels. The
+rows that a product reads must be there before it, and all its columns after it, so the sharers meet twice. Each number
+is written by one of them.
 """
 
 from __future__ import annotations
@@ -26,7 +30,10 @@ __all__ = ["Layout", "emit", "layout_of"]
 # words of a tile: its first sequence, how many, steps of the longest, where its `active` counts begin
 TILE_WORDS = 4
 # words of the table before the addresses of arrays, vectors, matrices, states in, states out
-HEADER = ("num_threads", "num_tiles", "tiles", "active", "order", "row_base", "row_stride", "scratch", "scratch_rows")
+HEADER = (
+    *("num_threads", "sharers", "num_tiles", "tiles", "active", "order", "row_base", "row_stride"),
+    *("scratch", "scratch_rows"),
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,8 @@ class Emitter(Writer):
         tiles = self.pointer(header["tiles"])
         active = self.pointer(header["active"])
         scratch_rows = header["scratch_rows"]
+        self.sharers = header["sharers"]
+        team, self.member = b.sdiv(thread, self.sharers), b.srem(thread, self.sharers)
         cursor = len(HEADER)
 
         def addresses(count: int) -> list[Any]:
@@ -120,7 +129,9 @@ class Emitter(Writer):
         per_thread = b.mul(b.mul(scratch_rows, self.word(sum(self.layout.strides))), self.word(self.itemsize))
         if self.layout.shared:
             per_thread = b.add(per_thread, self.word(self.layout.shared * self.itemsize))
-        base = b.add(header["scratch"], b.mul(thread, per_thread))
+        base, own = (
+            b.add(header["scratch"], b.mul(number, per_thread)) for number in (b.sub(thread, self.member), thread)
+        )
         self.buffers = []
         start = self.word(0)
         for stride in self.layout.strides:
@@ -128,7 +139,7 @@ class Emitter(Writer):
             start = self.word(start.constant + stride)
         for buffer, offset in self.shared.items():
             after = b.add(b.mul(self.word(sum(self.layout.strides)), scratch_rows), self.word(offset))
-            self.buffers[buffer] = self.at(self.pointer(base), after)
+            self.buffers[buffer] = self.at(self.pointer(own), after)
 
         def tile(index: Any) -> None:
             words = self.at(tiles, b.mul(index, self.word(TILE_WORDS)), 8)
@@ -143,7 +154,7 @@ class Emitter(Writer):
             self.each(self.word(0), steps, 1, step)
             self._copy_states(states_out, first, rows, into_scratch=False)
 
-        self.each_of_thread(thread, header["num_tiles"], header["num_threads"], tile)
+        self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], self.sharers), tile)
         b.ret_void()
         self.emit_team()
         return self.module
@@ -166,7 +177,7 @@ class Emitter(Writer):
 
                 self._columns(width, columns)
 
-            self.each(self.word(0), rows, 1, row)
+            self.each(self.member, rows, self.sharers, row)
 
     def _columns(self, width: int, body: Callable[[Any, int], None]) -> None:
         """Run `body(column, count)` over whole vectors, then over the rest."""
@@ -180,8 +191,11 @@ class Emitter(Writer):
     def _step(self, first: Any, t: Any, running: Any) -> None:
         shift = self.b.mul(t, self.row_stride)
         for segment in self.plan.segments:
-            for dot in segment.dots:
-                self._dot(dot, running)
+            if segment.dots:
+                self.emit_meeting(self.sharers)
+                for dot in segment.dots:
+                    self._dot(dot, running)
+                self.emit_meeting(self.sharers)
             if not segment.groups:
                 continue
 
@@ -189,7 +203,7 @@ class Emitter(Writer):
                 base = self.b.load(self.at(self.row_base, self.b.add(first, r), 8), typ=I64)
                 self._row(groups, r, self.b.add(base, shift))
 
-            self.each(self.word(0), running, 1, row)
+            self.each(self.member, running, self.sharers, row)
 
     # --- products ----------------------------------------------------------------------------------------------------
 
@@ -224,7 +238,7 @@ class Emitter(Writer):
                 self.each(row, stop, size, tile)
                 row = stop
 
-        self.each(self.word(0), self.word(-(-dot.width // panel)), 1, one_panel)
+        self.each(self.member, self.word(-(-dot.width // panel)), self.sharers, one_panel)
 
     def _product(
         self, rows: Any, stride: int, weights: Any, inner: int, goals: Any, goal_stride: int, size: int, vectors: int

@@ -16,7 +16,7 @@ from llvmlite import binding as llvm
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import host
 
-__all__ = ["Job", "Turns", "entry", "num_threads", "run", "together"]
+__all__ = ["Job", "Turns", "can_meet", "entry", "num_threads", "run", "together"]
 
 _forked = False
 
@@ -48,11 +48,9 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 def prepare() -> None:
     """Tell LLVM where the team's own functions are; before the first module is compiled."""
     library = _openmp()
-    if library is not None:
-        address = ctypes.cast(library.omp_get_thread_num, ctypes.c_void_p).value
-    else:
-        address = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value  # never called then
-    llvm.add_symbol("omp_get_thread_num", address)
+    for name in ("omp_get_thread_num", "GOMP_barrier"):
+        known = ctypes.pythonapi.Py_IsInitialized if library is None else getattr(library, name)  # never called then
+        llvm.add_symbol(name, ctypes.cast(known, ctypes.c_void_p).value)
 
 
 def num_threads() -> int:
@@ -60,12 +58,18 @@ def num_threads() -> int:
     return 1 if _forked else torch.get_num_threads()
 
 
+def can_meet() -> bool:
+    """Whether compiled code may wait for all threads of its team."""
+    return _openmp() is not None
+
+
 class Job(NamedTuple):
-    """Compiled code, the address of its table, and how many threads it wants."""
+    """Compiled code, the address of its table, how many threads it wants, and whether they wait for each other."""
 
     code: Code
     table: int
     threads: int
+    meets: bool = False
 
 
 Result = TypeVar("Result")
@@ -75,11 +79,12 @@ Turns = Generator[Job, None, Result]  # work in Python that hands out one job on
 def together(works: Sequence[Turns[Result]]) -> list[Result]:
     """What each of them returns; their jobs run at the same time where there are threads for all of them."""
     jobs = [next(work) for work in works]
-    if len(jobs) == 2 and sum(job.threads for job in jobs) <= num_threads() and _openmp() is not None:
+    meets = any(job.meets for job in jobs)  # they would wait for the threads of the other job too
+    if len(jobs) == 2 and not meets and sum(job.threads for job in jobs) <= num_threads() and _openmp() is not None:
         _run_two(*jobs)
     else:
         for job in jobs:
-            run(*job)
+            run(job.code, job.table, job.threads)
     results = []
     for work in works:
         try:

@@ -27,6 +27,7 @@ class Tiling:
         active: int64, for each tile and step how many of its sequences run.
         row_base: int64 [B], the row of the first step of each sequence in that order.
         row_stride: rows from one step of a sequence to the next.
+        sharers: threads of each tile.
     """
 
     order: np.ndarray
@@ -35,6 +36,7 @@ class Tiling:
     active: np.ndarray
     row_base: np.ndarray
     row_stride: int = 1
+    sharers: int = 1
 
     @classmethod
     @functools.lru_cache(maxsize=16)
@@ -51,6 +53,7 @@ class Tiling:
     def header(self) -> dict[str, int]:
         """Its words of a kernel's table."""
         return {
+            "sharers": self.sharers,
             "num_tiles": len(self.tiles),
             "tiles": self.tiles.ctypes.data,
             "active": self.active.ctypes.data,
@@ -127,17 +130,17 @@ class Layout:
         return self.shaped(take_rows(values, self._order.argsort()))
 
     @cached_property
-    def _tilings(self) -> dict[tuple[int, int], Tiling]:
+    def _tilings(self) -> dict[tuple[int, int, int], Tiling]:
         return {}
 
-    def tiling(self, threads: int, limit: int) -> Tiling:
-        """Sequences in tiles of at most `limit`, the same work for every thread."""
-        tiling = self._tilings.get((threads, limit))
+    def tiling(self, threads: int, limit: int, sharers: int = 1) -> Tiling:
+        """Sequences in tiles of at most `limit`, the same work for every thread, or for each that many sharers."""
+        tiling = self._tilings.get((threads, limit, sharers))
         if tiling is None:
-            tiling = self._tilings[threads, limit] = self._deal(threads, limit)
+            tiling = self._tilings[threads, limit, sharers] = self._deal(threads // sharers, limit, sharers)
         return tiling
 
-    def _deal(self, threads: int, limit: int) -> Tiling:
+    def _deal(self, threads: int, limit: int, sharers: int) -> Tiling:
         batch = len(self.lengths)
         rows = max(1, min(limit, -(-batch // threads)))
         sorted_ = np.argsort(-self.lengths, kind="stable")
@@ -170,6 +173,7 @@ class Layout:
             active=np.concatenate(counts or whole).astype(np.int64),
             row_base=np.ascontiguousarray(self.first[dealt]),
             row_stride=self.stride,
+            sharers=sharers,
         )
 
 

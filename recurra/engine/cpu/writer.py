@@ -207,6 +207,14 @@ class Writer:
 
     # --- threads ---------------------------------------------------------------------------------------------------
 
+    def emit_meeting(self, threads: Any) -> None:
+        """Wait until all threads of the OpenMP team are here, where there are several; others have nobody to meet."""
+        barrier = self.module.globals.get("GOMP_barrier")
+        if barrier is None:
+            barrier = ir.Function(self.module, ir.FunctionType(ir.VoidType(), []), "GOMP_barrier")
+        with self.b.if_then(self.b.icmp_signed(">", threads, self.word(1)), likely=False):
+            self.b.call(barrier, [])
+
     def emit_team(self) -> None:
         """`<name>_team(table)`: what each thread of an OpenMP team runs; it asks the team for its own number."""
         team = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), f"{self.function.name}_team")
