@@ -13,7 +13,7 @@ from torch import Tensor
 import recurra
 from recurra import Recurrent
 from recurra.cells import GRU, LSTM, NTM
-from recurra.engine import compiled
+from recurra.engine import compiled, products
 from recurra.engine.cpu import loop_kernel, team
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.tiling import Layout, Tiling
@@ -84,6 +84,20 @@ def test_every_bit_is_that_of_one_thread(
     assert set(sharers) == {threads}
     monkeypatch.setattr(LoopKernel, "tiling", lambda self, layout, **_: layout.tiling(1, self.row_limit))
     want = numbers(network, x, lengths=lengths)
+    assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
+
+
+@needs_team
+@pytest.mark.skipif(not products.has_bf16(), reason="this processor has no products of bfloat16")
+@pytest.mark.parametrize("name", CELLS)
+def test_every_bit_of_rounded_products_too(name: str, sharers: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(2)
+    network, x = Recurrent(CELLS[name](), num_layers=2, engine="compiled"), torch.randn(40, 7, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = numbers(network, x)
+        monkeypatch.setattr(LoopKernel, "tiling", lambda self, layout, **_: layout.tiling(1, self.row_limit))
+        want = numbers(network, x)
+    assert set(sharers) == {2}
     assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
 
 

@@ -134,8 +134,9 @@ class Emitter(Writer):
         )
         self.buffers = []
         start = self.word(0)
-        for stride in self.layout.strides:
-            self.buffers.append(self.at(self.pointer(base), b.mul(start, scratch_rows)))
+        for number, stride in enumerate(self.layout.strides):  # each sharer rounds for itself what products read
+            of_team = self.pointer(base if number < len(plan.scratch) else own)
+            self.buffers.append(self.at(of_team, b.mul(start, scratch_rows)))
             start = self.word(start.constant + stride)
         for buffer, offset in self.shared.items():
             after = b.add(b.mul(self.word(sum(self.layout.strides)), scratch_rows), self.word(offset))

@@ -126,7 +126,8 @@ class LoopKernel:
     @functools.cached_property
     def _weights(self) -> int:
         """Bytes of all matrices."""
-        return self.itemsize * sum(inner * outer for inner, outer, _ in self.layout.panels)
+        itemsize = 2 if self.bf16 else self.itemsize
+        return itemsize * sum(inner * outer for inner, outer, _ in self.layout.panels)
 
     def _time(self, rows: int) -> int:
         """About how long the products of so many sequences take, as multiply-adds of so many rows.
