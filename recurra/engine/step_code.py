@@ -130,6 +130,8 @@ class StepMemory:
             "row_stride": self.batch_size,
             "scratch": self.scratch.data_ptr(),
             "scratch_rows": self._rows,
+            "meeting": 0,
+            "sleepers": 0,
         }
         states = [state.data_ptr() for state in self.states]
         addresses = [

@@ -32,7 +32,7 @@ TILE_WORDS = 4
 # words of the table before the addresses of arrays, vectors, matrices, states in, states out
 HEADER = (
     *("num_threads", "sharers", "num_tiles", "tiles", "active", "order", "row_base", "row_stride"),
-    *("scratch", "scratch_rows"),
+    *("scratch", "scratch_rows", "meeting", "sleepers"),
 )
 
 
@@ -112,6 +112,7 @@ class Emitter(Writer):
         active = self.pointer(header["active"])
         scratch_rows = header["scratch_rows"]
         self.sharers = header["sharers"]
+        self.meeting = self.at(table, self.word(HEADER.index("meeting")), 8)  # two words, in which the sharers meet
         team, self.member = b.sdiv(thread, self.sharers), b.srem(thread, self.sharers)
         cursor = len(HEADER)
 
@@ -193,10 +194,10 @@ class Emitter(Writer):
         shift = self.b.mul(t, self.row_stride)
         for segment in self.plan.segments:
             if segment.dots:
-                self.emit_meeting(self.sharers)
+                self.emit_meeting(self.meeting, self.sharers)
                 for dot in segment.dots:
                     self._dot(dot, running)
-                self.emit_meeting(self.sharers)
+                self.emit_meeting(self.meeting, self.sharers)
             if not segment.groups:
                 continue
 

@@ -199,11 +199,13 @@ class LoopKernel:
             "num_threads": threads,
             "scratch": scratch.data_ptr(),
             "scratch_rows": scratch_rows,
+            "meeting": 0,
+            "sleepers": 0,
         }
         tensors = [*read[: len(arrays)], *outputs, *read[len(arrays) :], *packed, *before, *after]
         words = [*(header[name] for name in HEADER), *(tensor.data_ptr() for tensor in tensors)]
         table = (ctypes.c_int64 * len(words))(*words)
-        yield team.Job(self.code, ctypes.addressof(table), threads, meets=sharers > 1)
+        yield team.Job(self.code, ctypes.addressof(table), threads)
         return outputs, after
 
 

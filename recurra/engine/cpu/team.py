@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import platform
+import sys
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,9 +50,12 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 def prepare() -> None:
     """Tell LLVM where the team's own functions are; before the first module is compiled."""
     library = _openmp()
-    for name in ("omp_get_thread_num", "GOMP_barrier"):
-        known = ctypes.pythonapi.Py_IsInitialized if library is None else getattr(library, name)  # never called then
-        llvm.add_symbol(name, ctypes.cast(known, ctypes.c_void_p).value)
+    if library is not None:
+        address = ctypes.cast(library.omp_get_thread_num, ctypes.c_void_p).value
+    else:
+        address = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value  # never called then
+    llvm.add_symbol("omp_get_thread_num", address)
+    llvm.add_symbol("recurra_meet", _meet().address if can_meet() else address)
 
 
 def num_threads() -> int:
@@ -58,18 +63,21 @@ def num_threads() -> int:
     return 1 if _forked else torch.get_num_threads()
 
 
+# of a processor, the number of Linux's call futex and what a loop that waits says to it
+_WAITING = {"x86_64": (202, "@llvm.x86.sse2.pause()"), "aarch64": (98, "@llvm.aarch64.hint(i32 1)")}
+
+
 def can_meet() -> bool:
-    """Whether compiled code may wait for all threads of its team."""
-    return _openmp() is not None
+    """Whether the threads of compiled code may wait for each other."""
+    return _openmp() is not None and sys.platform == "linux" and platform.machine() in _WAITING
 
 
 class Job(NamedTuple):
-    """Compiled code, the address of its table, how many threads it wants, and whether they wait for each other."""
+    """Compiled code, the address of its table, and how many threads it wants."""
 
     code: Code
     table: int
     threads: int
-    meets: bool = False
 
 
 Result = TypeVar("Result")
@@ -79,12 +87,11 @@ Turns = Generator[Job, None, Result]  # work in Python that hands out one job on
 def together(works: Sequence[Turns[Result]]) -> list[Result]:
     """What each of them returns; their jobs run at the same time where there are threads for all of them."""
     jobs = [next(work) for work in works]
-    meets = any(job.meets for job in jobs)  # they would wait for the threads of the other job too
-    if len(jobs) == 2 and not meets and sum(job.threads for job in jobs) <= num_threads() and _openmp() is not None:
+    if len(jobs) == 2 and sum(job.threads for job in jobs) <= num_threads() and _openmp() is not None:
         _run_two(*jobs)
     else:
         for job in jobs:
-            run(job.code, job.table, job.threads)
+            run(*job)
     results = []
     for work in works:
         try:
@@ -135,6 +142,68 @@ define void @two(ptr %table, i64 %thread) {
   %at_argument = getelementptr i64, ptr %at_code, i64 1
   %argument = load ptr, ptr %at_argument
   call void %code(ptr %argument, i64 %own)
+  ret void
+}
+"""
+
+
+@functools.cache
+def _meet() -> Code:
+    futex, pause = _WAITING[platform.machine()]
+    text = _MEET.replace("FUTEX", str(futex)).replace("PAUSE", pause)
+    return compile_text(text + entry("meet"), "meet", host())
+
+
+# Wait until as many threads are here as there are. The last of them opens the door: it counts the meetings. Others look
+# at that number for some microseconds, and then sleep until it changes: libgomp's barrier looks for as long as a thread
+# may have its core, and on cores that others keep busy each meeting took that long.
+# %place: three 32-bit words that are 0 at first: threads that are here, meetings until now, threads that sleep
+_MEET = """
+declare i64 @syscall(i64, ...)
+declare void @llvm.x86.sse2.pause()
+declare void @llvm.aarch64.hint(i32)
+
+define void @meet(ptr %place, i64 %threads) {
+entry:
+  %meetings = getelementptr i32, ptr %place, i64 1
+  %sleepers = getelementptr i32, ptr %place, i64 2
+  %before = load atomic i32, ptr %meetings seq_cst, align 4
+  %others = atomicrmw add ptr %place, i32 1 seq_cst
+  %all = trunc i64 %threads to i32
+  %here = add i32 %others, 1
+  %is_last = icmp eq i32 %here, %all
+  br i1 %is_last, label %open, label %look
+open:
+  store atomic i32 0, ptr %place seq_cst, align 4
+  %counted = atomicrmw add ptr %meetings, i32 1 seq_cst
+  %asleep = load atomic i32, ptr %sleepers seq_cst, align 4
+  %nobody = icmp eq i32 %asleep, 0
+  br i1 %nobody, label %end, label %wake
+wake:
+  %woken = call i64 (i64, ...) @syscall(i64 FUTEX, ptr %meetings, i32 129, i32 2147483647, ptr null)
+  br label %end
+look:
+  %turn = phi i32 [ 0, %entry ], [ %next, %again ]
+  %seen = load atomic i32, ptr %meetings seq_cst, align 4
+  %is_open = icmp ne i32 %seen, %before
+  br i1 %is_open, label %end, label %again
+again:
+  call void PAUSE
+  %next = add i32 %turn, 1
+  %is_patient = icmp slt i32 %next, 2000
+  br i1 %is_patient, label %look, label %lie_down
+lie_down:
+  %with_me = atomicrmw add ptr %sleepers, i32 1 seq_cst
+  br label %sleep
+sleep:
+  %slept = call i64 (i64, ...) @syscall(i64 FUTEX, ptr %meetings, i32 128, i32 %before, ptr null)
+  %found = load atomic i32, ptr %meetings seq_cst, align 4
+  %is_early = icmp eq i32 %found, %before
+  br i1 %is_early, label %sleep, label %get_up
+get_up:
+  %with_others = atomicrmw sub ptr %sleepers, i32 1 seq_cst
+  br label %end
+end:
   ret void
 }
 """

@@ -207,13 +207,13 @@ class Writer:
 
     # --- threads ---------------------------------------------------------------------------------------------------
 
-    def emit_meeting(self, threads: Any) -> None:
-        """Wait until all threads of the OpenMP team are here, where there are several; others have nobody to meet."""
-        barrier = self.module.globals.get("GOMP_barrier")
-        if barrier is None:
-            barrier = ir.Function(self.module, ir.FunctionType(ir.VoidType(), []), "GOMP_barrier")
+    def emit_meeting(self, place: Any, threads: Any) -> None:
+        """Wait at a place until so many threads are there, if more than one; see `team`."""
+        meet = self.module.globals.get("recurra_meet")
+        if meet is None:
+            meet = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, I64]), "recurra_meet")
         with self.b.if_then(self.b.icmp_signed(">", threads, self.word(1)), likely=False):
-            self.b.call(barrier, [])
+            self.b.call(meet, [place, threads])
 
     def emit_team(self) -> None:
         """`<name>_team(table)`: what each thread of an OpenMP team runs; it asks the team for its own number."""
