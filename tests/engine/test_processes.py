@@ -204,3 +204,27 @@ def test_two_processes_share_the_gradients_of_a_compiled_cell(tmp_path: Path) ->
     for rank in ranks:
         _, said = rank.communicate(timeout=240)
         assert rank.returncode == 0, said[-3000:]
+
+
+_ON_TWO_THREADS = """
+import torch, recurra
+from recurra.engine.cpu import team
+
+torch.set_num_threads(2)
+cell, x = recurra.GRU(8, 64), torch.randn(20, 6, 8)
+with torch.no_grad():
+    got, _ = recurra.scan(cell, x, engine="compiled")
+    want, _ = recurra.scan(cell, x, engine="reference")
+print(team.num_threads(), float((got - want).abs().max()) < 1e-5)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it asks for GNU's OpenMP")
+@pytest.mark.parametrize("setting", ["OMP_THREAD_LIMIT=1", "OMP_DYNAMIC=true"])
+def test_no_more_threads_are_counted_on_than_openmp_gives(setting: str) -> None:
+    name, _, value = setting.partition("=")
+    environment = {**os.environ, name: value}
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_TWO_THREADS], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.stdout.split() == ["1", "True"], done.stderr

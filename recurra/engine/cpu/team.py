@@ -59,8 +59,18 @@ def prepare() -> None:
 
 
 def num_threads() -> int:
-    """Threads to use: as many as torch would."""
-    return 1 if _forked else torch.get_num_threads()
+    """Threads to use: as many as torch would, as far as OpenMP gives them out."""
+    return 1 if _forked else min(torch.get_num_threads(), _most())
+
+
+@functools.cache
+def _most() -> int:
+    """Threads of the largest team that is sure to have as many as were asked for; the code counts on all of them."""
+    library = _openmp()
+    if library is None:
+        return sys.maxsize
+    limit: int = library.omp_get_thread_limit()  # OMP_THREAD_LIMIT
+    return 1 if library.omp_get_dynamic() else limit  # OMP_DYNAMIC: fewer, where cores are busy
 
 
 # of a processor, the number of Linux's call futex and what a loop that waits says to it
