@@ -186,31 +186,37 @@ class _Part(NamedTuple):
         return len(self.code.constants) + 1 + len(self.code.fields)
 
 
+def _forward(
+    parts: Sequence[_Part], given: Sequence[tuple[Tensor, ...]], *, keep: bool
+) -> list[tuple[Tensor, tuple[Tensor, ...], dict[fx.Node, Tensor]]]:
+    """Outputs of all parts as they go out, the state after the last steps, and every value by graph node."""
+    works = [
+        part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts))
+        for part, own in zip(parts, given, strict=True)
+    ]
+    found = []
+    for part, (output, after, values) in zip(parts, team.together(works), strict=True):
+        if part.code.output not in part.code.plan.forward.saved:  # it may be a view of what came in, and must not be
+            output = output.clone()
+        found.append((_no_view(part.layout.shaped(output.contiguous())), after, values))
+    return found
+
+
 class _Scan(torch.autograd.Function):
-    """One scan, or two that run at the same time: `forward(parts, keep, *tensors of all parts)`."""
+    """One scan, or two that run at the same time, which a backward pass may follow: `forward(parts, *all tensors)`."""
 
     @staticmethod
-    def forward(ctx: Any, parts: tuple[_Part, ...], keep: bool, *tensors: Tensor) -> Any:
+    def forward(ctx: Any, parts: tuple[_Part, ...], *tensors: Tensor) -> Any:
         given = _dealt(tensors, [part.takes for part in parts])
-        found = team.together(
-            [
-                part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts))
-                for part, own in zip(parts, given, strict=True)
-            ]
-        )
         results: list[Tensor] = []
         saved: list[Tensor] = []
         ctx.parts, ctx.preludes = parts, []
-        for part, own, (output, after, values) in zip(parts, given, found, strict=True):
+        for part, own, (output, after, values) in zip(parts, given, _forward(parts, given, keep=True), strict=True):
             code = part.code
-            if code.output not in code.plan.forward.saved:  # it may be a view of what came in, and must not be
-                output = output.clone()
-            output = _no_view(part.layout.shaped(output.contiguous()))
             results += [output, *after]
-            if keep:
-                ctx.preludes.append({node: values[node] for node in code.plan.prelude.outputs})
-                values[code.output] = output  # as it goes out, so that a change in place is noticed
-                saved += [*own, *(values[node] for node in code.plan.kept)]
+            ctx.preludes.append({node: values[node] for node in code.plan.prelude.outputs})
+            values[code.output] = output  # as it goes out, so that a change in place is noticed
+            saved += [*own, *(values[node] for node in code.plan.kept)]
         ctx.save_for_backward(*saved)
         return tuple(results)
 
@@ -218,14 +224,14 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *d_results: Tensor) -> Any:
         parts: tuple[_Part, ...] = ctx.parts
         saved = _dealt(ctx.saved_tensors, [part.takes + len(part.code.plan.kept) for part in parts])
-        wanted = _dealt(ctx.needs_input_grad[2:], [part.takes for part in parts])
+        wanted = _dealt(ctx.needs_input_grad[1:], [part.takes for part in parts])
         d_outputs = _dealt(d_results, [1 + len(part.code.fields) for part in parts])
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
             again = [
                 by_reference(*part, own[: part.takes], d_own, needed)
                 for part, own, d_own, needed in zip(parts, saved, d_outputs, wanted, strict=True)
             ]
-            return (None, None, *itertools.chain.from_iterable(again))
+            return (None, *itertools.chain.from_iterable(again))
         works = []
         for part, own, prelude, (d_output, *d_state) in zip(parts, saved, ctx.preludes, d_outputs, strict=True):
             code, layout = part.code, part.layout
@@ -238,7 +244,7 @@ class _Scan(torch.autograd.Function):
         gradients: list[Tensor | None] = []
         for part, ((*d_learned, d_x), d_before) in zip(parts, team.together(works), strict=True):
             gradients += part.code.of_all(part.layout, d_learned, d_x, d_before)
-        return (None, None, *gradients)
+        return (None, *gradients)
 
 
 def _dealt(items: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:
@@ -415,9 +421,14 @@ def _run(
 
 def _scanned(parts: Sequence[_Part], keep: bool, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Any]]:
     """Outputs and last state of each part."""
-    results = _Scan.apply(tuple(parts), keep, *tensors)
-    found = _dealt(results, [1 + len(part.code.fields) for part in parts])
-    return [(output, part.cell.State(*after)) for part, (output, *after) in zip(parts, found, strict=True)]
+    if keep:
+        results = _Scan.apply(tuple(parts), *tensors)
+        found = [(output, after) for output, *after in _dealt(results, [1 + len(part.code.fields) for part in parts])]
+    else:  # without the detour through autograd, which takes as long as a few steps of a small cell
+        given = _dealt(tensors, [part.takes for part in parts])
+        with torch.no_grad():
+            found = [(output, list(after)) for output, after, _ in _forward(parts, given, keep=False)]
+    return [(output, part.cell.State(*after)) for part, (output, after) in zip(parts, found, strict=True)]
 
 
 def _tensors(part: _Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
