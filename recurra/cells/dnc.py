@@ -36,7 +36,9 @@ class DNC(MemoryCell):
 
     with β through oneplus(a) = 1 + log(1 + exp(a)), e, f and the gates g through σ, π through softmax. With
     `masked_content` C compares words under a mask m = σ(..) of each head; with `sharpen_links` L' w_r and L'ᵀ w_r are
-    raised to a power oneplus(..) of each head and divided by their sum. Y and b are `interface`, V and d `output`.
+    raised to a power oneplus(..) of each head and divided by their sum. With `bypass_dropout` the output sees h ⊙ z,
+    z ~ Bernoulli(1 - p) / (1 - p), drawn for every unit and step, in training. Y and b are `interface`, V and d
+    `output`.
 
     Shapes: x [B, I] -> output [B, O], state: memory [B, N, W], reads [B, R, W], read_weights [B, R, N], write_weights
         [B, 1, N], usage [B, N], precedence [B, N], links [B, N, N], then the fields of the controller's state, as
@@ -54,12 +56,15 @@ class DNC(MemoryCell):
         deallocation: what a free gate frees is erased from the memory, too, and cannot be found any more.
         sharpen_links: each head can sharpen its step to what was written next or before, which blurs otherwise.
         clip: limit of the numbers Y h + b, on both sides of 0; None for no limit.
+        bypass_dropout: p, the probability that a unit of the controller is hidden from the output in training; the
+            heads see all of them. What the controller knows by heart is no longer enough: the memory has to be read.
 
     Raises:
         ConfigError: a size cannot be, there are more heads than slots, or the controller does not fit.
 
     Source: Graves et al. 2016, "Hybrid computing using a neural network with dynamic external memory", Nature 538,
-        Methods. Options: Csordás and Schmidhuber 2019, arXiv:1904.10278.
+        Methods. Options: Csordás and Schmidhuber 2019, arXiv:1904.10278; bypass dropout Franke et al. 2018,
+        arXiv:1807.02658.
     """
 
     own_fields = ("memory", "reads", "read_weights", "write_weights", "usage", "precedence", "links")
@@ -94,6 +99,7 @@ class DNC(MemoryCell):
         deallocation: bool = False,
         sharpen_links: bool = False,
         clip: float | None = 20.0,
+        bypass_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             input_size,
@@ -105,6 +111,7 @@ class DNC(MemoryCell):
             num_writes=1,
             output_size=output_size,
             clip=clip,
+            bypass_dropout=bypass_dropout,
         )
         self.masked_content, self.deallocation, self.sharpen_links = masked_content, deallocation, sharpen_links
         word, reads = (1, word_size), (num_reads, word_size)
@@ -184,4 +191,6 @@ _REMEDIES = Source(
     venue="ICLR",
     url="https://arxiv.org/abs/1904.10278",
 )
-DNC.option_sources = dict.fromkeys(("masked_content", "deallocation", "sharpen_links"), _REMEDIES)
+DNC.option_sources = MemoryCell.option_sources | dict.fromkeys(
+    ("masked_content", "deallocation", "sharpen_links"), _REMEDIES
+)

@@ -10,8 +10,10 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recurra.cells.checks import check_count, check_number
+from recurra.cells.wrapper import check_probability
 from recurra.engine.contract import Cell, Source
 from recurra.engine.reference import checked
 from recurra.errors import ConfigError
@@ -36,6 +38,7 @@ class MemoryCell(Cell):
         num_writes: heads that write.
         output_size: O; H where not given.
         clip: limit of the numbers that the controller hands to the heads; None for no limit.
+        bypass_dropout: probability that a unit of the controller is hidden from the output, in training.
 
     Attributes:
         own_fields: the fields of the state before those of the controller.
@@ -48,7 +51,16 @@ class MemoryCell(Cell):
     """
 
     own_fields: ClassVar[tuple[str, ...]]
-    option_sources: ClassVar[dict[str, Source]] = {}
+    option_sources: ClassVar[dict[str, Source]] = {
+        "bypass_dropout": Source(
+            key="franke2018robust",
+            authors="Franke, Jörg and Niehues, Jan and Waibel, Alex",
+            title="Robust and Scalable Differentiable Neural Computer for Question Answering",
+            year=2018,
+            venue="Workshop on Machine Reading for Question Answering, ACL",
+            url="https://arxiv.org/abs/1807.02658",
+        )
+    }
 
     controller: Cell
 
@@ -64,6 +76,7 @@ class MemoryCell(Cell):
         num_writes: int,
         output_size: int | None,
         clip: float | None,
+        bypass_dropout: float,
     ) -> None:
         super().__init__(input_size, hidden_size)
         sizes = {"memory_size": memory_size, "word_size": word_size, "num_reads": num_reads, "num_writes": num_writes}
@@ -79,6 +92,7 @@ class MemoryCell(Cell):
         self.num_reads, self.num_writes = num_reads, num_writes
         self.output_size = hidden_size if output_size is None else output_size
         self.clip = None if clip is None else check_number("clip", clip, above=0)
+        self.bypass_dropout = check_probability("bypass_dropout", bypass_dropout)
         self.controller = _make_controller(controller, input_size + num_reads * word_size, hidden_size)
 
     def _connect(self, parts: dict[str, tuple[int, ...]]) -> None:
@@ -139,6 +153,8 @@ class MemoryCell(Cell):
 
     def _answer(self, h: Tensor, reads: Tensor) -> Tensor:
         """The output [B, O] of a step, of the controller's output and the words that were read."""
+        if self.bypass_dropout and self.training:
+            h = functional.dropout(h, self.bypass_dropout)  # the heads were told before, by all units
         return self.output(torch.cat([h, reads.flatten(1)], -1))
 
 

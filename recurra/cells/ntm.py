@@ -34,7 +34,8 @@ class NTM(MemoryCell):
 
     with k and a through tanh, so that no word grows without bound, β through softplus, γ through 1 + softplus, g and e
     through σ, s through softmax. Heads read the memory as it is before this step's writing. W and b are `interface`, V
-    and d `output`.
+    and d `output`. With `bypass_dropout` the output sees h ⊙ z, z ~ Bernoulli(1 - p) / (1 - p), drawn for every unit
+    and step, in training.
 
     Shapes: x [B, I] -> output [B, O], state: memory [B, N, W], reads [B, R, W], read_weights [B, R, N], write_weights
         [B, heads that write, N], then the fields of the controller's state, as controller_h.
@@ -54,13 +55,15 @@ class NTM(MemoryCell):
         learned_start: the words and the weightings that count as those of the step before the first are learned. They
             are zeros and the first slot where they are not.
         clip: limit of the numbers W h + b, on both sides of 0; None for no limit.
+        bypass_dropout: p, the probability that a unit of the controller is hidden from the output in training; the
+            heads see all of them. What the controller knows by heart is no longer enough: the memory has to be read.
 
     Raises:
         ConfigError: a size cannot be, there are more heads than slots, shifts go around the ring, an option is unknown,
             or the controller does not fit.
 
     Source: Graves et al. 2014, arXiv:1410.5401, section 3. Constant memory, learned start, tanh and clipping: Collier
-        and Beel 2018, arXiv:1807.08518, with their code.
+        and Beel 2018, arXiv:1807.08518, with their code. Bypass dropout: Franke et al. 2018, arXiv:1807.02658.
     """
 
     own_fields = ("memory", "reads", "read_weights", "write_weights")
@@ -89,6 +92,7 @@ class NTM(MemoryCell):
         initial_memory: InitialMemory = "constant",
         learned_start: bool = True,
         clip: float | None = 20.0,
+        bypass_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             input_size,
@@ -100,6 +104,7 @@ class NTM(MemoryCell):
             num_writes=num_writes,
             output_size=output_size,
             clip=clip,
+            bypass_dropout=bypass_dropout,
         )
         _check_options(shift_range, memory_size, initial_memory)
         self.shift_range, self.learned_start = shift_range, learned_start
@@ -184,4 +189,6 @@ _IMPLEMENTED = Source(
     venue="ICANN",
     url="https://arxiv.org/abs/1807.08518",
 )
-NTM.option_sources = dict.fromkeys(("initial_memory", "learned_start", "clip"), _IMPLEMENTED)
+NTM.option_sources = MemoryCell.option_sources | dict.fromkeys(
+    ("initial_memory", "learned_start", "clip"), _IMPLEMENTED
+)

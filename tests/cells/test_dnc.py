@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import recurra
-from recurra.cells import DNC, LSTM, WeightDrop, make_cell
+from recurra.cells import DNC, LSTM, NTM, WeightDrop, make_cell
 from recurra.cells.addressing import allocation, sharpen
 from recurra.errors import ConfigError
 from tests.cells.equations.memory import allocated
@@ -131,6 +131,38 @@ def test_sharpening_makes_equal_numbers_of_nothing() -> None:
     assert zeros.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("kind", [DNC, NTM])
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+def test_bypass_dropout_hides_units_from_the_output_and_from_nothing_else(kind: Any, engine: Any) -> None:
+    cell = kind(3, 8, memory_size=5, word_size=2, bypass_dropout=0.25).double()
+    with torch.no_grad():  # the output is the controller's
+        cell.output.weight.copy_(torch.eye(8, 8 + 2))
+        cell.output.bias.zero_()
+    x = torch.randn(40, 16, 3).double()
+
+    first, state = recurra.scan(cell, x, engine=engine)
+    second, _ = recurra.scan(cell, x, engine=engine)
+    whole, expected = recurra.scan(cell.eval(), x, engine="reference")
+
+    kept = first != 0
+    assert 0.72 < kept.double().mean() < 0.78
+    assert not torch.equal(kept[0], kept[1])
+    assert not torch.equal(first, second)
+    assert_close(first, torch.where(kept, whole / 0.75, 0.0))
+    for got, want in zip(state, expected, strict=True):
+        assert_close(got, want)
+    assert_close(recurra.scan(cell, x, engine=engine)[0], whole)
+
+
+def test_what_is_read_is_never_hidden_by_bypass_dropout() -> None:
+    cell = DNC(3, 4, memory_size=5, word_size=2, bypass_dropout=0.5)
+    with torch.no_grad():
+        cell.output.weight[:, :4].zero_()
+    x = torch.randn(6, 2, 3)
+    outputs, _ = recurra.scan(cell, x, engine="reference")
+    assert_close(outputs, recurra.scan(cell.eval(), x, engine="reference")[0])
+
+
 @options
 def test_gradients_reach_every_parameter(options: dict[str, Any]) -> None:
     cell = DNC(3, 5, memory_size=6, word_size=4, num_reads=2, **options)
@@ -174,6 +206,7 @@ def test_a_projected_and_wrapped_controller_fits() -> None:
     [
         ({"word_size": 0}, r"`word_size` must be a whole number of at least 1, got 0\."),
         ({"memory_size": 3, "num_reads": 4}, r"`num_reads=4` is more heads than a memory of 3 slots can hold"),
+        ({"bypass_dropout": 1.0}, r"`bypass_dropout` must be a probability from 0 to below 1, got 1\.0\."),
         ({"output_size": 0}, r"`output_size` must be a whole number of at least 1, got 0\."),
         ({"controller": "gur"}, r"Unknown cell `gur`\. Did you mean .*`gru`"),
     ],
