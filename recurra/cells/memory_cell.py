@@ -6,6 +6,7 @@ import functools
 import importlib
 import math
 from collections import namedtuple
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import torch
@@ -32,6 +33,7 @@ class MemoryCell(Cell):
         input_size: I.
         hidden_size: H, units of the controller.
         controller: the name of a cell, or a cell that takes I + R W numbers.
+        controller_options: keywords of a controller that is made by its name.
         memory_size: N, slots.
         word_size: W, numbers in a slot.
         num_reads: R, heads that read.
@@ -70,6 +72,7 @@ class MemoryCell(Cell):
         hidden_size: int,
         *,
         controller: str | Cell,
+        controller_options: Mapping[str, Any] | None,
         memory_size: int,
         word_size: int,
         num_reads: int,
@@ -93,7 +96,9 @@ class MemoryCell(Cell):
         self.output_size = hidden_size if output_size is None else output_size
         self.clip = None if clip is None else check_number("clip", clip, above=0)
         self.bypass_dropout = check_probability("bypass_dropout", bypass_dropout)
-        self.controller = _make_controller(controller, input_size + num_reads * word_size, hidden_size)
+        self.controller = _make_controller(
+            controller, controller_options, input_size + num_reads * word_size, hidden_size
+        )
 
     def _connect(self, parts: dict[str, tuple[int, ...]]) -> None:
         """Make the linear layers.
@@ -163,11 +168,18 @@ def _with_controller(name: str, own: tuple[str, ...], inner: Any) -> Any:
     return namedtuple(name, (*own, *(f"controller_{field}" for field in inner._fields)))
 
 
-def _make_controller(controller: str | Cell, input_size: int, hidden_size: int) -> Cell:
+def _make_controller(
+    controller: str | Cell, options: Mapping[str, Any] | None, input_size: int, hidden_size: int
+) -> Cell:
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigError(f"`controller_options` must be names with values, got {options!r}.")
     if isinstance(controller, str):
         # the registry lists the cells of this file, too: it is asked when both are there
-        made: Cell = importlib.import_module("recurra.cells.registry").make_cell(controller, input_size, hidden_size)
+        registry = importlib.import_module("recurra.cells.registry")
+        made: Cell = registry.make_cell(controller, input_size, hidden_size, **(options or {}))
         return made
+    if options:
+        raise ConfigError("`controller_options` are of a `controller` by name: give them to the cell where it is made.")
     if not isinstance(controller, Cell):
         raise ConfigError(f"`controller` must be the name of a cell or a recurra.Cell, got {describe(controller)}.")
     if controller.input_shape != (input_size,) or controller.hidden_size != hidden_size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import torch
@@ -44,6 +45,7 @@ class NTM(MemoryCell):
         input_size: I, numbers in one input vector.
         hidden_size: H, units of the controller.
         controller: the name of a cell, made with H units, or a cell that takes I + R W numbers.
+        controller_options: keywords of a controller that is made by its name, as {"layer_norm": True} of "lstm".
         memory_size: N, slots of the memory.
         word_size: W, numbers in one slot.
         num_reads: R, heads that read.
@@ -83,6 +85,7 @@ class NTM(MemoryCell):
         hidden_size: int,
         *,
         controller: str | Cell = "lstm",
+        controller_options: Mapping[str, Any] | None = None,
         memory_size: int = 128,
         word_size: int = 20,
         num_reads: int = 1,
@@ -98,6 +101,7 @@ class NTM(MemoryCell):
             input_size,
             hidden_size,
             controller=controller,
+            controller_options=controller_options,
             memory_size=memory_size,
             word_size=word_size,
             num_reads=num_reads,

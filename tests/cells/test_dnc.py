@@ -201,9 +201,22 @@ def test_a_projected_and_wrapped_controller_fits() -> None:
     assert state.controller_h.shape == (2, 2)
 
 
+@pytest.mark.parametrize("kind", [DNC, NTM])
+def test_a_controller_by_name_has_options(kind: Any) -> None:
+    cell = kind(3, 6, controller_options={"layer_norm": True}, memory_size=8, word_size=4)
+    assert cell.controller.layer_norm
+    assert cell.clone(hidden_size=5).controller.layer_norm
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"controller_options": {"layernorm": True}}, r"The cell `lstm` has no option `layernorm`\. Did you mean"),
+        ({"controller_options": 3}, r"`controller_options` must be names with values, got .*3"),
+        (
+            {"controller": LSTM(3 + 16, 5), "controller_options": {"layer_norm": True}},
+            "`controller_options` are of a `controller` by name",
+        ),
         ({"word_size": 0}, r"`word_size` must be a whole number of at least 1, got 0\."),
         ({"memory_size": 3, "num_reads": 4}, r"`num_reads=4` is more heads than a memory of 3 slots can hold"),
         ({"bypass_dropout": 1.0}, r"`bypass_dropout` must be a probability from 0 to below 1, got 1\.0\."),

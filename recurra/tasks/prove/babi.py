@@ -21,6 +21,7 @@ __all__ = ["Babi", "Story", "read_stories"]
 
 ASK = "-"  # the step at which an answer is asked for
 FOLDERS = {"10k": "en-10k", "1k": "en"}  # of the archive, by the questions to learn from
+APART = 20  # of so many stories one is kept for the goal
 ADNC = "README of JoergFranke/ADNC (one network for all 20 tasks)"
 
 
@@ -35,12 +36,15 @@ class Story(NamedTuple):
 class Babi(Problem):
     """A story and its questions are read word by word; after each question one step asks for the answer.
 
-    Answers of several words are one answer. Words that no story to learn from has are read as one unknown word.
+    Answers of several words are one answer. Words that no story to learn from has are read as one unknown word. One
+    story of twenty is not learned from: the goal is measured on these.
 
     Args:
         data: the archive or folder of the tasks (English, v1.2), or a folder that holds the archive.
         task: 1 to 20, or several of them for one network that learns all of them together.
         questions: `"10k"` or `"1k"` to learn from.
+        shuffled: the sentences between two questions come in another order each time that a story is learned from. It
+            makes many stories of one, for tasks whose sentences may stand in any order, as those of 4 and 15.
     """
 
     name: ClassVar[str] = "babi"
@@ -57,6 +61,7 @@ class Babi(Problem):
     data: str | None = None
     task: int | tuple[int, ...] = (1,)
     questions: str = "10k"
+    shuffled: bool = False
 
     @cached_property
     def _tasks(self) -> tuple[int, ...]:
@@ -70,6 +75,10 @@ class Babi(Problem):
     @cached_property
     def _train(self) -> list[Story]:
         return [story for task in self._tasks for story in self._read(task, "train")]
+
+    @cached_property
+    def _learned(self) -> list[Story]:
+        return [story for i, story in enumerate(self._train) if (i + 1) % APART]
 
     @cached_property
     def _test(self) -> dict[int, list[Story]]:
@@ -101,8 +110,12 @@ class Babi(Problem):
 
     def draw(self, batch_size: int, random: Generator) -> Batch:
         """Shapes: x.values [N, words + 1], a step after each question counts."""
-        stories = self._train
-        return self._batch([stories[i] for i in torch.randint(len(stories), (batch_size,), generator=random).tolist()])
+        drawn = _draw(self._learned, batch_size, random)
+        return self._batch([_shuffled(story, random) for story in drawn] if self.shuffled else drawn)
+
+    def draw_unseen(self, batch_size: int, random: Generator) -> Batch:
+        """The same of the stories that are not learned from, as they are."""
+        return self._batch(_draw(self._train[APART - 1 :: APART] or self._train, batch_size, random))
 
     def tests(self, random: Generator) -> dict[str, list[Batch]]:
         """All stories of the test, task by task."""
@@ -139,6 +152,27 @@ def read_stories(text: str) -> list[Story]:
             stories[-1].words.append(ASK)
             stories[-1].answers.append(answer[0].lower())
     return stories
+
+
+def _draw(stories: Sequence[Story], size: int, random: Generator) -> list[Story]:
+    return [stories[i] for i in torch.randint(len(stories), (size,), generator=random).tolist()]
+
+
+def _shuffled(story: Story, random: Generator) -> Story:
+    """The sentences before each question in another order; the questions stay where they are."""
+    words: list[str] = []
+    told: list[list[str]] = [[]]
+    for word in story.words:
+        told[-1].append(word)
+        if word == ".":
+            told.append([])
+        elif word == ASK:
+            *sentences, question = told
+            order = torch.randperm(len(sentences), generator=random).tolist()
+            words.extend(word for i in order for word in sentences[i])
+            words.extend(question)
+            told = [[]]
+    return Story(words, story.answers)
 
 
 def _text(path: Path, folder: str, task: int, part: str) -> str:

@@ -155,6 +155,10 @@ class Problem(ABC):
     def draw(self, batch_size: int, random: Generator) -> Batch:
         """A batch to learn from; the same for a generator in the same state."""
 
+    def draw_unseen(self, batch_size: int, random: Generator) -> Batch:
+        """A batch for the goal: of sequences that `draw` never gives, where those to learn from are few."""
+        return self.draw(batch_size, random)
+
     @abstractmethod
     def tests(self, random: Generator) -> dict[str, list[Batch]]:
         """What a trained network is judged on: batches by the label of the test."""

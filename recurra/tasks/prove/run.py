@@ -105,7 +105,7 @@ def prove(
     seed_everything(seed)
     solver = Solver(_cell(problem, cell, settings), problem.output_size, settings.num_layers)
     source = _Drawn(problem, settings.batch_size, seed)
-    check = [problem.draw(16, _random(seed, VALIDATION, number)) for number in range(8)]
+    check = [problem.draw_unseen(16, _random(seed, VALIDATION, number)) for number in range(8)]
     goal = _Goal(problem, check, settings.goal)
     start = time.monotonic()
     try:

@@ -85,6 +85,36 @@ def test_one_network_may_learn_several_tasks_and_is_judged_on_each(tmp_path: Pat
     assert [batch.target.tolist() for (batch,) in tests.values()] == [[1], [0]]
 
 
+def test_every_twentieth_story_is_kept_for_the_goal(tmp_path: Path) -> None:
+    stories = "".join(f"1 Mary saw {i}.\n2 What?\t{i}\t1\n" for i in range(40))
+    (tmp_path / "qa1_facts_train.txt").write_text(stories)
+    (tmp_path / "qa1_facts_test.txt").write_text(TEST)
+    problem = Babi(data=str(tmp_path))
+    names = sorted(problem._answers, key=problem._answers.__getitem__)
+
+    learned = problem.draw(2000, Generator().manual_seed(0))
+    unseen = problem.draw_unseen(2000, Generator().manual_seed(0))
+
+    assert {names[i] for i in unseen.target.tolist()} == {"19", "39"}
+    assert {names[i] for i in learned.target.tolist()} == {str(i) for i in range(40) if i not in (19, 39)}
+
+
+def test_shuffled_stories_have_their_sentences_in_another_order_before_each_question(tmp_path: Path) -> None:
+    (tmp_path / "qa1_facts_train.txt").write_text(
+        "1 A is b.\n2 C is d.\n3 What is a?\tb\t1\n4 E is f.\n5 G is h.\n6 What is e?\tf\t4\n"
+    )
+    (tmp_path / "qa1_facts_test.txt").write_text(TEST)
+    problem = Babi(data=str(tmp_path), shuffled=True)
+    words = {number: word for word, number in problem._words.items()}
+
+    drawn = problem.draw(100, Generator().manual_seed(0))
+    stories = {" ".join(words[i] for i in one.argmax(-1).tolist()) for one in drawn.x.to_list()}
+
+    first, second = ("a is b . c is d .", "c is d . a is b ."), ("e is f . g is h .", "g is h . e is f .")
+    assert stories == {f"{one} what is a ? - {other} what is e ? -" for one in first for other in second}
+    assert drawn.target.tolist() == [problem._answers[one] for one in ("b", "f")] * 100
+
+
 def test_babi_is_read_out_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "qa1_facts_train.txt").write_text(TRAIN)
     (tmp_path / "qa1_facts_test.txt").write_text(TEST)
