@@ -148,7 +148,7 @@ def test_several_threads_of_a_user_have_a_team_each(sharers: list[int]) -> None:
     expected = [outputs(x) for x in inputs]
     with ThreadPoolExecutor(2) as pool:
         for got, want in zip(pool.map(outputs, inputs), expected, strict=True):
-            assert torch.equal(got, want)
+            assert_close(got, want)  # not every bit: torch's product before the loop may be cut another way there
     assert set(sharers) == {2}
 
 
