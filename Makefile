@@ -24,7 +24,7 @@ demo: .venv/with-text-plot ## train an English-French translator and translate w
 	$(BIN)/recurra evaluate runs/demo demo/held_out.tsv
 	@echo "4. Translate, and look at where it attends: runs/demo/attention.png."
 	echo "The museum opens at quarter past eleven." | $(BIN)/recurra predict runs/demo --attention runs/demo/attention.png
-	@echo "Your turn: echo 'good morning' | $(BIN)/recurra predict runs/demo"
+	@echo "Your turn: echo 'We are going to the market tomorrow.' | $(BIN)/recurra predict runs/demo"
 
 # --- for contributors ----------------------------------------------------------------------------------------------
 
