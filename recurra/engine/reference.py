@@ -13,7 +13,7 @@ from recurra.errors import ShapeError
 from recurra.ragged import Ragged, take_rows
 from recurra.shapes import describe, shape_text
 
-__all__ = ["Stepped", "WithStep", "check_step", "checked", "run"]
+__all__ = ["Stepped", "WithStep", "checked", "run"]
 
 
 class Stepped(Protocol):
@@ -105,23 +105,19 @@ def checked(cell: Stepped, result: Any, before: tuple[Tensor, ...]) -> tuple[Ten
     """What a step returned, as output and state, once it is known to keep the contract.
 
     Raises:
-        ShapeError: it is no pair, or one that `check_step` refuses.
+        ShapeError: it is no pair, the state has another type or shape than before, or the output is not
+            [B, *output_shape].
     """
     # looked at before it is unpacked: a lone tensor would be taken apart into its rows
     if not isinstance(result, tuple | list) or len(result) != 2 or isinstance(result, cell.State):
         got = f"{len(result)} things" if type(result) in (tuple, list) else describe(result)
         raise ShapeError(f"`{_name(cell)}.step` must return (output, {cell.State.__name__}), got {got}.")
     output, after = result
-    check_step(cell, output, after, before)
+    _check(cell, output, after, before)
     return output, after
 
 
-def check_step(cell: Stepped, output: Any, after: Any, before: tuple[Tensor, ...]) -> None:
-    """Check what a step returned against the contract.
-
-    Raises:
-        ShapeError: the state has another type or shape than before, or the output is not [B, *output_shape].
-    """
+def _check(cell: Stepped, output: Any, after: Any, before: tuple[Tensor, ...]) -> None:
     name = _name(cell)
     if not isinstance(after, cell.State):
         raise ShapeError(

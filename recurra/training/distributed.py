@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from recurra.errors import ConfigError
 from recurra.training.device import find_device
 
-__all__ = ["Group", "join", "shares_of"]
+__all__ = ["Group", "join", "own_device", "shares_of"]
 
 Result = TypeVar("Result")
 
@@ -168,6 +168,19 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
+def own_device(device: str) -> torch.device:
+    """Where this process computes; with several on a machine, each takes its own GPU.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    return find_device(device, int(os.environ.get("LOCAL_RANK", "0")) if _size() > 1 else None)
+
+
+def _size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def join(device: str) -> Group:
     """Join the processes that `torchrun` started, until this process ends; a group of one without `torchrun`.
 
@@ -177,9 +190,8 @@ def join(device: str) -> Group:
     Raises:
         ConfigError: there is no such device.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    here = find_device(device, int(os.environ.get("LOCAL_RANK", "0")) if size > 1 else None)
-    if size == 1:
+    here = own_device(device)
+    if _size() == 1:
         return Group(0, 1, here)
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if here.type == "cuda" else "gloo"

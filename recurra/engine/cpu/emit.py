@@ -19,7 +19,7 @@ from llvmlite import ir
 
 from recurra.engine.cpu.functions import OPERATIONS, Vectors
 from recurra.engine.cpu.nest import Nest
-from recurra.engine.cpu.target import Target, row_sizes
+from recurra.engine.cpu.target import Target
 from recurra.engine.cpu.writer import I32, I64, Writer
 from recurra.engine.loop import POINTWISE, REDUCTIONS, Value
 from recurra.engine.schedule import Group, Place, Schedule
@@ -101,7 +101,7 @@ class Emitter(Writer):
 
     # --- the function ------------------------------------------------------------------------------------------------
 
-    def emit(self) -> ir.Module:
+    def emit(self) -> str:
         b, plan = self.b, self.plan
         table, thread = self.function.args
         header = self.read_words(table, HEADER)
@@ -158,8 +158,7 @@ class Emitter(Writer):
 
         self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], self.sharers), tile)
         b.ret_void()
-        self.emit_team()
-        return self.module
+        return self.text()
 
     def _copy_states(self, outside: list[Any], first: Any, rows: Any, *, into_scratch: bool) -> None:
         for address, buffer in zip(outside, self.plan.carries, strict=True):
@@ -227,18 +226,13 @@ class Emitter(Writer):
         def one_panel(p: Any) -> None:
             panel_weights = self.at(weights, self.b.mul(p, self.word(inner * panel)))
             panel_goal = self.at(goal, self.b.mul(p, self.word(panel)))
-            row = self.word(0)
-            for size in row_sizes(largest):
 
-                def tile(r: Any, *, size: int = size) -> None:
-                    rows = self.at(source, self.b.mul(r, self.word(source_stride)))
-                    goals = self.at(panel_goal, self.b.mul(r, self.word(goal_stride)))
-                    self._product(rows, source_stride, panel_weights, inner, goals, goal_stride, size, vectors)
+            def tile(size: int, r: Any) -> None:
+                rows = self.at(source, self.b.mul(r, self.word(source_stride)))
+                goals = self.at(panel_goal, self.b.mul(r, self.word(goal_stride)))
+                self._product(rows, source_stride, panel_weights, inner, goals, goal_stride, size, vectors)
 
-                count = self.b.sdiv(self.b.sub(running, row), self.word(size))
-                stop = self.b.add(row, self.b.mul(count, self.word(size)))
-                self.each(row, stop, size, tile)
-                row = stop
+            self.in_pieces(self.word(0), running, largest, 1, tile)
 
         self.each(self.member, self.word(-(-dot.width // panel)), self.sharers, one_panel)
 
@@ -421,4 +415,4 @@ def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str,
         name: of the function.
         bf16: whether matrices come packed as bfloat16, and rows are rounded for products with them.
     """
-    return str(Emitter(plan, target, bits, reverse, name, bf16=bf16).emit())
+    return Emitter(plan, target, bits, reverse, name, bf16=bf16).emit()

@@ -16,7 +16,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.jit import Code, compile_text
-from recurra.engine.cpu.target import Target, host, row_sizes
+from recurra.engine.cpu.target import Target, host
 from recurra.engine.cpu.writer import I32, POINTER, Writer
 
 __all__ = ["matmul"]
@@ -115,11 +114,11 @@ def _cut(count: int, parts: int) -> list[tuple[int, int]]:
 @functools.cache
 def _code(bits: int, bf16: bool, target: Target) -> Code:
     team.prepare()
-    return compile_text(str(_Emitter(target, bits, "matmul", bf16=bf16).emit()), "matmul", target)
+    return compile_text(_Emitter(target, bits, "matmul", bf16=bf16).emit(), "matmul", target)
 
 
 class _Emitter(Writer):
-    def emit(self) -> ir.Module:
+    def emit(self) -> str:
         b = self.b
         table, thread = self.function.args
         own = self.at(table, b.add(self.word(len(_TABLE)), b.mul(thread, self.word(len(_THREAD)))), 8)
@@ -134,8 +133,7 @@ class _Emitter(Writer):
         self.copy = self.at(self.head["rounded"], b.mul(thread, self.head["rounded_of_thread"]))
         self.each(self.word(0), self.head["inner"], self.head["block"], lambda k: self._block(k, width // self.lanes))
         b.ret_void()
-        self.emit_team()
-        return self.module
+        return self.text()
 
     def _block(self, k: Any, vectors: int) -> None:
         """Add what entries from k on of the inner size give."""
@@ -151,19 +149,10 @@ class _Emitter(Writer):
         if self.bf16:
             self._round_block()
         # panels of columns, then narrower ones, then a vector that is not full
-        column = self._cut(head["first_column"], head["last_column"], vectors, self.lanes, self._full_panel)
+        column = self.in_pieces(head["first_column"], head["last_column"], vectors, self.lanes, self._full_panel)
         count = b.sub(head["last_column"], column)
         with b.if_then(b.icmp_signed(">", count, self.word(0))):
             self._panel(column, 1, count)
-
-    def _cut(self, start: Any, stop: Any, largest: int, unit: int, body: Callable[[int, Any], None]) -> Any:
-        """`body(size, at)` for pieces of the largest size, then for smaller ones; returns where what is left begins."""
-        for size in row_sizes(largest):
-            step = self.word(size * unit)
-            end = self.b.add(start, self.b.mul(self.b.sdiv(self.b.sub(stop, start), step), step))
-            self.each(start, end, step, functools.partial(body, size))
-            start = end
-        return start
 
     def _full_panel(self, vectors: int, column: Any) -> None:
         self._panel(column, vectors, self.lanes)
@@ -182,7 +171,7 @@ class _Emitter(Writer):
         def tile(size: int, row: Any) -> None:
             self._sums(row, column, size, vectors, count)
 
-        self._cut(self.word(0), b.sub(head["last_row"], head["first_row"]), self.height, 1, tile)
+        self.in_pieces(self.word(0), b.sub(head["last_row"], head["first_row"]), self.height, 1, tile)
 
     def _vector(self, pointer: Any, n: int) -> Any:
         return self.at(pointer, self.word(n * self.lanes))
@@ -327,7 +316,5 @@ class _Emitter(Writer):
 
     def _fetch(self, pointer: Any) -> None:
         """Have the memory there brought near; it is no fault where there is none."""
-        kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
-        function = self.module.globals.get("llvm.prefetch.p0") or ir.Function(self.module, kind, "llvm.prefetch.p0")
         read, nearest, data = (ir.Constant(I32, number) for number in (0, 3, 1))
-        self.b.call(function, [pointer, read, nearest, data])
+        self.call("llvm.prefetch.p0", ir.VoidType(), [pointer, read, nearest, data])

@@ -282,7 +282,7 @@ def _pack_gather(i: Array, j: Array, numbers: Array, units: int, lanes: int) -> 
 def _compile(form: Form, width: int, bits: int, activation: str) -> Code:
     team.prepare()
     name = f"sparse_{form}"
-    return compile_text(str(_Emitter(form, width, bits, activation, host(), name).emit()), name, host())
+    return compile_text(_Emitter(form, width, bits, activation, host(), name).emit(), name, host())
 
 
 class _Emitter(Writer):
@@ -309,7 +309,7 @@ class _Emitter(Writer):
 
     # --- the function ----------------------------------------------------------------------------------------------
 
-    def emit(self) -> ir.Module:
+    def emit(self) -> str:
         b = self.b
         table, thread = self.function.args
         head = self.read_words(table, _TABLE)
@@ -320,8 +320,7 @@ class _Emitter(Writer):
 
         self.each_of_thread(thread, head["num_jobs"], threads, job)
         b.ret_void()
-        self.emit_team()
-        return self.module
+        return self.text()
 
     def _job(self, job: dict[str, Any]) -> None:
         b = self.b

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
 
+from recurra.engine.cpu import team
 from recurra.engine.cpu.functions import Vectors
-from recurra.engine.cpu.target import Target
+from recurra.engine.cpu.target import Target, row_sizes
 
 __all__ = ["I32", "I64", "POINTER", "Writer"]
 
@@ -66,6 +68,11 @@ class Writer:
     def pointer(self, word: Any) -> Any:
         return self.b.inttoptr(word, POINTER)
 
+    def call(self, name: str, result: Any, args: Sequence[Any]) -> Any:
+        """Call a function that stands elsewhere, one of LLVM's or one that `team.prepare` names."""
+        kind = ir.FunctionType(result, [arg.type for arg in args])
+        return self.b.call(self.module.globals.get(name) or ir.Function(self.module, kind, name), args)
+
     # --- loops -----------------------------------------------------------------------------------------------------
 
     def loop(
@@ -109,6 +116,22 @@ class Writer:
         rounds = self.b.sdiv(self.b.add(self.b.sub(count, thread), self.b.sub(threads, self.word(1))), threads)
         self.each(self.word(0), rounds, 1, lambda k: body(self.b.add(thread, self.b.mul(k, threads))))
 
+    def in_pieces(self, start: Any, stop: Any, largest: int, unit: int, body: Callable[[int, Any], None]) -> Any:
+        """`body(size, at)` for pieces of the largest size, then for smaller ones; returns where what is left begins.
+
+        Args:
+            start, stop: what is cut.
+            largest: size of a piece, in units.
+            unit: of sizes.
+            body: what is done with a piece.
+        """
+        for size in row_sizes(largest):
+            step = self.word(size * unit)
+            end = self.b.add(start, self.b.mul(self.b.sdiv(self.b.sub(stop, start), step), step))
+            self.each(start, end, step, functools.partial(body, size))
+            start = end
+        return start
+
     # --- numbers ---------------------------------------------------------------------------------------------------
 
     def load(self, pointer: Any, count: Any, lanes: int) -> Any:
@@ -131,11 +154,7 @@ class Writer:
     def _masked(self, what: str, kind: Any, first: list[Any], count: Any, last: list[Any]) -> Any:
         name = f"llvm.masked.{what}.v{kind.count}f{self.bits}.p0"
         args = [*first, ir.Constant(I32, self.itemsize), self._mask(count, kind.count), *last]
-        function = self.module.globals.get(name)
-        if function is None:
-            result = kind if what == "load" else ir.VoidType()
-            function = ir.Function(self.module, ir.FunctionType(result, [arg.type for arg in args]), name)
-        return self.b.call(function, args)
+        return self.call(name, kind if what == "load" else ir.VoidType(), args)
 
     def _mask(self, count: Any, lanes: int) -> Any:
         """Whether a lane is among the first `count`, a number or a word of the code."""
@@ -187,10 +206,7 @@ class Writer:
             return self.vectors.fma(one, other, total)
         kind = ir.VectorType(_BFloat(), 2 * self.lanes)
         name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.lanes}"
-        function = self.module.globals.get(name) or ir.Function(
-            self.module, ir.FunctionType(total.type, [total.type, kind, kind]), name
-        )
-        return self.b.call(function, [total, self.b.bitcast(one, kind), self.b.bitcast(other, kind)])
+        return self.call(name, total.type, [total, self.b.bitcast(one, kind), self.b.bitcast(other, kind)])
 
     def words_of_two(self, even: Any, odd: Any) -> Any:
         """Lane by lane two numbers in one word."""
@@ -209,16 +225,9 @@ class Writer:
 
     def emit_meeting(self, place: Any, threads: Any) -> None:
         """Wait at a place until so many threads are there, if more than one; see `team`."""
-        meet = self.module.globals.get("recurra_meet")
-        if meet is None:
-            meet = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, I64]), "recurra_meet")
         with self.b.if_then(self.b.icmp_signed(">", threads, self.word(1)), likely=False):
-            self.b.call(meet, [place, threads])
+            self.call("recurra_meet", ir.VoidType(), [place, threads])
 
-    def emit_team(self) -> None:
-        """`<name>_team(table)`: what each thread of an OpenMP team runs; it asks the team for its own number."""
-        team = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), f"{self.function.name}_team")
-        b = ir.IRBuilder(team.append_basic_block("entry"))
-        ask = ir.Function(self.module, ir.FunctionType(I32, []), "omp_get_thread_num")
-        b.call(self.function, [team.args[0], b.sext(b.call(ask, []), I64)])
-        b.ret_void()
+    def text(self) -> str:
+        """All that was written, with `<name>_team(table)` for the threads of a team."""
+        return str(self.module) + team.entry(self.function.name)

@@ -26,7 +26,7 @@ from recurra.tasks.translate.network import make_network, translation_loss
 from recurra.tasks.translate.predict import Translator, load
 from recurra.tasks.translate.report import write_report
 from recurra.training.config import parse_config
-from recurra.training.device import find_device
+from recurra.training.distributed import own_device
 from recurra.training.loop import FitResult
 from recurra.training.loop import fit as train
 from recurra.training.progress import ProgressKind
@@ -140,8 +140,7 @@ def _expect_packages(config: TranslateConfig) -> None:
 
 def _new_network(config: TranslateConfig, vocabularies: Vocabularies) -> EncoderDecoder:
     """The network before training; made before the folder is touched, for cells refuse options, machines devices."""
-    rank = os.environ.get("LOCAL_RANK")
-    find_device(config.device, None if rank is None else int(rank))
+    own_device(config.device)
     seed_everything(config.seed, stream=0)
     return make_network(config, vocabularies)
 
