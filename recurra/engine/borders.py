@@ -8,17 +8,31 @@ make a vector of a matrix are computed where the matrix is at hand.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import fx
 
 from recurra.engine.rows import row_axis, row_width
 
-__all__ = ["computed_again", "drawn_in", "spread_parameters"]
+__all__ = [
+    "added_up",
+    "computed_again",
+    "drawn_in",
+    "is_sum_with_bias",
+    "is_total",
+    "joined",
+    "made_of_products",
+    "spread_parameters",
+    "summed_axes",
+]
 
 _VIEWS = ("view", "reshape", "unsqueeze", "squeeze", "permute", "transpose", "t", "expand", "select", "slice")
 _ARITHMETIC = ("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "clamp", "where")
 _CHEAP = (*_ARITHMETIC, "eq", "ne", "gt", "ge", "lt", "le", "logical_and", "logical_or", "logical_not")
 _SUMS = ("sum", "mean", "amax", "amin", "bmm")
+_WIDEST_TOTAL = 1 << 13  # numbers: beyond that the sums themselves are too far from the processor
+_NARROW = 8  # a value that many times smaller than another costs next to nothing beside it
+_FEW = 8  # calls that are cheaper than memory
 _SMALLER = 4  # a sum is drawn into the loop where its operand is at least that many times larger
 
 
@@ -35,17 +49,73 @@ def _is_matrix(node: fx.Node) -> bool:
     return node.meta["val"].dim() > 2
 
 
-def spread_parameters(nodes: list[fx.Node], loop: set[fx.Node], depends: dict[fx.Node, int]) -> set[fx.Node]:
-    """Views that repeat a parameter for each row and that a loop reads: inside they are no memory at all."""
+def spread_parameters(nodes: list[fx.Node], depends: dict[fx.Node, int]) -> set[fx.Node]:
+    """Views that repeat a parameter for each row: in a loop they are no memory at all."""
     free: set[fx.Node] = set()
     for node in nodes:
         if _is_view(node) and all(arg in free or not depends[arg] for arg in node.all_input_nodes):
             free.add(node)
-    joined: set[fx.Node] = set()
+    return free
+
+
+def made_of_products(nodes: list[fx.Node], before: set[fx.Node], x: fx.Node) -> set[fx.Node]:
+    """Values that depend on the input alone and are a few cheap calls away from a product.
+
+    The product stands in memory, so whoever reads such a value makes it as it goes: of a product of the input that is
+    normalised, nothing but a mean and a scale for each row is written besides.
+
+    Args:
+        nodes: all calls, in order.
+        before: those that depend on the input alone.
+        x: the input.
+    """
+    made: dict[fx.Node, set[fx.Node]] = {}  # with the calls that make it
+    for node in nodes:
+        if node not in before or not _is_made_in_passing(node):
+            continue
+        steps = {node}
+        for arg in node.all_input_nodes:
+            if arg in made and row_width(arg) == row_width(node):
+                steps |= made[arg]
+        leaves = {arg for step in steps for arg in step.all_input_nodes if row_axis(arg) is not None} - steps
+        wide = [leaf for leaf in leaves if _NARROW * row_width(leaf) > row_width(node)]
+        if len(wide) == 1 and (wide[0] is x or _is_product(wide[0])) and len(steps) <= _FEW:
+            made[node] = steps
+    return set(made)
+
+
+def _is_made_in_passing(node: fx.Node) -> bool:
+    cheap = _name(node) in (*_ARITHMETIC, "div") and row_axis(node) == 0 and not _is_product(node)
+    return cheap and all(_reads_by_row(user) for user in node.users)
+
+
+def _reads_by_row(user: fx.Node) -> bool:
+    """Whether a call could get its operands row by row."""
+    if user.op != "call_function" or _name(user) in ("mm", "bmm"):
+        return False
+    return row_axis(user) == 0 or is_total(user)
+
+
+def _is_product(node: fx.Node) -> bool:
+    return _name(node) in ("mm", "bmm") or is_sum_with_bias(node)
+
+
+def is_sum_with_bias(node: fx.Node) -> bool:
+    """Whether a node adds a vector to a product that nobody else reads: the product adds it by itself."""
+    if _name(node) != "add" or node.kwargs or len(node.all_input_nodes) < 2:
+        return False
+    product, bias = node.all_input_nodes[:2]
+    is_ours = node.args == (product, bias) and _name(product) == "mm" and len(product.users) == 1
+    return is_ours and bias.meta["val"].shape == product.meta["val"].shape[1:]
+
+
+def joined(nodes: list[fx.Node], loop: set[fx.Node], free: set[fx.Node]) -> set[fx.Node]:
+    """Those of the free calls that a loop makes for itself, as it reads what they give."""
+    found: set[fx.Node] = set()
     for node in reversed(nodes):
-        if node in free and any(user in loop or user in joined for user in node.users):
-            joined.add(node)
-    return joined
+        if node in free and node not in loop and any(user in loop or user in found for user in node.users):
+            found.add(node)
+    return found
 
 
 def computed_again(
@@ -138,6 +208,56 @@ def drawn_in(
         if all(user in joining or user not in outside for user in leaf.users)
     }
     return set().union(*(inside for inside, large in cones.values() if large & freed)) if cones else set()
+
+
+def is_total(node: fx.Node) -> bool:
+    """Whether a node is a sum over the batch, and maybe over more: a gradient of parameters."""
+    if _name(node) != "sum" or node.kwargs or not node.meta["val"].dtype.is_floating_point:
+        return False
+    source: Any = node.args[0]
+    return source.meta["val"].dtype == node.meta["val"].dtype and row_axis(source) == 0 and 0 in summed_axes(node)
+
+
+def summed_axes(node: fx.Node) -> list[int]:
+    """The axes that a sum goes over."""
+    source: Any = node.args[0]
+    rank = source.meta["val"].dim()
+    axes: Any = node.args[1] if len(node.args) > 1 else None
+    return sorted(axis % rank for axis in axes or range(rank))
+
+
+def added_up(
+    nodes: list[fx.Node], loop: set[fx.Node], may_join: Callable[[fx.Node], bool], depends: dict[fx.Node, int]
+) -> tuple[set[fx.Node], set[fx.Node]]:
+    """Sums over the batch outside of a loop whose terms the loop has at hand, and the cheap calls that make these.
+
+    The loop adds up as it goes, where a pass over all rows would read every term from memory again.
+
+    Args:
+        nodes: calls that would follow the loop, in order.
+        loop: those of the loop.
+        may_join: whether a call may be computed in the loop.
+        depends: not 0 for what is no function of parameters alone.
+    """
+    at_hand = loop | {arg for node in loop for arg in node.all_input_nodes}
+    totals, terms = set[fx.Node](), set[fx.Node]()
+    for node in nodes:
+        if not is_total(node) or row_width(node.all_input_nodes[0]) > _WIDEST_TOTAL:
+            continue
+        inside, stack = set[fx.Node](), list(node.all_input_nodes)
+        while stack:
+            arg = stack.pop()
+            if arg in at_hand or not depends[arg] or arg in inside:
+                continue
+            alone = all(user is node or user in inside for user in arg.users)
+            if not may_join(arg) or _name(arg) not in _ARITHMETIC or row_axis(arg) != 0 or not alone:
+                break
+            inside.add(arg)
+            stack.extend(arg.all_input_nodes)
+        else:
+            totals.add(node)
+            terms |= inside
+    return totals, terms
 
 
 def _cone(node: fx.Node, outside: set[fx.Node]) -> tuple[set[fx.Node], set[fx.Node]]:

@@ -149,6 +149,7 @@ class Program:
         carries: the value with which each field enters the step.
         results: the value of each field after the step.
         saved: value to keep at every step, by graph node.
+        totals: value to add up over all steps of all sequences, by the graph node of the sum.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Program:
     carries: list[Value] = field(default_factory=list)
     results: list[Value] = field(default_factory=list)
     saved: dict[fx.Node, Value] = field(default_factory=dict)
+    totals: dict[fx.Node, Value] = field(default_factory=dict)
 
     def leaves(self, op: str) -> list[Value]:
         """The leaves of one kind, in order."""
@@ -167,6 +169,7 @@ class Program:
             f"  next {carry.name} = {after.name}" for carry, after in zip(self.carries, self.results, strict=True)
         ]
         lines += [f"  keep {value.name}" for value in self.saved.values()]
+        lines += [f"  add up {value.name}" for value in self.totals.values()]
         return "\n".join(lines)
 
 

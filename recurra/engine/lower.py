@@ -36,6 +36,9 @@ def lower(loop: Loop) -> Program:
         builder.value(node)
     program.results = [builder.full(builder.value(node), row_width(node)) for node in loop.results]
     program.saved = {node: builder.full(builder.value(node), row_width(node)) for node in loop.saved}
+    for node in loop.totals:
+        terms = _arg(node, 0)
+        program.totals[node] = builder.full(builder.value(terms), row_width(terms))
     _remove_dead(program)
     for index, value in enumerate(program.values):
         value.name = f"{'m' if value.op == 'matrix' else 'v'}{index}"
@@ -44,7 +47,7 @@ def lower(loop: Loop) -> Program:
 
 def _remove_dead(program: Program) -> None:
     live: set[int] = set()
-    stack = [*program.carries, *program.results, *program.saved.values()]
+    stack = [*program.carries, *program.results, *program.saved.values(), *program.totals.values()]
     while stack:
         value = stack.pop()
         if id(value) not in live:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from recurra.engine.borders import is_sum_with_bias, is_total
 from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.tiling import Tiling
@@ -55,7 +56,7 @@ class RegionCode:
     def __init__(self, region: Region, dtype: torch.dtype, *, bf16: bool = False) -> None:
         self.region, self.bf16 = region, bf16
         by_torch = {node for node in region.nodes if not _row_wise(node)}
-        by_torch |= {node for node in region.nodes if _is_sum_with_bias(node) and node.args[0] in by_torch}
+        by_torch |= {node for node in region.nodes if is_sum_with_bias(node) and node.args[0] in by_torch}
         parts = self._try(by_torch, dtype)
         while parts is None:
             parts = self._try(by_torch, dtype)
@@ -88,7 +89,7 @@ class RegionCode:
         outputs = tuple(node for node in nodes if node in read_later)
         inputs = tuple(dict.fromkeys(arg for node in nodes for arg in node.all_input_nodes if arg not in members))
         is_small = len(nodes) < _WORTH_COMPILING and not any(node.target is aten.cat.default for node in nodes)
-        if nodes[0] in by_torch or is_small:
+        if is_small or by_torch.issuperset(nodes):
             run = _by_torch(nodes, inputs, outputs, bf16=self.bf16)
         else:
             run = _by_rows(self.region.name, nodes, outputs, dtype)
@@ -115,10 +116,16 @@ def _row_wise(node: fx.Node) -> bool:
 def _alternate(region: Region, by_torch: set[fx.Node]) -> list[tuple[fx.Node, ...]]:
     """Parts in order: as few as the dependences allow, torch and rows by turns."""
     turn: dict[fx.Node, int] = {}
+    added_up: set[fx.Node] = set()
     for node in region.nodes:
         parity = 0 if node in by_torch else 1
-        earliest = max((turn[arg] for arg in node.all_input_nodes if arg in turn), default=0)
-        turn[node] = earliest if earliest % 2 == parity else earliest + 1
+        known = [arg for arg in node.all_input_nodes if arg in turn]
+        if is_total(node) and known and turn[known[0]] % 2 == 1 and known[0] not in added_up:
+            turn[node] = turn[known[0]]  # the pass that computes the terms adds them up
+            added_up.add(node)
+        else:
+            earliest = max((turn[arg] + (arg in added_up) for arg in known), default=0)
+            turn[node] = earliest if earliest % 2 == parity else earliest + 1
     turns = sorted(set(turn.values()))
     return [tuple(node for node in region.nodes if turn[node] == number) for number in turns]
 
@@ -146,7 +153,9 @@ def _by_torch(
 def _by_rows(
     name: str, nodes: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...], dtype: torch.dtype
 ) -> Callable[[dict[fx.Node, Tensor], int], None]:
-    kernel = LoopKernel(schedule(lower(Loop(name, nodes, (), (), outputs))), dtype, reverse=False)
+    totals = tuple(node for node in outputs if is_total(node))
+    terms, saved = (tuple(node for node in some if node not in totals) for some in (nodes, outputs))
+    kernel = LoopKernel(schedule(lower(Loop(name, terms, (), (), saved, totals))), dtype, reverse=False)
 
     def run(values: dict[fx.Node, Tensor], count: int) -> None:
         kernel.run_on(values, Tiling.of_rows(count, team.num_threads()), (), count)
@@ -159,7 +168,7 @@ def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node], *, bf16: 
     args: tuple[Any, ...] = node.args
     if node.target is aten.mm.default:
         return _short_product(graph, node, copies, {"bf16": bf16})
-    if _is_sum_with_bias(node):
+    if is_sum_with_bias(node):
         made = copies[args[0]]
         if made.target is _product:
             return graph.call_function(_product, (*made.args, copies[args[1]]), made.kwargs)
@@ -181,15 +190,6 @@ def _short_product(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node], h
 
 def _is_transposed(node: Any) -> bool:
     return node.target is aten.permute.default and list(node.args[1]) == [1, 0]
-
-
-def _is_sum_with_bias(node: fx.Node) -> bool:
-    """Whether a node adds a vector to a product that nobody else reads: the product could add it by itself."""
-    if node.target is not aten.add.Tensor or node.kwargs or not all(isinstance(arg, fx.Node) for arg in node.args):
-        return False
-    product, bias = node.args
-    is_ours = product.target is aten.mm.default and len(product.users) == 1  # type: ignore[union-attr]
-    return is_ours and bias.meta["val"].shape == product.meta["val"].shape[1:]  # type: ignore[union-attr]
 
 
 def _product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, bf16: bool) -> Tensor:

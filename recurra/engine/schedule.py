@@ -71,6 +71,7 @@ class Schedule:
         vectors, matrices: graph nodes of the parameters, in order.
         scratch: width of each scratch buffer (one row for each sequence of a tile).
         carries: scratch index of each carried field.
+        totals: for each sum over all rows the graph node it goes to, and its width.
         place: where a value can be read from.
         stores: where a value is written to when its group is computed.
     """
@@ -83,6 +84,7 @@ class Schedule:
     matrices: list[fx.Node] = field(default_factory=list)
     scratch: list[int] = field(default_factory=list)
     carries: list[int] = field(default_factory=list)
+    totals: list[tuple[fx.Node, int]] = field(default_factory=list)
     place: dict[Value, Place] = field(default_factory=dict)
     stores: dict[Value, list[Place]] = field(default_factory=dict)
 
@@ -114,7 +116,7 @@ class Schedule:
             )
             for segment in self.segments
         ]
-        widths = [width for _, width in self.arrays]
+        widths = [width for _, width in self.arrays], [width for _, width in self.totals]
         sizes = widths, len(self.vectors), len(self.matrices), self.scratch, self.carries
         return "\n".join([*lines, repr(segments), repr(sizes)])
 
@@ -149,7 +151,7 @@ def schedule(program: Program, *, save: bool = True) -> Schedule:
     _sink(passes)
     _name_leaves(plan, kept)
     temporary = _place_carries(plan, passes)
-    _place_outputs(plan, kept)
+    _place_outputs(plan, kept, program.totals)
     _place_cats(plan)
     _place_the_rest(plan, passes)
     _order(plan, passes, temporary)
@@ -164,9 +166,10 @@ def _own_values(program: Program, kept: dict[fx.Node, Value]) -> None:
         program.values.append(copy)
         return copy
 
-    for node, value in kept.items():
-        if not is_computed(value) and value.op not in ("cat", "join"):
-            kept[node] = own(value)
+    for goals in (kept, program.totals):
+        for node, value in goals.items():
+            if not is_computed(value) and value.op not in ("cat", "join"):
+                goals[node] = own(value)
     for index, (carry, value) in enumerate(zip(program.carries, program.results, strict=True)):
         if value is not carry and not is_computed(value):
             program.results[index] = own(value)
@@ -239,7 +242,7 @@ def _users(program: Program) -> dict[Value, list[Value]]:
 def _sink(passes: _Passes) -> None:
     """Move a pointwise value into the first pass that reads it: it stays in a register instead of going to memory."""
     program, keys = passes.program, passes.keys
-    fixed = {*program.results, *program.saved.values()}
+    fixed = {*program.results, *program.saved.values(), *program.totals.values()}
     for value in reversed(program.values):
         if value.op not in POINTWISE or value.op == "copy" or value in fixed or not passes.users[value]:
             continue
@@ -307,12 +310,13 @@ def _readers(program: Program, source: Value) -> Iterator[tuple[Value, bool]]:
                 yield value, arg is source
 
 
-def _place_outputs(plan: Schedule, kept: dict[fx.Node, Value]) -> None:
-    for node, value in kept.items():
-        index = len(plan.arrays)
-        plan.arrays.append((node, value.width))
-        for piece, places in value.pieces() if value.op in ("cat", "join") else [(value, Map.whole((value.width,)))]:
-            plan.stores.setdefault(piece, []).append(_at("array", index, places))
+def _place_outputs(plan: Schedule, kept: dict[fx.Node, Value], totals: dict[fx.Node, Value]) -> None:
+    for kind, goals, values in (("array", plan.arrays, kept), ("total", plan.totals, totals)):
+        for node, value in values.items():
+            goals.append((node, value.width))
+            is_made = value.op in ("cat", "join")
+            for piece, places in value.pieces() if is_made else [(value, Map.whole((value.width,)))]:
+                plan.stores.setdefault(piece, []).append(_at(kind, len(goals) - 1, places))
 
 
 def _at(kind: str, index: int, places: Map, start: int = 0) -> Place:

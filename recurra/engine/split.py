@@ -17,7 +17,14 @@ from typing import Any
 import torch
 from torch import fx
 
-from recurra.engine.borders import computed_again, drawn_in, spread_parameters
+from recurra.engine.borders import (
+    added_up,
+    computed_again,
+    drawn_in,
+    joined,
+    made_of_products,
+    spread_parameters,
+)
 from recurra.engine.rows import row_axis
 from recurra.engine.simplify import is_random
 from recurra.engine.trace import BATCH, Trace, Unsupported
@@ -49,6 +56,7 @@ class Loop:
         carries: the node at which each field enters a step (its value after the step before).
         results: the node that holds each field after the step, in the order of `carries`.
         saved: nodes whose value at every step is kept, for a region or for the reverse loop.
+        totals: sums over the batch, which become sums over all steps of all sequences.
     """
 
     name: str
@@ -56,12 +64,14 @@ class Loop:
     carries: tuple[fx.Node, ...]
     results: tuple[fx.Node, ...]
     saved: tuple[fx.Node, ...]
+    totals: tuple[fx.Node, ...] = ()
 
     @property
     def inputs(self) -> tuple[fx.Node, ...]:
         """What the loop reads besides its carries: rows [N, width] and parameters."""
         inside = {*self.nodes, *self.carries}
-        read = [arg for node in self.nodes for arg in node.all_input_nodes] + list(self.results) + list(self.saved)
+        read = [arg for node in (*self.nodes, *self.totals) for arg in node.all_input_nodes]
+        read += [*self.results, *self.saved]
         return tuple(dict.fromkeys(node for node in read if node not in inside))
 
 
@@ -113,10 +123,15 @@ def split(trace: Trace) -> Plan:
     reverse |= _pulled_in(nodes, reverse, of_forward, depends)
     reverse |= _drawn_into_reverse(nodes, reverse, of_forward, depends)
     reverse |= {n for n in _slices_of_rows(nodes, reverse) if n.args[0] not in forward}
+    late = [n for n in nodes if n not in of_forward and n not in reverse and depends[n] & _D_STATE]
+    totals, terms = added_up(late, reverse, lambda n: n not in of_forward and n not in reverse, depends)
+    reverse |= terms
     reverse |= computed_again(nodes, reverse, of_forward, forward, depends)
-    spread = spread_parameters(nodes, forward, depends), spread_parameters(nodes, reverse, depends)
-    forward_loop = [n for n in nodes if n in forward or n in spread[0]]
-    reverse_loop = [n for n in nodes if n in reverse or n in spread[1]]
+    passing = made_of_products(nodes, {n for n in nodes if n in of_forward and depends[n] == _X}, x)
+    free = spread_parameters(nodes, depends) | passing
+    own = joined(nodes, forward, free), joined(nodes, reverse | totals, free)
+    forward_loop = [n for n in nodes if n in forward or n in own[0]]
+    reverse_loop = [n for n in nodes if n in reverse or n in own[1]]
 
     # from the end to the beginning: what a part computes is what the parts after it read
     reads: list[Any] = list(gradients)
@@ -128,20 +143,24 @@ def split(trace: Trace) -> Plan:
         return part
 
     after_reverse = region(
-        "after_reverse", lambda n: n not in of_forward and depends[n] & _D_STATE and n not in reverse
+        "after_reverse",
+        lambda n: (
+            n in passing or (n not in of_forward and depends[n] & _D_STATE and n not in reverse and n not in totals)
+        ),
     )
     saved_reverse = tuple(dict.fromkeys(n for n in reads if n in reverse or n in d_state))
-    reads += [n for n in [*_reads(reverse_loop), *d_before] if n not in reverse and n not in spread[1]]
+    in_reverse = [*_reads(reverse_loop), *_reads(totals), *d_before]
+    reads += [n for n in in_reverse if n not in reverse and n not in own[1]]
     before_reverse = region(
         "before_reverse",
         # what was pulled into the loop is computed here too, where something before the loop reads it
-        lambda n: n not in of_forward and depends[n] and not depends[n] & _D_STATE,
+        lambda n: n in passing or (n not in of_forward and depends[n] and not depends[n] & _D_STATE),
     )
     kept = tuple(dict.fromkeys(n for n in reads if n in of_forward and depends[n] and n is not x))
     reads.append(output)
-    after = region("after", lambda n: n in of_forward and depends[n] & _STATE and n not in forward)
+    after = region("after", lambda n: n in passing or (n in of_forward and depends[n] & _STATE and n not in forward))
     saved = tuple(dict.fromkeys(n for n in reads if n in forward or n in state))
-    reads += [n for n in [*_reads(forward_loop), *state_after] if n not in spread[0]]
+    reads += [n for n in [*_reads(forward_loop), *state_after] if n not in own[0]]
     before = region("before", lambda n: n in of_forward and depends[n] == _X)
     prelude = region("prelude", lambda n: not depends[n])
     return Plan(
@@ -151,7 +170,9 @@ def split(trace: Trace) -> Plan:
         forward=Loop("forward", tuple(forward_loop), state, state_after, saved),
         after=after,
         before_reverse=before_reverse,
-        reverse=Loop("reverse", tuple(reverse_loop), d_state, d_before, saved_reverse),
+        reverse=Loop(
+            "reverse", tuple(reverse_loop), d_state, d_before, saved_reverse, tuple(n for n in nodes if n in totals)
+        ),
         after_reverse=after_reverse,
         kept=kept,
     )

@@ -130,6 +130,7 @@ class StepMemory:
             "row_stride": self.batch_size,
             "scratch": self.scratch.data_ptr(),
             "scratch_rows": self._rows,
+            "totals": 0,
             "meeting": 0,
             "sleepers": 0,
         }

@@ -168,7 +168,8 @@ def test_every_part_reads_what_was_computed_before_it() -> None:
         later = {*plan.trace.inputs, *plan.prelude.outputs, *plan.kept}
         for part in (plan.before_reverse, plan.reverse, plan.after_reverse):
             assert later >= set(part.inputs)
-            later |= set(getattr(part, "outputs", ())) | set(getattr(part, "saved", ()))
+            for gives in ("outputs", "saved", "totals"):
+                later |= set(getattr(part, gives, ()))
 
 
 # --- loop ------------------------------------------------------------------------------------------------------------

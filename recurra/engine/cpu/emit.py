@@ -11,6 +11,7 @@ is written by one of them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +33,10 @@ TILE_WORDS = 4
 # words of the table before the addresses of arrays, vectors, matrices, states in, states out
 HEADER = (
     *("num_threads", "sharers", "num_tiles", "tiles", "active", "order", "row_base", "row_stride"),
-    *("scratch", "scratch_rows", "meeting", "sleepers"),
+    *("scratch", "scratch_rows", "totals", "meeting", "sleepers"),
 )
+# steps of a tile whose terms are added up before their sum joins the others': sums of many numbers stay exact
+_TERMS = 64
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Layout:
         strides: numbers from one row to the next of each scratch buffer; 0 for those that all rows use in turn.
         shared: numbers of the memory that rows use in turn.
         row_tile: rows of the largest register tile; scratch has that many rows more than a tile has sequences.
+        totals: where each sum over all rows begins in the sums of a tile.
+        total: numbers of all sums; each thread of a tile has two times as many, whose sum is the sum.
     """
 
     lanes: int
@@ -53,6 +58,8 @@ class Layout:
     strides: tuple[int, ...]
     shared: int
     row_tile: int
+    totals: tuple[int, ...]
+    total: int
 
     def scratch(self, rows: int) -> int:
         """Numbers of scratch memory that a thread needs for that many rows."""
@@ -74,6 +81,7 @@ class Emitter(Writer):
             self._strides(),
             -(-max(ends, default=0) // self.lanes) * self.lanes,
             max((rows for rows, _ in self.tiles), default=1),
+            *self._totals(),
         )
 
     # --- sizes -----------------------------------------------------------------------------------------------------
@@ -98,6 +106,12 @@ class Emitter(Writer):
         # rows as pairs of bfloat16 stand behind them, for one product after the other
         widest = max((dot.args[0].width for dot in self.dot_tile), default=0) if self.bf16 else 0
         return (*strides, -(-widest // (2 * self.lanes)) * self.lanes)
+
+    def _totals(self) -> tuple[tuple[int, ...], int]:
+        ends = list(
+            itertools.accumulate((-(-width // self.lanes) * self.lanes for _, width in self.plan.totals), initial=0)
+        )
+        return tuple(ends[:-1]), ends[-1]
 
     # --- the function ------------------------------------------------------------------------------------------------
 
@@ -146,12 +160,18 @@ class Emitter(Writer):
         def tile(index: Any) -> None:
             words = self.at(tiles, b.mul(index, self.word(TILE_WORDS)), 8)
             first, rows, steps, counts = (self.read_word(words, k) for k in range(TILE_WORDS))
+            part = b.add(b.mul(index, self.sharers), self.member)
+            self.totals = self.at(self.pointer(header["totals"]), b.mul(part, self.word(2 * self.layout.total)))
             self._copy_states(states_in, first, rows, into_scratch=True)
 
             def step(number: Any) -> None:
                 t = b.sub(b.sub(steps, number), self.word(1)) if self.reverse else number
                 running = b.load(self.at(active, b.add(counts, t), 8), typ=I64)
                 self._step(first, t, running)
+                if self.layout.total:
+                    turn = b.and_(number, self.word(_TERMS - 1))
+                    with b.if_then(b.icmp_signed("==", turn, self.word(_TERMS - 1)), likely=False):
+                        self.each(self.word(0), self.word(self.layout.total), self.lanes, self._add_up)
 
             self.each(self.word(0), steps, 1, step)
             self._copy_states(states_out, first, rows, into_scratch=False)
@@ -159,6 +179,14 @@ class Emitter(Writer):
         self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], self.sharers), tile)
         b.ret_void()
         return self.text()
+
+    def _add_up(self, column: Any) -> None:
+        """Move a vector of the sums of the last steps to the sums of all steps before."""
+        lanes = self.lanes
+        late = self.at(self.totals, column)
+        early = self.at(late, self.word(self.layout.total))
+        self.store(self.b.fadd(self.load(early, lanes, lanes), self.load(late, lanes, lanes)), early, lanes, lanes)
+        self.store(self.vectors.const(0.0), late, lanes, lanes)
 
     def _copy_states(self, outside: list[Any], first: Any, rows: Any, *, into_scratch: bool) -> None:
         for address, buffer in zip(outside, self.plan.carries, strict=True):
@@ -294,6 +322,8 @@ class Emitter(Writer):
         if place.kind == "array":
             width = self.plan.arrays[place.index][1]
             return self.at(self.arrays[place.index], self.b.add(self.b.mul(row, self.word(width)), self.word(begin)))
+        if place.kind == "total":
+            return self.at(self.totals, self.word(self.layout.totals[place.index] + begin))
         return self.at(self.vector_addresses[place.index], self.word(begin))
 
     def _row(self, groups: list[Group], r: Any, row: Any) -> None:
@@ -311,7 +341,10 @@ class Emitter(Writer):
         needed = {arg for value in group.values for arg in value.operands() if arg not in inside and arg.op != "const"}
         ordered = sorted(needed, key=lambda value: value.name)
         starts = {value: self.address(self.plan.place[value], r, row) for value in ordered}
-        goals = {value: [self.address(p, r, row) for p in self.plan.stores.get(value, [])] for value in group.values}
+        goals = {
+            value: [(place, self.address(place, r, row)) for place in self.plan.stores.get(value, [])]
+            for value in group.values
+        }
         spread = {v: self.load_flagged(v, starts[v], 1, self.numbers) for v in ordered if v.width == 1}
         spread = {value: self.splat(number, vectors) for value, number in spread.items()}
         sums = [value for value in group.values if value.op in REDUCTIONS]
@@ -332,8 +365,8 @@ class Emitter(Writer):
             # all reads come before all writes: a pass may write the state that it reads
             for value in group.values:
                 if value.op in POINTWISE:
-                    for goal in goals[value]:
-                        self.store_flagged(value, known[value], self.at(goal, column), count, vectors)
+                    for place, goal in goals[value]:
+                        self.put(place, value, known[value], self.at(goal, column), count, vectors)
             return [results[value] for value in sums]
 
         totals = [vectors.const({"sum": 0.0, "max": float("-inf"), "min": float("inf")}[value.op]) for value in sums]
@@ -349,8 +382,8 @@ class Emitter(Writer):
                 totals = block(self.word(whole), group.width % self.lanes, totals)
         for value, total in zip(sums, totals, strict=True):
             number = total if single else self.across(value.op, total)
-            for goal in goals[value]:
-                self.store(number, goal, 1, 1)
+            for place, goal in goals[value]:
+                self.put(place, value, number, goal, 1, self.numbers)
 
     def _operand(self, value: Value, known: dict[Value, Any], vectors: Vectors) -> Any:
         return vectors.const(value.args[0]) if value.op == "const" else known[value]
@@ -360,9 +393,12 @@ class Emitter(Writer):
         loaded = self.load(pointer, count, vectors.lanes)
         return self.b.fcmp_unordered("!=", loaded, vectors.const(0.0)) if value.boolean else loaded
 
-    def store_flagged(self, value: Value, what: Any, pointer: Any, count: int, vectors: Vectors) -> None:
+    def put(self, place: Place, value: Value, what: Any, pointer: Any, count: int, vectors: Vectors) -> None:
+        """Write a value where it belongs, or add it to what stands there if that is a sum over all rows."""
         if value.boolean:
             what = vectors.choose(what, vectors.const(1.0), vectors.const(0.0))
+        if place.kind == "total":
+            what = self.b.fadd(self.load(pointer, count, vectors.lanes), what)
         self.store(what, pointer, count, vectors.lanes)
 
     def accumulate(self, op: str, total: Any, x: Any, count: int, vectors: Vectors) -> Any:

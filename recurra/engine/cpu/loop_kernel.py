@@ -7,10 +7,12 @@ import functools
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
+from recurra.engine.borders import summed_axes
 from recurra.engine.cpu import arena, cache, jit, team
 from recurra.engine.cpu.emit import HEADER, emit, layout_of
 from recurra.engine.cpu.jit import Code
@@ -164,8 +166,10 @@ class LoopKernel:
         vectors = [values[node] for node in plan.vectors]
         matrices = [values[node] for node in plan.matrices]
         written, after = yield from self.run(tiling, arrays, vectors, matrices, state, num_rows)
-        for (node, _), array in zip(plan.outputs, written, strict=True):
+        for (node, _), array in zip((*plan.outputs, *plan.totals), written, strict=True):
             values[node] = array
+        for node, _ in plan.totals:
+            values[node] = _as_sum(node, values[node])
         for node in self._odd_outputs:
             values[node] = from_rows(values[node], node, num_rows).to(node.meta["val"].dtype)
         return tuple(after)
@@ -181,8 +185,8 @@ class LoopKernel:
     ) -> team.Turns[tuple[list[Tensor], list[Tensor]]]:
         """Run the loop over all tiles, for `team.together`.
 
-        Shapes: arrays [N, ...] and states [B, ...] of the widths that the schedule lists -> written arrays [N, width],
-            states after the last step [B, ...].
+        Shapes: arrays [N, ...] and states [B, ...] of the widths that the schedule lists -> written arrays [N, width]
+            and sums over all rows [width], states after the last step [B, ...].
         """
         plan, layout, dtype = self.plan, self.layout, self.dtype
         read = [_plain(tensor, dtype) for tensor in (*arrays, *vectors)]
@@ -194,8 +198,10 @@ class LoopKernel:
         threads = sharers if sharers > 1 else max(1, min(team.num_threads(), len(tiling.tiles)))
         scratch_rows = tiling.rows + layout.row_tile
         scratch = torch.empty(threads * layout.scratch(scratch_rows), dtype=dtype)
+        parts = torch.zeros(len(tiling.tiles) * sharers, 2, layout.total, dtype=dtype) if layout.total else None
         header = {
             **tiling.header,
+            "totals": 0 if parts is None else parts.data_ptr(),
             "num_threads": threads,
             "scratch": scratch.data_ptr(),
             "scratch_rows": scratch_rows,
@@ -206,7 +212,19 @@ class LoopKernel:
         words = [*(header[name] for name in HEADER), *(tensor.data_ptr() for tensor in tensors)]
         table = (ctypes.c_int64 * len(words))(*words)
         yield team.Job(self.code, ctypes.addressof(table), threads)
+        if parts is not None:
+            for start, (_, width) in zip(layout.totals, plan.totals, strict=True):
+                outputs.append(parts[:, :, start : start + width].sum((0, 1)))
         return outputs, after
+
+
+def _as_sum(node: fx.Node, columns: Tensor) -> Tensor:
+    """What a sum over the batch gives, from the sum of the rows [width]."""
+    source: Any = node.args[0]
+    axes = summed_axes(node)
+    keeps = len(node.args) > 2 and bool(node.args[2])
+    total = columns.view(1, *source.meta["val"].shape[1:])
+    return total.sum(axes, keepdim=keeps) if len(axes) > 1 else total if keeps else total[0]
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:

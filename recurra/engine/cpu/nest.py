@@ -215,16 +215,14 @@ class Nest:
             loaded = number if v.lanes == 1 else e.b.insert_element(loaded, number, ir.Constant(ir.IntType(32), lane))
         return e.b.fcmp_unordered("!=", loaded, v.const(0.0)) if value.boolean else loaded
 
-    def _store(self, value: Value, what: Any, pointer: Any, stride: int, count: int) -> None:
-        e, v = self.e, self.vectors
+    def _store(self, access: _Access, what: Any, pointer: Any, count: int) -> None:
+        e, v, stride = self.e, self.vectors, access.strides[self.vector]
         if stride == 1 or v.lanes == 1:
-            e.store_flagged(value, what, pointer, count, v)
+            e.put(access.place, access.value, what, pointer, count, v)
             return
-        if value.boolean:
-            what = v.choose(what, v.const(1.0), v.const(0.0))
         for lane in range(count):
             number = e.b.extract_element(what, ir.Constant(ir.IntType(32), lane))
-            e.store(number, e.at(pointer, e.word(lane * stride)), 1, 1)
+            e.put(access.place, access.value, number, e.at(pointer, e.word(lane * stride)), 1, e.numbers)
 
     def _body(self, points: list[_Point], totals: list[Any]) -> list[Any]:
         found: list[Any] = []
@@ -243,8 +241,7 @@ class Nest:
         for point, known in zip(points, computed, strict=True):
             for number, access in enumerate(self.writes, len(self.reads)):
                 if access.value.op in POINTWISE:
-                    stride = access.strides[self.vector]
-                    self._store(access.value, known[access.value], point.pointers[number], stride, point.count)
+                    self._store(access, known[access.value], point.pointers[number], point.count)
         return found
 
     def _operand(self, value: Value, known: dict[Value, Any]) -> Any:
@@ -269,10 +266,9 @@ class Nest:
                         continue
                     if self.reduced[self.vector]:
                         total_ = total if self.lanes == 1 else self.e.across(value.op, total)
-                        self.e.store(total_, point.pointers[number], 1, 1)
+                        self.e.put(access.place, value, total_, point.pointers[number], 1, self.e.numbers)
                     else:
-                        stride = access.strides[self.vector]
-                        self._store(value, total, point.pointers[number], stride, point.count)
+                        self._store(access, total, point.pointers[number], point.count)
 
 
 def _together(count: int) -> int:
