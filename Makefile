@@ -18,13 +18,16 @@ demo: .venv/with-text-plot ## train an English-French translator and translate w
 	$(BIN)/recurra sample english-french --out demo --overwrite
 	@echo "2. Train. Stop with Ctrl-C at any time; the command printed then goes on from there."
 	$(BIN)/recurra fit translate demo/train.tsv --out runs/demo --overwrite --epochs 6 --encoder-layers 1 \
-		--decoder-layers 1 --vocab-size 3000 --batch-tokens 700 --dropout 0.1 --label-smoothing 0.05 \
+		--decoder-layers 1 --vocab-size 3600 --batch-tokens 700 --dropout 0.1 --label-smoothing 0.05 \
 		--validation-fraction 0.02 --length-penalty 1
 	@echo "3. Score it on sentences it never saw."
 	$(BIN)/recurra evaluate runs/demo demo/held_out.tsv
-	@echo "4. Translate, and look at where it attends: runs/demo/attention.png."
-	echo "The museum opens at quarter past eleven." | $(BIN)/recurra predict runs/demo --attention runs/demo/attention.png
-	@echo "Your turn: echo 'We are going to the market tomorrow.' | $(BIN)/recurra predict runs/demo"
+	@echo "4. Greet it, translate, and look at where it attends: runs/demo/attention.png."
+	printf '%s\n' hello 'good morning' 'thank you' goodbye 'how are you' 'The museum opens at quarter past eleven.' \
+		| $(BIN)/recurra predict runs/demo --attention runs/demo/attention.png
+	@echo "Your turn, with a greeting and with a sentence of your own:"
+	@echo "  echo 'Good evening, Claire! How are you today?' | $(BIN)/recurra predict runs/demo"
+	@echo "  echo 'We are going to the market tomorrow.' | $(BIN)/recurra predict runs/demo"
 
 # --- for contributors ----------------------------------------------------------------------------------------------
 

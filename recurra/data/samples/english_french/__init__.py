@@ -3,8 +3,9 @@
 Every English sentence has one French translation, by these rules: you is vous, one person, masculine; I is masculine,
 we and they are masculine plural (they is elles only after women were named); it and them follow the noun just named.
 The simple past is a passé composé, or an imparfait for verbs of state; the progressive and the simple present are both
-a present. Be, have, know, speak, want and can ask by inversion when the subject is a pronoun, all others with est-ce
-que. French puts an ordinary space (U+0020) before ? and !, so that splitting on spaces is nearly a tokenizer.
+a present. Be, have, know, speak, want and can ask by inversion when the subject is a pronoun, and so do where one comes
+from and what one's name is; all others ask with est-ce que. French puts an ordinary space (U+0020) before ? and !, so
+that splitting on spaces is nearly a tokenizer. Greetings and courtesies stand without marks too, most in lower case.
 """
 
 import os

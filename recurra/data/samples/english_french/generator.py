@@ -61,7 +61,7 @@ def draw_sentences(seed: int, num_train: int, num_held_out: int) -> tuple[list[S
     held_out: list[Sentence] = []
     translation = {sentence.source.lower(): sentence.target for sentence in train}
     ample = num_train + num_train // 25
-    spare = max(num_held_out * 2, min(num_held_out * 8, 1_500))  # some fall away below, more in a small sample
+    spare = max(num_held_out * 2, min(num_held_out * 8, 4_000))  # some fall away below, more in a small sample
     for sentence in alternating(Draw(seed)):
         kept = any(is_held_out(link) for link in sentence.links)
         part, size = (held_out, spare) if kept else (train, ample)
