@@ -34,7 +34,7 @@ def thanks_for(d: Draw) -> Sentence:
         text = Phrase(f"{thanks.en} for everything", f"{thanks.fr} pour tout", ".!", "ncp")
         return text.maybe_to(d).typed(d)
     if d.chance(0.5):
-        phrase = owned("your", d.pick(_FAVORS))
+        phrase = owned("your", d.pick(_FAVORS[:1] if d.chance(0.25) else _FAVORS))
     else:
         noun = d.pick(things.STAPLES + things.DISHES + things.GIFTS + things.DRINKS + things.READING[:1])
         phrase = the(noun, plural=not noun.mass and d.chance(0.3))
@@ -45,7 +45,7 @@ def thanks_for(d: Draw) -> Sentence:
 
 _KIND = _phrases(
     *("thank you", "thank you", "thank you very much", "thanks", "thanks a lot", "please", "you're welcome"),
-    *("congratulations", "welcome", "good luck", "cheers", "enjoy your meal", "bless you", "get well soon"),
+    *("congratulations", "welcome", "good luck", "cheers", "cheers", "enjoy your meal", "bless you", "get well soon"),
     *("nice to meet you", "with pleasure", "no problem", "take care", "have a good trip", "excuse me", "I'm sorry"),
 )
 
