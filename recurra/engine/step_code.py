@@ -65,7 +65,7 @@ class StepCode:
         self.prelude.run(values, 0)
         vectors = [values[node].to(kernel.dtype).reshape(-1).clone() for node in plan.vectors]
         matrices = [values[node] for node in plan.matrices]
-        return [*vectors, *pack(matrices, kernel.layout.panels, kernel.dtype)]
+        return [*vectors, *pack(matrices, kernel.layout.panels, kernel.dtype, kernel.target)]
 
 
 class StepMemory:

@@ -143,6 +143,7 @@ def test_sums_of_vectors_pieces_and_numbers(rows: int, threads: int, level: int)
     both = add(Value("cat", (turned, square), 42))
     for value in (x, square, row_sum, both):
         total = graph.call_function(aten.sum.dim_IntList, (node(f"of_{value.name}", value.width), [0]))
+        total.meta["val"] = torch.empty(value.width, device="meta")
         program.totals[total] = value
     verify(program)
     kernel = LoopKernel(schedule(program), torch.float64, reverse=False, target=Target.x86_64(level, host().triple))

@@ -54,13 +54,13 @@ class LoopKernel:
         self.plan, self.bf16 = plan, bf16 and bool(plan.matrices)
         self.dtype = dtype
         self.itemsize = torch.empty(0, dtype=dtype).element_size()
-        self._target = target or host()
+        self.target = target or host()
         self._name = "reverse" if reverse else "forward"
-        self.layout = layout_of(plan, self._target, 8 * self.itemsize, bf16=self.bf16)
+        self.layout = layout_of(plan, self.target, 8 * self.itemsize, bf16=self.bf16)
         self.code = self._compile()
 
     def _compile(self) -> Code:
-        key = (self.plan.signature, self._name, self.itemsize, self.bf16, self._target)
+        key = (self.plan.signature, self._name, self.itemsize, self.bf16, self.target)
         code = _codes.get(key)
         if code is None:
             team.prepare()
@@ -76,12 +76,12 @@ class LoopKernel:
     def ir(self) -> str:
         """The LLVM IR of the code."""
         reverse = self._name == "reverse"
-        return emit(self.plan, self._target, bits=8 * self.itemsize, reverse=reverse, name=self._name, bf16=self.bf16)
+        return emit(self.plan, self.target, bits=8 * self.itemsize, reverse=reverse, name=self._name, bf16=self.bf16)
 
     @property
     def assembly(self) -> str:
         """The code as the processor's instructions."""
-        return jit.assembly(self.ir, self._target)
+        return jit.assembly(self.ir, self.target)
 
     @functools.cached_property
     def _odd_inputs(self) -> list[int]:
@@ -191,7 +191,7 @@ class LoopKernel:
         plan, layout, dtype = self.plan, self.layout, self.dtype
         read = [_plain(tensor, dtype) for tensor in (*arrays, *vectors)]
         outputs = [arena.empty(num_rows, width, dtype) for _, width in plan.outputs]
-        packed = pack(matrices, layout.panels, dtype, bf16=self.bf16)
+        packed = pack(matrices, layout.panels, dtype, self.target, bf16=self.bf16)
         before = [_plain(state, dtype) for state in states]
         after = [torch.empty_like(state) for state in before]
         sharers = tiling.sharers
@@ -213,18 +213,22 @@ class LoopKernel:
         table = (ctypes.c_int64 * len(words))(*words)
         yield team.Job(self.code, ctypes.addressof(table), threads)
         if parts is not None:
-            for start, (_, width) in zip(layout.totals, plan.totals, strict=True):
-                outputs.append(parts[:, :, start : start + width].sum((0, 1)))
+            sums = parts.view(-1, layout.total).sum(0)
+            ends = [start + width for start, (_, width) in zip(layout.totals, plan.totals, strict=True)]
+            whole = len(ends) == 1 and ends[0] == layout.total
+            outputs += [sums] if whole else [sums[a:b].clone() for a, b in zip(layout.totals, ends, strict=True)]
         return outputs, after
 
 
 def _as_sum(node: fx.Node, columns: Tensor) -> Tensor:
     """What a sum over the batch gives, from the sum of the rows [width]."""
+    shape = node.meta["val"].shape
+    if columns.shape == shape:
+        return columns
     source: Any = node.args[0]
-    axes = summed_axes(node)
-    keeps = len(node.args) > 2 and bool(node.args[2])
-    total = columns.view(1, *source.meta["val"].shape[1:])
-    return total.sum(axes, keepdim=keeps) if len(axes) > 1 else total if keeps else total[0]
+    axes = [axis - 1 for axis in summed_axes(node) if axis]
+    total = columns.view(source.meta["val"].shape[1:])
+    return (total.sum(axes) if axes else total).reshape(shape)
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:

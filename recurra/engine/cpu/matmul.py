@@ -24,12 +24,14 @@ from torch import Tensor
 
 from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.jit import Code, compile_text
+from recurra.engine.cpu.packing import PanelWriter, laid_out
 from recurra.engine.cpu.target import Target, host
-from recurra.engine.cpu.writer import I32, POINTER, Writer
+from recurra.engine.cpu.writer import I32, POINTER
 
 __all__ = ["matmul"]
 
 _BLOCK = 512  # of the inner size: a panel of it is a quarter of a common second-level cache at most
+_WORTH_A_THREAD = 2_000_000  # flops; fewer take less time than waking a thread
 _AHEAD = 24  # entries of the inner size that A is fetched ahead, where each stands in a line of memory of its own
 
 # words of the table; those of each thread follow
@@ -53,11 +55,12 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = Fal
     columns = b.shape[1]
     if 0 in (rows, inner, columns):
         return a @ b if bias is None else torch.addmm(bias, a, b)
-    a, b = _laid_out(a), _laid_out(b)
+    a, b = laid_out(a), laid_out(b)
     result = arena.empty(rows, columns, a.dtype)
     height, width = _tile(host(), a.element_size())
     lanes = host().lanes(a.element_size())
-    parts = _parts(rows, columns, height, width, team.num_threads(), by_rows=bf16)
+    threads = team.num_threads() if 2 * rows * inner * columns >= _WORTH_A_THREAD else 1
+    parts = _parts(rows, columns, height, width, threads, by_rows=bf16)
     block = _up(-(-inner // -(-inner // _BLOCK)), lanes)  # blocks of one size, but for the last
     panels = torch.empty(len(parts), block + 1, width, dtype=a.dtype)
     most = _up(max(last - first for first, last, *_ in parts), lanes)
@@ -69,11 +72,6 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = Fal
     table = (ctypes.c_int64 * (len(words) + 4 * len(parts)))(*words, *itertools.chain.from_iterable(parts))
     team.run(_code(8 * a.element_size(), bf16, host()), ctypes.addressof(table), len(parts))
     return result
-
-
-def _laid_out(matrix: Tensor) -> Tensor:
-    """The matrix itself where its rows or its columns stand in one stretch of memory each."""
-    return matrix if 1 in matrix.stride() else matrix.contiguous()
 
 
 def _up(number: int, unit: int) -> int:
@@ -117,7 +115,7 @@ def _code(bits: int, bf16: bool, target: Target) -> Code:
     return compile_text(_Emitter(target, bits, "matmul", bf16=bf16).emit(), "matmul", target)
 
 
-class _Emitter(Writer):
+class _Emitter(PanelWriter):
     def emit(self) -> str:
         b = self.b
         table, thread = self.function.args
@@ -160,91 +158,22 @@ class _Emitter(Writer):
     def _panel(self, column: Any, vectors: int, count: Any) -> None:
         """Columns of C that stand side by side: `vectors` of them, each with `count` numbers."""
         b, head = self.b, self.head
-        self._pack(column, vectors, count)
+        strides = head["b_inner"], head["b_column"]
+        source = self.at(self.b_block, b.mul(column, strides[1]))
+        self.pack_panel(source, strides, self.count, self.panel, [count] * vectors)
         bias = b.icmp_unsigned("!=", head["bias"], ir.Constant(POINTER, None))
         for n in range(vectors):
-            self.store(self.vectors.const(0.0), self._vector(self.start, n), self.lanes, self.lanes)
+            self.store(self.vectors.const(0.0), self.vector_at(self.start, n), self.lanes, self.lanes)
             with b.if_then(bias):
-                numbers = self.load(self._vector(self.at(head["bias"], column), n), count, self.lanes)
-                self.store(numbers, self._vector(self.start, n), self.lanes, self.lanes)
+                numbers = self.load(self.vector_at(self.at(head["bias"], column), n), count, self.lanes)
+                self.store(numbers, self.vector_at(self.start, n), self.lanes, self.lanes)
 
         def tile(size: int, row: Any) -> None:
             self._sums(row, column, size, vectors, count)
 
         self.in_pieces(self.word(0), b.sub(head["last_row"], head["first_row"]), self.height, 1, tile)
 
-    def _vector(self, pointer: Any, n: int) -> Any:
-        return self.at(pointer, self.word(n * self.lanes))
-
-    def _up_to(self, left: Any) -> Any:
-        """As many lanes as are left, at most all."""
-        return self.b.select(self.b.icmp_signed("<", left, self.word(self.lanes)), left, self.word(self.lanes))
-
     # --- copies ----------------------------------------------------------------------------------------------------
-
-    def _pack(self, column: Any, vectors: int, count: Any) -> None:
-        """Copy a panel of this block of B, so that what is read one after the other stands so."""
-        b, head = self.b, self.head
-        source = self.at(self.b_block, b.mul(column, head["b_column"]))
-        with b.if_else(b.icmp_signed("==", head["b_column"], self.word(1))) as (by_lines, by_columns):
-            with by_lines:
-                self._copy_lines(source, vectors, count)
-            with by_columns:
-                whole = b.and_(self.count, self.word(-self.lanes))
-                self.each(self.word(0), whole, self.lanes, lambda k: self._turn(source, k, vectors, count, self.lanes))
-                left = b.sub(self.count, whole)
-                with b.if_then(b.icmp_signed(">", left, self.word(0))):
-                    self._turn(source, whole, vectors, count, left)
-
-    def _copy_lines(self, source: Any, vectors: int, count: Any) -> None:
-        b, head = self.b, self.head
-
-        def line(k: Any, lines: int) -> None:
-            goal = self._line(k, vectors)
-            for n in range(vectors):
-                read = [self.at(source, b.mul(b.add(k, self.word(i)), head["b_inner"])) for i in range(lines)]
-                numbers = [self.load(self._vector(each, n), count, self.lanes) for each in read]
-                self._write_line(numbers, self._vector(goal, n))
-
-        if not self.bf16:
-            self.each(self.word(0), self.count, 1, lambda k: line(k, 1))
-            return
-        whole = b.and_(self.count, self.word(-2))
-        self.each(self.word(0), whole, 2, lambda k: line(k, 2))
-        with b.if_then(b.icmp_signed("<", whole, self.count)):
-            line(whole, 1)
-
-    def _turn(self, source: Any, k: Any, vectors: int, columns: Any, entries: Any) -> None:
-        """As many entries of the inner size as a vector has lanes, from columns that stand in one stretch each."""
-        b, lanes = self.b, self.lanes
-        for n in range(vectors):
-            read = []
-            for j in range(lanes):
-                start = self.at(source, b.add(b.mul(self.word(n * lanes + j), self.head["b_column"]), k))
-                there = entries
-                if not isinstance(columns, int):
-                    inside = b.icmp_signed("<", self.word(j), columns)
-                    there = b.select(inside, self.word(lanes) if isinstance(entries, int) else entries, self.word(0))
-                read.append(self.load(start, there, lanes))
-            lines = self.transposed(read)
-            step = 2 if self.bf16 else 1
-            for j in range(0, lanes, step):
-                line = self._line(b.add(k, self.word(j)), vectors)
-                self._write_line(lines[j : j + step], self._vector(line, n))
-
-    def _write_line(self, numbers: list[Any], goal: Any) -> None:
-        """One line of a panel: numbers as they are, or rounded and two in a word, the last one beside a 0."""
-        if self.bf16:
-            words = self.words_of_two(*numbers, *[self.vectors.const(0.0)] * (2 - len(numbers)))
-            self.b.store(words, goal, align=4)
-        else:
-            (line,) = numbers
-            self.store(line, goal, self.lanes, self.lanes)
-
-    def _line(self, k: Any, vectors: int) -> Any:
-        """Where the line of a panel stands that begins with entry k of the block."""
-        line = self.b.ashr(k, self.word(1)) if self.bf16 else k
-        return self.at(self.panel, self.b.mul(line, self.word(vectors * self.lanes)))
 
     def _round_block(self) -> None:
         """Copy this thread's rows of the block of A, and have products read the copy: [row, entry] or [entry, row]."""
@@ -266,7 +195,7 @@ class _Emitter(Writer):
         old, new = self.at(self.a, b.mul(row, self.head["a_row"])), self.at(self.copy, b.mul(row, half))
 
         def piece(k: Any) -> None:
-            numbers = self.load(self.at(old, k), self._up_to(b.sub(self.count, k)), self.lanes)
+            numbers = self.load(self.at(old, k), self.up_to(b.sub(self.count, k)), self.lanes)
             b.store(self.words_of_neighbours(numbers), self.at(new, b.ashr(k, self.word(1))), align=4)
 
         self.each(self.word(0), self.count, self.lanes, piece)
@@ -278,7 +207,7 @@ class _Emitter(Writer):
         has_odd = b.icmp_signed("<", b.add(k, self.word(1)), self.count)
 
         def piece(row: Any) -> None:
-            count = self._up_to(b.sub(rows, row))
+            count = self.up_to(b.sub(rows, row))
             one = self.load(self.at(even, row), count, self.lanes)
             other = self.load(self.at(odd, row), b.select(has_odd, count, self.word(0)), self.lanes)
             b.store(self.words_of_two(one, other), self.at(goal, row), align=4)
@@ -295,12 +224,12 @@ class _Emitter(Writer):
         c = self.at(self.at(head["c"], b.mul(b.add(head["first_row"], row), head["c_row"])), column)
         goals = [self.at(c, b.mul(self.word(r), head["c_row"])) for r in range(size)]
         starts = [b.select(self.is_first, self.start, goal) for goal in goals]
-        sums = [self.load(self._vector(start, n), count, lanes) for start in starts for n in range(vectors)]
+        sums = [self.load(self.vector_at(start, n), count, lanes) for start in starts for n in range(vectors)]
         ahead = b.mul(self.a_inner, self.word(_AHEAD))
 
         def accumulate(k: Any, sums: list[Any]) -> list[Any]:
             line = self.at(self.panel, b.mul(k, self.word(vectors * lanes)))
-            factors = [self.factors(self._vector(line, n)) for n in range(vectors)]
+            factors = [self.factors(self.vector_at(line, n)) for n in range(vectors)]
             step = b.mul(k, self.a_inner)
             self._fetch(self.at(rows[0], b.add(step, ahead)))
             for r in range(size):
@@ -312,7 +241,7 @@ class _Emitter(Writer):
         sums = self.loop(self.word(0), self.entries, 1, sums, accumulate)
         for r, goal in enumerate(goals):
             for n in range(vectors):
-                self.store(sums[r * vectors + n], self._vector(goal, n), count, lanes)
+                self.store(sums[r * vectors + n], self.vector_at(goal, n), count, lanes)
 
     def _fetch(self, pointer: Any) -> None:
         """Have the memory there brought near; it is no fault where there is none."""

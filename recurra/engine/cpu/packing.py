@@ -9,146 +9,192 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from recurra.engine.cpu import team
 from recurra.engine.cpu.jit import Code, compile_text
-from recurra.engine.cpu.target import host
+from recurra.engine.cpu.target import Target
+from recurra.engine.cpu.writer import Writer
 
-__all__ = ["pack"]
+__all__ = ["PanelWriter", "laid_out", "pack"]
 
-_WORTH_A_THREAD = 1 << 15  # numbers; copying fewer takes less than waking a thread
+_WORTH_A_THREAD = 1 << 16  # numbers; copying fewer takes less than waking a thread
+_MATRIX = ("source", "goal", "inner", "outer", "of_inner", "of_outer")  # words of one in the table
 
 
 def pack(
-    matrices: Sequence[Tensor], panels: Sequence[tuple[int, int, int]], dtype: torch.dtype, *, bf16: bool = False
+    matrices: Sequence[Tensor],
+    panels: Sequence[tuple[int, int, int]],
+    dtype: torch.dtype,
+    target: Target,
+    *,
+    bf16: bool = False,
 ) -> list[Tensor]:
     """Matrices of any strides as panels.
 
     Args:
-        matrices: of `inner * outer` numbers each.
+        matrices: [inner, outer] each.
         panels: (inner, outer, columns of a panel) of each.
         dtype: float32 or float64, of the result.
-        bf16: as bfloat16 instead, [outer / panel, inner / 2, panel, 2]: numbers that follow each other in the inner
-            size stand side by side, the last one beside a 0 where their number is odd.
+        target: the processor, whose vectors a panel is made of.
+        bf16: as words of two bfloat16 instead, [outer / panel, inner / 2, panel]: numbers that follow each other in the
+            inner size stand side by side, the last one beside a 0 where their number is odd.
     """
-    if bf16:
-        return [_pairs(matrix, *sizes) for matrix, sizes in zip(matrices, panels, strict=True)]
-    packed, words, numbers = [], [], 0
-    sources = [matrix.to(dtype) for matrix in matrices]  # alive until the code has run
+    packed: list[Tensor] = []
+    words: dict[int, list[int]] = {}
+    sources = [laid_out(matrix.to(dtype)) for matrix in matrices]  # alive until the code has run
     for source, (inner, outer, panel) in zip(sources, panels, strict=True):
-        count = -(-outer // panel)
-        make = torch.empty if count * panel == outer else torch.zeros
-        packed.append(make(count, inner, panel, dtype=dtype))
-        words += [source.data_ptr(), packed[-1].data_ptr(), inner, outer, panel, *source.stride()]
-        numbers += inner * outer
-    if packed:
-        threads = team.num_threads() if numbers >= _WORTH_A_THREAD else 1
-        table = (ctypes.c_int64 * (2 + len(words)))(threads, len(packed), *words)
-        team.run(_code(sources[0].element_size()), ctypes.addressof(table), threads)
+        goal = torch.empty(-(-outer // panel), -(-inner // 2) if bf16 else inner, panel, dtype=dtype)
+        packed.append(goal)
+        words.setdefault(panel, []).extend((source.data_ptr(), goal.data_ptr(), inner, outer, *source.stride()))
+    lanes = target.lanes(dtype.itemsize)
+    threads = team.num_threads() if sum(goal.numel() for goal in packed) >= _WORTH_A_THREAD else 1
+    for panel, own in words.items():
+        table = (ctypes.c_int64 * (2 + len(own)))(threads, len(own) // len(_MATRIX), *own)
+        team.run(_code(8 * dtype.itemsize, bf16, panel // lanes, target), ctypes.addressof(table), threads)
     return packed
 
 
-def _pairs(matrix: Tensor, inner: int, outer: int, panel: int) -> Tensor:
-    count = -(-outer // panel)
-    padded = functional.pad(matrix.reshape(inner, outer).bfloat16(), (0, count * panel - outer, 0, inner % 2))
-    return padded.view(-1, 2, count, panel).permute(2, 0, 3, 1).contiguous()
+def laid_out(matrix: Tensor) -> Tensor:
+    """The matrix itself where its rows or its columns stand in one stretch of memory each."""
+    return matrix if 1 in matrix.stride() else matrix.contiguous()
 
 
 @functools.cache
-def _code(itemsize: int) -> Code:
+def _code(bits: int, bf16: bool, vectors: int, target: Target) -> Code:
     team.prepare()
-    return compile_text(_IR.replace("NUMBER", {4: "float", 8: "double"}[itemsize]) + team.entry("pack"), "pack", host())
+    return compile_text(_Packer(target, bits, "pack", bf16=bf16).emit(vectors), "pack", target)
 
 
-# for each matrix, each panel of this thread: the loop over what is contiguous in the source is the inner one
-_IR = """
-define void @pack(ptr %table, i64 %thread) {
-entry:
-  %threads = load i64, ptr %table
-  %at_count = getelementptr i64, ptr %table, i64 1
-  %count = load i64, ptr %at_count
-  br label %matrix
-matrix:
-  %m = phi i64 [ 0, %entry ], [ %m_next, %matrix_done ]
-  %more_matrices = icmp slt i64 %m, %count
-  br i1 %more_matrices, label %words, label %end
-words:
-  %m_words = mul i64 %m, 7
-  %base = getelementptr i64, ptr %at_count, i64 %m_words
-  %at_source = getelementptr i64, ptr %base, i64 1
-  %source = load ptr, ptr %at_source
-  %at_goal = getelementptr i64, ptr %base, i64 2
-  %goal = load ptr, ptr %at_goal
-  %at_inner = getelementptr i64, ptr %base, i64 3
-  %inner = load i64, ptr %at_inner
-  %at_outer = getelementptr i64, ptr %base, i64 4
-  %outer = load i64, ptr %at_outer
-  %at_panel = getelementptr i64, ptr %base, i64 5
-  %panel = load i64, ptr %at_panel
-  %at_row = getelementptr i64, ptr %base, i64 6
-  %row = load i64, ptr %at_row
-  %at_column = getelementptr i64, ptr %base, i64 7
-  %column = load i64, ptr %at_column
-  %by_rows = icmp eq i64 %column, 1
-  %slow_step = select i1 %by_rows, i64 %row, i64 %column
-  %fast_step = select i1 %by_rows, i64 %column, i64 %row
-  %slow_goal = select i1 %by_rows, i64 %panel, i64 1
-  %fast_goal = select i1 %by_rows, i64 1, i64 %panel
-  %panel_size = mul i64 %inner, %panel
-  br label %panels
-panels:
-  %p = phi i64 [ %thread, %words ], [ %p_next, %panel_done ]
-  %first = mul i64 %p, %panel
-  %left = sub i64 %outer, %first
-  %more_panels = icmp sgt i64 %left, 0
-  br i1 %more_panels, label %one_panel, label %matrix_done
-one_panel:
-  %whole = icmp slt i64 %panel, %left
-  %width = select i1 %whole, i64 %panel, i64 %left
-  %slow = select i1 %by_rows, i64 %inner, i64 %width
-  %fast = select i1 %by_rows, i64 %width, i64 %inner
-  %skipped = mul i64 %first, %column
-  %from = getelementptr NUMBER, ptr %source, i64 %skipped
-  %filled = mul i64 %p, %panel_size
-  %to = getelementptr NUMBER, ptr %goal, i64 %filled
-  br label %slow_loop
-slow_loop:
-  %s = phi i64 [ 0, %one_panel ], [ %s_next, %slow_done ]
-  %more_slow = icmp slt i64 %s, %slow
-  br i1 %more_slow, label %line, label %panel_done
-line:
-  %from_slow = mul i64 %s, %slow_step
-  %from_line = getelementptr NUMBER, ptr %from, i64 %from_slow
-  %to_slow = mul i64 %s, %slow_goal
-  %to_line = getelementptr NUMBER, ptr %to, i64 %to_slow
-  br label %fast_loop
-fast_loop:
-  %f = phi i64 [ 0, %line ], [ %f_next, %copy ]
-  %more_fast = icmp slt i64 %f, %fast
-  br i1 %more_fast, label %copy, label %slow_done
-copy:
-  %from_fast = mul i64 %f, %fast_step
-  %one = getelementptr NUMBER, ptr %from_line, i64 %from_fast
-  %number = load NUMBER, ptr %one
-  %to_fast = mul i64 %f, %fast_goal
-  %place = getelementptr NUMBER, ptr %to_line, i64 %to_fast
-  store NUMBER %number, ptr %place
-  %f_next = add i64 %f, 1
-  br label %fast_loop
-slow_done:
-  %s_next = add i64 %s, 1
-  br label %slow_loop
-panel_done:
-  %p_next = add i64 %p, %threads
-  br label %panels
-matrix_done:
-  %m_next = add i64 %m, 1
-  br label %matrix
-end:
-  ret void
-}
-"""
+class PanelWriter(Writer):
+    """Writes copies of panels."""
+
+    def pack_panel(self, source: Any, strides: tuple[Any, Any], entries: Any, goal: Any, counts: Sequence[Any]) -> None:
+        """Copy some columns, so that what a product reads one after the other stands so: [entries, vectors, lanes].
+
+        Args:
+            source: the first number.
+            strides: from one entry of a column to the next, and from one column to the next; one of them is 1.
+            entries: how many each column has.
+            goal: where the copy begins.
+            counts: columns in each vector; the lanes that are left get zeros.
+        """
+        b = self.b
+        with b.if_else(b.icmp_signed("==", strides[1], self.word(1))) as (by_lines, by_columns):
+            with by_lines:
+                self._copy_lines(source, strides[0], entries, goal, counts)
+            with by_columns:
+                whole = b.and_(entries, self.word(-self.lanes))
+
+                def turn(k: Any, some: Any) -> None:
+                    for n in range(len(counts)):
+                        self._turn(source, strides[1], k, some, goal, counts, n)
+
+                self.each(self.word(0), whole, self.lanes, lambda k: turn(k, self.lanes))
+                left = b.sub(entries, whole)
+                with b.if_then(b.icmp_signed(">", left, self.word(0))):
+                    turn(whole, left)
+
+    def vector_at(self, pointer: Any, n: int) -> Any:
+        return self.at(pointer, self.word(n * self.lanes))
+
+    def _copy_lines(self, source: Any, stride: Any, entries: Any, goal: Any, counts: Sequence[Any]) -> None:
+        b = self.b
+
+        def line(k: Any, lines: int) -> None:
+            start = self._line(goal, k, counts)
+            for n, count in enumerate(counts):
+                read = [self.at(source, b.mul(b.add(k, self.word(i)), stride)) for i in range(lines)]
+                numbers = [self.load(self.vector_at(each, n), count, self.lanes) for each in read]
+                self._write_line(numbers, self.vector_at(start, n))
+
+        if not self.bf16:
+            self.each(self.word(0), entries, 1, lambda k: line(k, 1))
+            return
+        whole = b.and_(entries, self.word(-2))
+        self.each(self.word(0), whole, 2, lambda k: line(k, 2))
+        with b.if_then(b.icmp_signed("<", whole, entries)):
+            line(whole, 1)
+
+    def _turn(self, source: Any, stride: Any, k: Any, entries: Any, goal: Any, counts: Sequence[Any], n: int) -> None:
+        """As many entries as a vector has lanes, at most, of the columns of vector n, each in one stretch of memory."""
+        b, lanes, count = self.b, self.lanes, counts[n]
+        read = []
+        for j in range(lanes):
+            start = self.at(source, b.add(b.mul(self.word(n * lanes + j), stride), k))
+            there = entries
+            if not isinstance(count, int):
+                inside = b.icmp_signed("<", self.word(j), count)
+                there = b.select(inside, self.word(lanes) if isinstance(entries, int) else entries, self.word(0))
+            read.append(self.load(start, there, lanes))
+        lines = self.transposed(read)
+        step = 2 if self.bf16 else 1
+
+        def write(j: int) -> None:
+            self._write_line(lines[j : j + step], self.vector_at(self._line(goal, b.add(k, self.word(j)), counts), n))
+
+        for j in range(0, lanes, step):
+            if isinstance(entries, int):
+                write(j)
+            else:  # behind the last line may stand something else
+                with b.if_then(b.icmp_signed("<", self.word(j), entries)):
+                    write(j)
+
+    def _write_line(self, numbers: list[Any], goal: Any) -> None:
+        """One line of a panel: numbers as they are, or rounded and two in a word, the last one beside a 0."""
+        if self.bf16:
+            words = self.words_of_two(*numbers, *[self.vectors.const(0.0)] * (2 - len(numbers)))
+            self.b.store(words, goal, align=4)
+        else:
+            (line,) = numbers
+            self.store(line, goal, self.lanes, self.lanes)
+
+    def _line(self, goal: Any, k: Any, counts: Sequence[Any]) -> Any:
+        """Where the line of a panel stands that begins with entry k."""
+        line = self.b.ashr(k, self.word(1)) if self.bf16 else k
+        return self.at(goal, self.b.mul(line, self.word(len(counts) * self.lanes)))
+
+    def up_to(self, left: Any) -> Any:
+        """As many lanes as are left, at most all."""
+        return self.b.select(self.b.icmp_signed("<", left, self.word(self.lanes)), left, self.word(self.lanes))
+
+
+class _Packer(PanelWriter):
+    """Writes the copies of whole matrices; the panels are dealt out among the threads."""
+
+    def emit(self, vectors: int) -> str:
+        b = self.b
+        table, thread = self.function.args
+        threads, count = (self.read_word(table, k) for k in range(2))
+        panel = self.word(vectors * self.lanes)
+
+        def one_matrix(m: Any) -> None:
+            words = self.at(table, b.add(self.word(2), b.mul(m, self.word(len(_MATRIX)))), 8)
+            matrix = self.read_words(words, _MATRIX)
+            lines = b.ashr(b.add(matrix["inner"], self.word(1)), self.word(1)) if self.bf16 else matrix["inner"]
+            strides = matrix["of_inner"], matrix["of_outer"]
+
+            def one_panel(p: Any) -> None:
+                first = b.mul(p, panel)
+                source = self.at(self.pointer(matrix["source"]), b.mul(first, strides[1]))
+                goal = self.at(self.pointer(matrix["goal"]), b.mul(p, b.mul(lines, panel)))
+                left = b.sub(matrix["outer"], first)
+                with b.if_else(b.icmp_signed(">=", left, panel)) as (full, rest):
+                    with full:
+                        self.pack_panel(source, strides, matrix["inner"], goal, [self.lanes] * vectors)
+                    with rest:
+                        counts = [self._not_less_than_0(b.sub(left, self.word(n * self.lanes))) for n in range(vectors)]
+                        self.pack_panel(source, strides, matrix["inner"], goal, [self.up_to(each) for each in counts])
+
+            panels = b.sdiv(b.add(matrix["outer"], self.word(vectors * self.lanes - 1)), panel)
+            self.each_of_thread(thread, panels, threads, one_panel)
+
+        self.each(self.word(0), count, 1, one_matrix)
+        b.ret_void()
+        return self.text()
+
+    def _not_less_than_0(self, number: Any) -> Any:
+        return self.b.select(self.b.icmp_signed(">", number, self.word(0)), number, self.word(0))
