@@ -63,7 +63,7 @@ class Target:
 
 def row_sizes(largest: int) -> list[int]:
     """Rows of the register tiles that any number of rows is cut into: the largest, then the powers of two below it."""
-    return [largest, *(1 << power for power in reversed(range((largest - 1).bit_length())))]
+    return list(range(largest, 0, -1))
 
 
 @functools.cache
