@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 import recurra
+import recurra.nn
 
-TESTS = ("tests/engine", "tests/cells", "tests/networks/test_recurrent.py")
-SHAPES = [(100, 32, 64), (100, 32, 256), (256, 1, 64), (50, 64, 512)]  # T, B, H; I is H
+TESTS = ("tests/engine", "tests/cells", "tests/nn", "tests/networks/test_recurrent.py")
+SHAPES = [(16, 32, 64), (100, 32, 64), (100, 32, 256), (256, 1, 64), (50, 64, 512)]  # T, B, H; I is H
 CELLS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
 
 
@@ -34,14 +35,16 @@ def main() -> int:
         return 1
     torch.set_num_threads(given.threads)
     print(f"torch {torch.__version__}, {given.threads} threads, commit {_commit()}, float32, median of {given.repeats}")
-    print(f"{'forward + backward':28} {'recurra':>10} {'torch.nn':>10} {'ratio':>6}")
+    print(f"{'forward + backward':28} {'Recurrent':>10} {'recurra.nn':>10} {'torch.nn':>10}   times as fast")
     for name, theirs in CELLS.items():
         for num_steps, batch_size, size in SHAPES:
             x = torch.randn(num_steps, batch_size, size)
-            ours = recurra.Recurrent(getattr(recurra, name)(size, size))
-            mine, torchs = _medians([_pass(ours, x), _pass(theirs(size, size), x)], given.repeats)
+            network = recurra.Recurrent(getattr(recurra, name)(size, size))
+            modules = [network, getattr(recurra.nn, name)(size, size), theirs(size, size)]
+            ours, drop_in, torchs = _medians([_pass(module, x) for module in modules], given.repeats)
             label = f"{name:4} T={num_steps} B={batch_size} H={size}"
-            print(f"{label:28} {mine:7.2f} ms {torchs:7.2f} ms {torchs / mine:5.2f}x")
+            times = f"{ours:7.2f} ms {drop_in:7.2f} ms {torchs:7.2f} ms"
+            print(f"{label:28} {times}   {torchs / ours:5.2f} {torchs / drop_in:5.2f}")
     return 0
 
 

@@ -166,12 +166,12 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
             raise CompileError(
                 f"`state.{name}` of `{type(cell).__name__}` is {value.dtype}: the compiled loop carries floats alone."
             )
-    named = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    named = {name: value.detach() for name, value in (*cell.named_parameters(), *cell.named_buffers())}
     learned = tuple(name for name, value in cell.named_parameters() if value.is_floating_point())
     fixed = tuple(name for name in named if name not in learned)
     fields = tuple(cell.State._fields)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        constants = {name: mode.from_tensor(value.detach()) for name, value in named.items()}
+        constants = {name: mode.from_tensor(value) for name, value in named.items()}
         x = torch.empty(BATCH, *cell.input_shape, dtype=dtype)
         state = cell.State(*(torch.empty(BATCH, *s.shape[1:], dtype=s.dtype) for s in _example(cell, dtype)))
         d_output = torch.empty(BATCH, *cell.output_shape, dtype=dtype)

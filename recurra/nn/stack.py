@@ -1,27 +1,38 @@
-"""A `torch.nn.RNNBase` module over a Ragged batch: its layers and directions, each through one kernel."""
+"""A `torch.nn.RNNBase` module on our engines: its layers and directions, each as a cell with the module's weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from recurra.cells.lstm import LSTMState
-from recurra.cells.rnn import RNNState
+from recurra.cells.gru import GRU, GRUState
+from recurra.cells.lstm import LSTM, LSTMState
+from recurra.cells.rnn import RNN, RNNState
+from recurra.engine.block import Block
+from recurra.engine.contract import Cell
 from recurra.engine.dense_lstm import is_dense_enough
-from recurra.engine.scan import run_segments
+from recurra.engine.products import is_plain_eager
+from recurra.engine.scan import ENGINES, run_segments, scan_both
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ShapeError
 from recurra.ragged import Ragged, take_rows
 from recurra.shapes import describe
 
-__all__ = ["run_dense_packed", "run_ragged"]
+__all__ = ["run_faster", "run_ragged"]
 
 Drop = Callable[[Tensor], Tensor]
+Batch = TypeVar("Batch", Ragged, Block)
+
+# steps from which the engine's call is worth its time; with fewer torch takes no longer, and nothing is compiled
+_WORTH_COMPILING = 16
 
 
 def run_ragged(module: nn.RNNBase, x: Ragged, hx: Any = None) -> tuple[Ragged, Any]:
@@ -46,66 +57,166 @@ def run_ragged(module: nn.RNNBase, x: Ragged, hx: Any = None) -> tuple[Ragged, A
     return outputs, fields if module.mode == "LSTM" else fields[0]
 
 
-def run_dense_packed(module: nn.LSTM, packed: PackedSequence, hx: Any = None) -> tuple[PackedSequence, Any] | None:
-    """What `module` computes, through the dense kernel; None where that is not faster or something does not fit.
+def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any] | None:
+    """What `module` computes; None where torch's own code is as fast, or where something does not fit and it says what.
 
-    Dropout between layers draws in the order of the packed data, so that equal seeds give torch's own numbers.
+    Shapes: those of `torch.nn`: input [T, B, I], [B, T, I] or [T, I], or a PackedSequence; the same outputs, hx.
     """
-    data, batch_sizes = packed.data, packed.batch_sizes
-    num_steps, batch_size = len(batch_sizes), int(batch_sizes[0])
-    kernel = _kernel(module, 0)
-    if (
-        torch.compiler.is_compiling()
-        or torch.is_autocast_enabled("cpu")
-        or batch_sizes[-1] == batch_size  # lengths are all equal: torch itself takes the dense kernel
-        or not is_dense_enough(len(data), num_steps, batch_size)
-        or data.shape[1:] != (module.input_size,)
-        or not (kernel.has_dense(data) and kernel.supports(data))
-    ):
+    if isinstance(input, PackedSequence):
+        return _run_packed(module, input, hx)
+    if not isinstance(input, Tensor) or not is_plain_eager(input) or input.dim() not in (2, 3):
+        return None
+    alone = input.dim() == 2
+    steps = input.unsqueeze(1) if alone else input.transpose(0, 1) if module.batch_first else input
+    x = Block(steps)
+    fields = _given(module, x, hx, alone=alone)
+    if fields is None or not _compiles(module, x, fields) or _kernel(module, 0).is_fast(x):
+        return None
+
+    def drop(values: Tensor) -> Tensor:  # in the order of time, so that equal seeds give torch's own numbers
+        return functional.dropout(values.contiguous(), module.dropout)
+
+    x, fields = _run_layers(module, x, fields, drop)
+    outputs = x.values
+    if alone:
+        outputs, fields = outputs.squeeze(1), tuple(field.squeeze(1) for field in fields)
+    elif module.batch_first:
+        outputs = outputs.transpose(0, 1)
+    return outputs, fields if module.mode == "LSTM" else fields[0]
+
+
+def _run_packed(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any] | None:
+    """As `run_faster`. Dropout between layers draws in the order of the packed data, as torch does."""
+    data = packed.data
+    if not is_plain_eager(data) or data.shape[1:] != (module.input_size,):
         return None
     rows = Ragged.from_packed(PackedSequence(torch.arange(len(data)), *packed[1:]))
     x = rows.replace(take_rows(data, rows.values))
-    fields = _zeros(module, x) if hx is None else hx
-    if (
-        not isinstance(fields, tuple | list)
-        or not _fits(module, fields, x.batch_size)
-        or any(field.dtype != data.dtype for field in fields)
-    ):
-        return None  # torch says what is wrong
+    fields = _given(module, x, hx)
+    if fields is None or not (_compiles(module, x, fields) or _is_dense(module, packed)):
+        return None
     back = rows.values.argsort()
 
     def drop(values: Tensor) -> Tensor:
         return take_rows(functional.dropout(take_rows(values, back), module.dropout), rows.values)
 
-    outputs, fields = _run_layers(module, x, tuple(fields), drop)
-    return PackedSequence(take_rows(outputs.values, back), *packed[1:]), fields
+    x, fields = _run_layers(module, x, fields, drop)
+    outputs = PackedSequence(take_rows(x.values, back), *packed[1:])
+    return outputs, fields if module.mode == "LSTM" else fields[0]
 
 
-def _run_layers(module: nn.RNNBase, x: Ragged, hx: tuple[Tensor, ...], drop: Drop) -> tuple[Ragged, tuple[Tensor, ...]]:
+def _is_dense(module: nn.RNNBase, packed: PackedSequence) -> bool:
+    """Whether oneDNN runs packed sequences faster when they are padded."""
+    data, batch_sizes = packed.data, packed.batch_sizes
+    kernel = _kernel(module, 0)
+    return (
+        bool(batch_sizes[-1] != batch_sizes[0])  # lengths are all equal: torch itself takes the dense kernel
+        and is_dense_enough(len(data), len(batch_sizes), int(batch_sizes[0]))
+        and kernel.has_dense(data)
+        and kernel.supports(data)
+    )
+
+
+def _compiles(module: nn.RNNBase, x: Ragged | Block, fields: tuple[Tensor, ...]) -> bool:
+    """Whether the compiled engine can run this, and is worth its call."""
+    values = x.values
+    weights = [weight for layer in module.all_weights for weight in layer]
+    return (
+        x.max_length >= _WORTH_COMPILING
+        and x.batch_size > 0
+        and values.device.type == "cpu"
+        and values.dtype in (torch.float32, torch.float64)
+        and is_plain_eager(values, *fields, *weights)
+        and all(weight.dtype == values.dtype and weight.device == values.device for weight in weights)
+    )
+
+
+def _given(module: nn.RNNBase, x: Ragged | Block, hx: Any, *, alone: bool = False) -> tuple[Tensor, ...] | None:
+    """The fields of the state [L*D, B, H], zeros where there is no `hx`; None where something does not fit."""
+    if x.values.shape[-1] != module.input_size:
+        return None
+    if hx is None:
+        return _zeros(module, x)
+    given = hx if isinstance(hx, tuple) else (hx,)
+    if isinstance(hx, tuple) != (module.mode == "LSTM") or not all(isinstance(field, Tensor) for field in given):
+        return None
+    if alone:
+        given = tuple(field.unsqueeze(1) for field in given)
+    fits = _fits(module, given, x.batch_size)
+    return given if fits and all(field.dtype == x.values.dtype for field in given) else None
+
+
+def _run_layers(module: nn.RNNBase, x: Batch, hx: tuple[Tensor, ...], drop: Drop) -> tuple[Batch, tuple[Tensor, ...]]:
     num_directions = 2 if module.bidirectional else 1
-    state_type: Any = LSTMState if module.mode == "LSTM" else RNNState
+    state_type: Any = LSTMState if module.mode == "LSTM" else GRUState if module.mode == "GRU" else RNNState
     after: list[Any] = []
 
     def fresh(batch_size: int) -> Any:
         return state_type(*(field.new_zeros(batch_size, field.shape[2]) for field in hx))
 
     for layer in range(module.num_layers):
-        outputs = []
-        for direction in range(num_directions):
-            index = layer * num_directions + direction
-            begin = state_type(*(field[index] for field in hx))
-            values, end = run_segments(_kernel(module, index).run, x, begin, fresh, reverse=direction == 1)
-            outputs.append(values)
-            after.append(end)
-        x = x.replace(torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0])
+        indices = range(layer * num_directions, (layer + 1) * num_directions)
+        begin = [state_type(*(field[index] for field in hx)) for index in indices]
+        found = _run_layer(module, indices, x, begin, fresh)
+        outputs = [values for values, _ in found]
+        after += [end for _, end in found]
+        x = x.replace(torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0])
         if module.dropout and module.training and layer + 1 < module.num_layers:
             x = x.map(drop)
     return x, tuple(torch.stack(field) for field in zip(*after, strict=True))
 
 
+def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, begin: list[Any], fresh: Any) -> Any:
+    """Outputs and last state of each direction."""
+    if x.max_length < _WORTH_COMPILING or torch.compiler.is_compiling():
+        runs = [_kernel(module, index).run for index in indices]
+    else:
+        cells = [_cell(module, index) for index in indices]
+        both = scan_both(cells, x, begin, engine="auto") if len(cells) == 2 else None
+        if both is not None:
+            return both
+        runs = [functools.partial(ENGINES["auto"], cell) for cell in cells]
+    return [
+        run_segments(run, x, state, fresh, reverse=direction == 1)
+        for direction, (run, state) in enumerate(zip(runs, begin, strict=True))
+    ]
+
+
 def _kernel(module: nn.RNNBase, index: int) -> TorchKernel:
     mode: Any = module.mode.lower()
     return TorchKernel(mode, tuple(module.all_weights[index]), module.bias)
+
+
+class _Cells(threading.local):
+    """The cells of modules: for each thread its own, as each call hands its weights to them."""
+
+    def __init__(self) -> None:
+        self.of: weakref.WeakKeyDictionary[nn.RNNBase, dict[int, Cell]] = weakref.WeakKeyDictionary()
+
+
+_cells = _Cells()
+
+
+def _cell(module: nn.RNNBase, index: int) -> Cell:
+    """The cell of one direction of one layer, with the weights that the module has now."""
+    own = _cells.of.setdefault(module, {})
+    weights = module.all_weights[index]
+    cell = own.get(index)
+    if cell is None:
+        with torch.random.fork_rng(devices=[]):  # its first weights are none that anybody sees
+            cell = own[index] = _new_cell(module, weights[0].shape[1])
+    names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else []), "weight_hr"]
+    for name, weight in zip(names, weights, strict=False):
+        cell._parameters[name] = weight  # whatever made it: a parametrization gives a tensor
+    return cell
+
+
+def _new_cell(module: nn.RNNBase, input_size: int) -> Cell:
+    if module.mode == "GRU":
+        return GRU(input_size, module.hidden_size, bias=module.bias)
+    if module.mode == "LSTM":
+        return LSTM(input_size, module.hidden_size, bias=module.bias, proj_size=module.proj_size)
+    return RNN(input_size, module.hidden_size, activation=module.mode.removeprefix("RNN_").lower(), bias=module.bias)
 
 
 def _shapes(module: nn.RNNBase, batch_size: int) -> list[tuple[int, int, int]]:
@@ -114,7 +225,7 @@ def _shapes(module: nn.RNNBase, batch_size: int) -> list[tuple[int, int, int]]:
     return [h, (layers, batch_size, module.hidden_size)] if module.mode == "LSTM" else [h]
 
 
-def _zeros(module: nn.RNNBase, x: Ragged) -> tuple[Tensor, ...]:
+def _zeros(module: nn.RNNBase, x: Ragged | Block) -> tuple[Tensor, ...]:
     return tuple(x.values.new_zeros(shape) for shape in _shapes(module, x.batch_size))
 
 

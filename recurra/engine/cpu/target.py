@@ -62,7 +62,10 @@ class Target:
 
 
 def row_sizes(largest: int) -> list[int]:
-    """Rows of the register tiles that any number of rows is cut into: the largest, then the powers of two below it."""
+    """Rows of the register tiles that any number of rows is cut into: whole ones, then one of what is left.
+
+    Each tile reads all weights of a panel, so that tiles of 4, 2 and 1 rows take longer than one of 5 and one of 2.
+    """
     return list(range(largest, 0, -1))
 
 
