@@ -18,7 +18,10 @@ from recurra.tasks.prove import PROBLEMS, Outcome, Problem, Settings, make_probl
 
 __all__ = ["register"]
 
-FIELDS = ["cell_options", "problem_options", "hidden_size", "steps", "batch_size", "learning_rate", "device"]
+FIELDS = [
+    *("cell_options", "problem_options", "training_options"),
+    *("hidden_size", "steps", "batch_size", "learning_rate", "device"),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +45,12 @@ def prove_command(
         int | None, typer.Option("--batch-size", metavar="INTEGER", min=1, help="Sequences of an update.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", metavar="NUMBER", help="Of Adam.")] = None,
+    goal: Annotated[
+        float | None,
+        typer.Option(
+            "--goal", metavar="NUMBER", min=0, help="Loss on fresh sequences that ends training; 0: all updates."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="INTEGER", min=0, help="Of all that is drawn.")] = 0,
     device: Device = "cpu",
     data: Annotated[
@@ -49,6 +58,12 @@ def prove_command(
     ] = None,
     problem_options: Annotated[
         str, typer.Option("--problem-options", metavar="JSON", help='Sizes of the problem, like {"length": 200}.')
+    ] = "{}",
+    training_options: Annotated[
+        str,
+        typer.Option(
+            "--training-options", metavar="JSON", help='Of training, like {"averaging": "ema", "weight_decay": 0.01}.'
+        ),
     ] = "{}",
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array of outcomes on stdout.")] = False,
 ) -> None:
@@ -60,8 +75,10 @@ def prove_command(
         _list(as_json)
         return
     with as_typed(FIELDS):
-        made = make_problem(problem, _options_of_problem(problem_options), data=None if data is None else str(data))
-        changes = {"steps": steps, "hidden_size": hidden_size, "batch_size": batch_size, "learning_rate": learning_rate}
+        sizes, training = _object("problem_options", problem_options), _object("training_options", training_options)
+        made = make_problem(problem, sizes, data=None if data is None else str(data))
+        changes: dict[str, Any] = {"steps": steps, "hidden_size": hidden_size, "batch_size": batch_size}
+        changes |= {"learning_rate": learning_rate, "goal": goal, "training": training or None}
         cells = [_settings(made, text, changes) for text in (cell or ["lstm"])]
         outcomes = [prove(made, name, settings, seed=seed, device=device, progress="auto") for name, settings in cells]
     if as_json:
@@ -81,11 +98,11 @@ def _settings(problem: Problem, text: str, changes: dict[str, Any]) -> tuple[str
     return name, replace(settings, **given)
 
 
-def _options_of_problem(text: str) -> dict[str, Any]:
+def _object(name: str, text: str) -> dict[str, Any]:
     try:
         return cell_options_from(text)
     except ConfigError:
-        raise ConfigError(f"`problem_options` must be a JSON object, got `{text}`.") from None
+        raise ConfigError(f"`{name}` must be a JSON object, got `{text}`.") from None
 
 
 def _list(as_json: bool) -> None:

@@ -49,6 +49,19 @@ def test_json_has_settings_and_results(capsys: pytest.CaptureFixture[str]) -> No
     assert result["published"]["value"] == "0.164"
 
 
+def test_options_of_training_and_the_goal_are_among_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    training = {"averaging": "ema", "weight_decay": 0.1}
+    given = ["--training-options", json.dumps(training), "--goal", "0"]
+
+    assert main(["prove", "adding", "--json", *given, *QUICK, *SMALL]) == 0
+    assert main(["prove", "adding", "--json", *QUICK, *SMALL]) == 0
+
+    averaged, plain = (json.loads(line)[0] for line in capsys.readouterr().out.splitlines())
+    assert (averaged["settings"]["training"], averaged["settings"]["goal"]) == (training, 0)
+    assert (plain["settings"]["training"], plain["settings"]["goal"]) == ({}, 2e-5)
+    assert averaged["results"][0]["value"] != plain["results"][0]["value"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -58,6 +71,11 @@ def test_json_has_settings_and_results(capsys: pytest.CaptureFixture[str]) -> No
         (["adding", "--cell", "gru:3"], "`--cell-options` must be a JSON object, got `3`"),
         (["adding", "--problem-options", "3"], "`--problem-options` must be a JSON object, got `3`"),
         (["adding", "--problem-options", '{"lenght": 3}'], "has no option `lenght`. Did you mean `length`"),
+        (["adding", "--training-options", "3"], "`--training-options` must be a JSON object, got `3`"),
+        (["adding", "--training-options", '{"avraging": 1}', *QUICK], "no option `avraging`. Did you mean `averaging`"),
+        (["adding", "--training-options", '{"k1": 5}', *QUICK], "`--training-options` has no option `k1`. All: optim"),
+        (["adding", "--training-options", '{"averaging": "em"}', *QUICK], "got 'em'. Did you mean `ema`"),
+        (["adding", "--goal", "-1"], "`--goal`"),
         (["adding", "--learning-rate", "0"], "`--learning-rate` must be greater than 0, got 0"),
         (["adding", "--steps", "0"], "`--steps`"),
         (["adding", "--cell", "convgru", *QUICK], "The cell `convgru` needs the option `size`"),

@@ -102,6 +102,8 @@ class Settings:
         goal: training ends when the loss of an answer on fresh sequences is at most this; None: never.
         evaluate_every: updates between two looks at the goal.
         options: keywords of the cell.
+        training: further options of `TrainingConfig`, as `{"averaging": "ema"}`; they go before `schedule` and
+            `clip_norm`.
     """
 
     hidden_size: int = 64
@@ -114,6 +116,7 @@ class Settings:
     goal: float | None = None
     evaluate_every: int = 100
     options: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> Self:
         """The same with some values changed."""

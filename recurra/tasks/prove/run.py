@@ -13,15 +13,21 @@ from torch import Generator, Tensor, nn
 from recurra.cells.checks import check_count
 from recurra.cells.registry import make_cell
 from recurra.engine.contract import Cell
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.recurrent import Recurrent
 from recurra.ragged import take_rows
 from recurra.tasks.prove.problem import Batch, Problem, Published, Settings
 from recurra.training import Loss, TrainingConfig, fit, parse_config, seed_everything
+from recurra.training.averaging import copy_of, set_weights, weights_of
 
 __all__ = ["Outcome", "Result", "Solver", "prove"]
 
 VALIDATION, TEST = 1, 2  # streams of random numbers; 0 is that of training
+TRAINING = (  # what `Settings.training` may have: the others have a setting of their own, or mean nothing here
+    "optimizer", "weight_decay", "momentum", "beta1", "beta2", "epsilon",
+    "warmup_steps", "schedule", "final_fraction", "plateau_factor", "plateau_patience",
+    "clip_norm", "clip_value", "averaging", "ema_decay", "average_last", "precision",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ def prove(
     try:
         fit(solver, source, _Objective(problem), config, validate=goal, progress=progress, on_metrics=on_metrics)
     except _Reached:
+        set_weights(solver, goal.weights)
         solver.eval()
     seconds = time.monotonic() - start
     return Outcome(
@@ -151,6 +158,11 @@ def _cell(problem: Problem, name: str, settings: Settings) -> Cell:
 
 
 def _config(settings: Settings, seed: int, device: str) -> TrainingConfig:
+    for name in settings.training:
+        if name not in TRAINING:
+            raise ConfigError(
+                f"`training_options` has no option `{name}`.{did_you_mean(name, TRAINING)} All: {', '.join(TRAINING)}."
+            )
     options: dict[str, Any] = {
         "max_steps": settings.steps,
         "optimizer": "adam",
@@ -163,6 +175,7 @@ def _config(settings: Settings, seed: int, device: str) -> TrainingConfig:
         "watch_gradients": None,
         "seed": seed,
         "device": device,
+        **settings.training,
     }
     return parse_config(TrainingConfig, options)
 
@@ -209,6 +222,7 @@ class _Goal:
     def __init__(self, problem: Problem, batches: list[Batch], goal: float | None) -> None:
         self.objective, self.batches, self.goal = _Objective(problem), batches, goal
         self.best, self.reached = float("inf"), False
+        self.weights: dict[str, Tensor] = {}  # those that reached it: averaged ones leave the model after the look
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         device = next(model.parameters()).device
@@ -216,6 +230,6 @@ class _Goal:
         loss = sum(float(one.total) for one in losses) / sum(int(one.count) for one in losses)
         self.best = min(self.best, loss)
         if self.goal is not None and loss <= self.goal:
-            self.reached = True
+            self.reached, self.weights = True, copy_of(weights_of(model))
             raise _Reached
         return {"loss": loss}

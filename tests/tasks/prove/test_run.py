@@ -77,6 +77,18 @@ def test_training_ends_when_the_goal_is_reached() -> None:
     assert not prove(problem, "lstm", QUICK.but(goal=1e-9, steps=2)).solved
 
 
+def test_averaged_weights_that_reach_the_goal_are_those_of_the_test() -> None:
+    problem = make_problem("adding", SMALLEST["adding"])
+    averaged = QUICK.but(training={"averaging": "ema"})
+
+    at_goal, at_end, plain = (
+        prove(problem, "gru", settings).results[0].value
+        for settings in (averaged.but(goal=10.0), averaged.but(steps=20), QUICK.but(steps=20))
+    )
+
+    assert at_goal == at_end != plain
+
+
 def test_only_the_steps_that_count_are_answered() -> None:
     torch.manual_seed(0)
     solver = Solver(make_cell("gru", 3, 5), 2).eval()
