@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from recurra.errors import ConfigError, DataError
 from recurra.tasks.prove.files import find_file
@@ -45,6 +45,8 @@ class Babi(Problem):
         questions: `"10k"` or `"1k"` to learn from.
         shuffled: the sentences between two questions come in another order each time that a story is learned from. It
             makes many stories of one, for tasks whose sentences may stand in any order, as those of 4 and 15.
+        foretell: of the questions to learn from each next word is asked for as well. Where Mary is asked about a place,
+            it often is where she went: to foretell it, one has to know what a yes or no hardly teaches.
     """
 
     name: ClassVar[str] = "babi"
@@ -62,6 +64,7 @@ class Babi(Problem):
     task: int | tuple[int, ...] = (1,)
     questions: str = "10k"
     shuffled: bool = False
+    foretell: bool = False
 
     @cached_property
     def _tasks(self) -> tuple[int, ...]:
@@ -105,13 +108,15 @@ class Babi(Problem):
 
     @property
     def output_size(self) -> int:
-        """The answers."""
-        return len(self._answers)
+        """The answers, and the words where they are foretold."""
+        return len(self._answers) + (self.input_size if self.foretell else 0)
 
     def draw(self, batch_size: int, random: Generator) -> Batch:
-        """Shapes: x.values [N, words + 1], a step after each question counts."""
+        """Shapes: x.values [N, words + 1]; a step after each question counts, and those in it with `foretell`."""
         drawn = _draw(self._learned, batch_size, random)
-        return self._batch([_shuffled(story, random) for story in drawn] if self.shuffled else drawn)
+        if self.shuffled:
+            drawn = [_shuffled(story, random) for story in drawn]
+        return self._batch(drawn, self.foretell)
 
     def draw_unseen(self, batch_size: int, random: Generator) -> Batch:
         """The same of the stories that are not learned from, as they are."""
@@ -124,11 +129,23 @@ class Babi(Problem):
             for task, stories in self._test.items()
         }
 
-    def _batch(self, stories: Sequence[Story]) -> Batch:
+    def _batch(self, stories: Sequence[Story], foretell: bool = False) -> Batch:
         read = [torch.tensor([self._words.get(word, 0) for word in story.words]) for story in stories]
-        asked = [torch.tensor([i for i, word in enumerate(story.words) if word == ASK]) for story in stories]
-        answers = [torch.tensor([self._answers[answer] for answer in story.answers]) for story in stories]
-        return join([symbols(words, self.input_size) for words in read], asked, answers)
+        counted = [_counted(story.words, foretell) for story in stories]
+        targets = [self._targets(story, steps) for story, steps in zip(stories, counted, strict=True)]
+        return join([symbols(words, self.input_size) for words in read], counted, targets)
+
+    def _targets(self, story: Story, steps: Tensor) -> Tensor:
+        """The answers at the steps that ask for one, the next word at others. Shapes: steps [m] -> [m] int64."""
+        answers = iter(story.answers)
+        return torch.tensor(
+            [
+                self._answers[next(answers)]
+                if story.words[step] == ASK
+                else len(self._answers) + self._words[story.words[step + 1]]
+                for step in steps.tolist()
+            ]
+        )
 
 
 def read_stories(text: str) -> list[Story]:
@@ -156,6 +173,17 @@ def read_stories(text: str) -> list[Story]:
 
 def _draw(stories: Sequence[Story], size: int, random: Generator) -> list[Story]:
     return [stories[i] for i in torch.randint(len(stories), (size,), generator=random).tolist()]
+
+
+def _counted(words: Sequence[str], foretell: bool) -> Tensor:
+    """The steps that ask for an answer; with `foretell` those, too, whose next word is one of the question."""
+    steps, first = [], 0
+    for step, word in enumerate(words):
+        if word == ASK:
+            steps += [*range(first, step - 2), step] if foretell else [step]  # the last word is the mark before it
+        if word in (".", ASK):
+            first = step + 1
+    return torch.tensor(steps)
 
 
 def _shuffled(story: Story, random: Generator) -> Story:

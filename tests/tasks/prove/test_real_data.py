@@ -115,6 +115,27 @@ def test_shuffled_stories_have_their_sentences_in_another_order_before_each_ques
     assert drawn.target.tolist() == [problem._answers[one] for one in ("b", "f")] * 100
 
 
+def test_words_of_questions_are_foretold_in_learning_alone(tmp_path: Path) -> None:
+    (tmp_path / "qa1_facts_train.txt").write_text("1 A is b.\n2 Where is a?\tb\t1\n3 C is d.\n4 Is c b?\tno\t3\n")
+    (tmp_path / "qa1_facts_test.txt").write_text(TEST)
+    plain, problem = Babi(data=str(tmp_path)), Babi(data=str(tmp_path), foretell=True)
+    words = {number: word for word, number in problem._words.items()}
+    answers = {number: answer for answer, number in problem._answers.items()}
+    size = plain.output_size
+
+    drawn = problem.draw(2, Generator().manual_seed(0))
+
+    asked = [words[i] for i in drawn.x.values[drawn.rows].argmax(-1).tolist()]
+    named = [answers[i] if i < size else words[i - size] for i in drawn.target.tolist()]
+    assert list(zip(asked, named, strict=True)) == [
+        ("where", "is"), ("is", "a"), ("-", "b"), ("is", "c"), ("c", "b"), ("-", "no"),
+    ] * 2  # fmt: skip
+    assert problem.output_size == size + problem.input_size
+    for batches in (one.tests(Generator())["task 1"] for one in (plain, problem)):
+        assert all(words[i] == "-" for batch in batches for i in batch.x.values[batch.rows].argmax(-1).tolist())
+    assert len(problem.draw_unseen(3, Generator()).rows) == len(plain.draw_unseen(3, Generator()).rows)
+
+
 def test_babi_is_read_out_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "qa1_facts_train.txt").write_text(TRAIN)
     (tmp_path / "qa1_facts_test.txt").write_text(TEST)
