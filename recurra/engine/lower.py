@@ -39,10 +39,25 @@ def lower(loop: Loop) -> Program:
     for node in loop.totals:
         terms = _arg(node, 0)
         program.totals[node] = builder.full(builder.value(terms), row_width(terms))
+    _share_equal(program)
     _remove_dead(program)
     for index, value in enumerate(program.values):
         value.name = f"{'m' if value.op == 'matrix' else 'v'}{index}"
     return verify(program)
+
+
+def _share_equal(program: Program) -> None:
+    """Compute numbers once that are computed twice alike, as the mean that a variance has made of its own.
+
+    Vectors are computed again where they are read again: it takes less than to keep them.
+    """
+    first: dict[Any, Value] = {}
+    same: dict[Value, Value] = {}
+    for value in program.values:
+        args = tuple(same.get(arg, arg) if isinstance(arg, Value) else arg for arg in value.args)
+        key = (value.op, args, value.width, value.boolean) if args and value.op != "const" else value
+        same[value] = first.setdefault(key, value)
+        value.args = tuple(same[arg] if isinstance(arg, Value) and arg.width == 1 else arg for arg in value.args)
 
 
 def _remove_dead(program: Program) -> None:

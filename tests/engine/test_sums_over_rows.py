@@ -15,6 +15,7 @@ from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel, Tiling
 from recurra.engine.cpu.target import Target, host
 from recurra.engine.loop import Map, Program, Value, verify
+from recurra.engine.lower import lower
 from recurra.engine.region import RegionCode
 from recurra.engine.rows import row_width
 from recurra.engine.schedule import schedule
@@ -170,3 +171,34 @@ def test_the_norm_of_a_product_is_made_again_by_whoever_reads_it() -> None:
 def test_a_bias_is_left_to_the_product() -> None:
     plan = planned(GRU(3, 5))
     assert [node.target for node in plan.before.outputs] == [aten.add.Tensor]
+
+
+def test_a_mean_that_a_variance_needs_too_is_computed_once() -> None:
+    text = str(schedule(lower(planned(LSTM(3, 5, layer_norm=True)).forward)))
+    assert text.count("sum(") == 4  # of the gates and of the cell, a mean and a variance each
+
+
+@pytest.mark.parametrize("level", NEEDS)
+@pytest.mark.parametrize("width", [1, 31, 64, 65, 127, 128, 200, 1000])
+def test_reductions_of_rows_of_every_width(width: int, level: int) -> None:
+    require(NEEDS[level])
+    program, graph = Program("test"), torch.fx.Graph()
+    x = graph.placeholder("x")
+    x.meta["val"] = torch.empty(BATCH, width, device="meta")
+    values = [Value("array", (), width, node=x, name="v0")]
+    for op in ("sum", "max", "min"):
+        goal = graph.placeholder(op)
+        goal.meta["val"] = torch.empty(BATCH, 1, dtype=torch.float64, device="meta")
+        values.append(Value(op, (values[0],), 1, name=op))
+        program.saved[goal] = values[-1]
+    program.values = values
+    kernel = LoopKernel(
+        schedule(verify(program)), torch.float64, reverse=False, target=Target.x86_64(level, host().triple)
+    )
+    rows = torch.randn(7, width, dtype=torch.float64)
+    found: dict[Any, Tensor] = {x: rows}
+    kernel.run_on(found, Tiling.of_rows(7, 1), (), 7)
+    total, largest, smallest = (found[node] for node in program.saved)
+    assert_close(total[:, 0], rows.sum(1))
+    assert torch.equal(largest[:, 0], rows.amax(1))
+    assert torch.equal(smallest[:, 0], rows.amin(1))

@@ -18,7 +18,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from recurra.engine.cpu.functions import OPERATIONS, Vectors
+from recurra.engine.cpu.functions import OPERATIONS, SLOW, Vectors
 from recurra.engine.cpu.nest import Nest
 from recurra.engine.cpu.target import Target
 from recurra.engine.cpu.writer import I32, I64, Writer
@@ -37,6 +37,8 @@ HEADER = (
 )
 # steps of a tile whose terms are added up before their sum joins the others': sums of many numbers stay exact
 _TERMS = 64
+_CHAINS = 4  # sums that an adder can work on before the first of them is ready
+_BETTER = {"sum": "add", "max": "maximum", "min": "minimum"}  # what puts two results of a reduction together
 
 
 @dataclass(frozen=True)
@@ -369,21 +371,44 @@ class Emitter(Writer):
                         self.put(place, value, known[value], self.at(goal, column), count, vectors)
             return [results[value] for value in sums]
 
-        totals = [vectors.const({"sum": 0.0, "max": float("-inf"), "min": float("inf")}[value.op]) for value in sums]
+        begin = [vectors.const({"sum": 0.0, "max": float("-inf"), "min": float("inf")}[value.op]) for value in sums]
         if single:
-            totals = block(self.word(0), 1, totals)
+            totals = block(self.word(0), 1, begin)
         else:
-            whole = group.width // self.lanes * self.lanes
-            if whole:
-                totals = self.loop(
-                    self.word(0), self.word(whole), self.lanes, totals, lambda c, carried: block(c, self.lanes, carried)
-                )
+            chains = self._chains(group)
+
+            def some_blocks(column: Any, carried: list[Any]) -> list[Any]:
+                found: list[Any] = []
+                for chain in range(chains):
+                    mine = carried[chain * len(sums) : (chain + 1) * len(sums)]
+                    found += block(self.b.add(column, self.word(chain * self.lanes)), self.lanes, mine)
+                return found
+
+            step = chains * self.lanes
+            even, whole = (group.width // size * size for size in (step, self.lanes))
+            ends = (
+                self.loop(self.word(0), self.word(even), step, begin * chains, some_blocks) if even else begin * chains
+            )
+            totals = ends[: len(sums)]
+            for chain in range(1, chains):
+                others = ends[chain * len(sums) : (chain + 1) * len(sums)]
+                totals = [
+                    OPERATIONS[_BETTER[value.op]](vectors, *pair)
+                    for value, pair in zip(sums, zip(totals, others, strict=True), strict=True)
+                ]
+            for column in range(even, whole, self.lanes):
+                totals = block(self.word(column), self.lanes, totals)
             if group.width % self.lanes:
                 totals = block(self.word(whole), group.width % self.lanes, totals)
         for value, total in zip(sums, totals, strict=True):
             number = total if single else self.across(value.op, total)
             for place, goal in goals[value]:
                 self.put(place, value, number, goal, 1, self.numbers)
+
+    def _chains(self, group: Group) -> int:
+        """How many sums of its own each reduction has: alone, every addition would wait for the one before."""
+        waits = any(value.op in REDUCTIONS for value in group.values) and group.width >= _CHAINS * self.lanes
+        return _CHAINS if waits and not any(value.op in SLOW for value in group.values) else 1
 
     def _operand(self, value: Value, known: dict[Value, Any], vectors: Vectors) -> Any:
         return vectors.const(value.args[0]) if value.op == "const" else known[value]
@@ -402,8 +427,7 @@ class Emitter(Writer):
         self.store(what, pointer, count, vectors.lanes)
 
     def accumulate(self, op: str, total: Any, x: Any, count: int, vectors: Vectors) -> Any:
-        better = {"sum": "add", "max": "maximum", "min": "minimum"}[op]
-        result = OPERATIONS[better](vectors, total, x)
+        result = OPERATIONS[_BETTER[op]](vectors, total, x)
         if count == vectors.lanes:
             return result
         mask = ir.Constant(vectors.flag, [lane < count for lane in range(vectors.lanes)])
@@ -411,7 +435,7 @@ class Emitter(Writer):
 
     def across(self, op: str, total: Any) -> Any:
         """The sum or extremum of the lanes, by halves."""
-        better = OPERATIONS[{"sum": "add", "max": "maximum", "min": "minimum"}[op]]
+        better = OPERATIONS[_BETTER[op]]
         lanes = total.type.count
         while lanes > 1:
             half = lanes // 2

@@ -23,7 +23,10 @@ from typing import Any
 
 from llvmlite import ir
 
-__all__ = ["OPERATIONS", "Vectors"]
+__all__ = ["OPERATIONS", "SLOW", "Vectors"]
+
+# operations of many instructions, beside which the others cost nothing
+SLOW = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "sin", "cos", "pow")
 
 
 class Vectors:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from recurra.engine.cpu.functions import OPERATIONS, Vectors
+from recurra.engine.cpu.functions import OPERATIONS, SLOW, Vectors
 from recurra.engine.loop import POINTWISE, REDUCTIONS, Map, Value
 from recurra.engine.schedule import Group, Place
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Nest"]
 
 _AT_A_TIME = (4, 3, 2)
-_SLOW = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "sin", "cos", "pow")
 _START = {"sum": 0.0, "max": -math.inf, "min": math.inf}
 
 
@@ -115,7 +114,7 @@ class Nest:
     def _cost(self, axis: int) -> float:
         """About how many instructions the pass takes with vectors along an axis."""
         lanes = min(self.e.lanes, self.sizes[axis])
-        work = sum(12 if value.op in _SLOW else 1 for value in self.group.values)
+        work = sum(12 if value.op in SLOW else 1 for value in self.group.values)
         work += sum(1 if a.strides[axis] in (0, 1) else 2 * lanes for a in self.reads + self.writes)
         count = math.prod(self.sizes) // self.sizes[axis] * -(-self.sizes[axis] // self.e.lanes)
         results = math.prod(size for size, gone in zip(self.sizes, self.reduced, strict=True) if not gone)
