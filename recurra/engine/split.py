@@ -133,6 +133,7 @@ def split(trace: Trace) -> Plan:
     forward_loop = [n for n in nodes if n in forward or n in own[0]]
     reverse_loop = [n for n in nodes if n in reverse or n in own[1]]
 
+    for_loop = reverse | _ancestors([*_reads(reverse_loop), *_reads(totals), *d_before])
     # from the end to the beginning: what a part computes is what the parts after it read
     reads: list[Any] = list(gradients)
 
@@ -144,9 +145,8 @@ def split(trace: Trace) -> Plan:
 
     after_reverse = region(
         "after_reverse",
-        lambda n: (
-            n in passing or (n not in of_forward and depends[n] & _D_STATE and n not in reverse and n not in totals)
-        ),
+        # what the loop does not read is computed here, too, in one pass with what it is read by
+        lambda n: n in passing or (n not in of_forward and depends[n] and n not in for_loop and n not in totals),
     )
     saved_reverse = tuple(dict.fromkeys(n for n in reads if n in reverse or n in d_state))
     in_reverse = [*_reads(reverse_loop), *_reads(totals), *d_before]
