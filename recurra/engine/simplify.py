@@ -9,6 +9,7 @@ import torch
 from torch import fx
 
 from recurra.engine.blocks import gradients_of_spread_weights, products_of_heads, products_of_spread_weights
+from recurra.engine.borders import summed_axes
 
 __all__ = ["simplify"]
 
@@ -27,6 +28,7 @@ def simplify(graph: fx.Graph) -> fx.Graph:
         _reshapes_for_views,
         _drop_identities,
         _cancel_transposes,
+        _sums_without_axes,
         gradients_of_spread_weights,
         products_of_spread_weights,
         products_of_heads,
@@ -138,6 +140,22 @@ def _cancel_transposes(graph: fx.Graph) -> None:
             and node.args[1] == inner.args[1] == [1, 0]
         ):
             node.replace_all_uses_with(inner.args[0])
+
+
+def _sums_without_axes(graph: fx.Graph) -> None:
+    """A sum that keeps its axes, reshaped to go without them, is a sum that does not keep them."""
+    for node in list(graph.nodes):
+        inner = node.args[0] if node.target is aten.reshape.default else None
+        if not isinstance(inner, fx.Node) or inner.target is not aten.sum.dim_IntList or inner.kwargs:
+            continue
+        source: Any = inner.args[0]
+        axes = summed_axes(inner)
+        left = [size for axis, size in enumerate(source.meta["val"].shape) if axis not in axes]
+        if len(inner.args) > 2 and inner.args[2] and list(node.meta["val"].shape) == left:
+            with graph.inserting_before(node):
+                plain = graph.call_function(aten.sum.dim_IntList, (source, axes))
+            plain.meta = dict(node.meta)
+            node.replace_all_uses_with(plain)
 
 
 def _share_equal(graph: fx.Graph) -> None:

@@ -52,7 +52,7 @@ class Layout:
         shared: numbers of the memory that rows use in turn.
         row_tile: rows of the largest register tile; scratch has that many rows more than a tile has sequences.
         totals: where each sum over all rows begins in the sums of a tile.
-        total: numbers of all sums; each thread of a tile has two times as many, whose sum is the sum.
+        total: numbers of all sums. Each thread of a tile has two times as many: zeros, and behind them its sums.
     """
 
     lanes: int
@@ -176,6 +176,8 @@ class Emitter(Writer):
                         self.each(self.word(0), self.word(self.layout.total), self.lanes, self._add_up)
 
             self.each(self.word(0), steps, 1, step)
+            if self.layout.total:
+                self.each(self.word(0), self.word(self.layout.total), self.lanes, self._add_up)
             self._copy_states(states_out, first, rows, into_scratch=False)
 
         self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], self.sharers), tile)

@@ -198,7 +198,8 @@ class LoopKernel:
         threads = sharers if sharers > 1 else max(1, min(team.num_threads(), len(tiling.tiles)))
         scratch_rows = tiling.rows + layout.row_tile
         scratch = torch.empty(threads * layout.scratch(scratch_rows), dtype=dtype)
-        parts = torch.zeros(len(tiling.tiles) * sharers, 2, layout.total, dtype=dtype) if layout.total else None
+        count = len(tiling.tiles) * sharers
+        parts = torch.zeros(2 * count * layout.total, dtype=dtype) if layout.total else None
         header = {
             **tiling.header,
             "totals": 0 if parts is None else parts.data_ptr(),
@@ -213,7 +214,7 @@ class LoopKernel:
         table = (ctypes.c_int64 * len(words))(*words)
         yield team.Job(self.code, ctypes.addressof(table), threads)
         if parts is not None:
-            sums = parts.view(-1, layout.total).sum(0)
+            sums = parts[layout.total :] if count == 1 else parts.view(2 * count, layout.total).sum(0)
             ends = [start + width for start, (_, width) in zip(layout.totals, plan.totals, strict=True)]
             whole = len(ends) == 1 and ends[0] == layout.total
             outputs += [sums] if whole else [sums[a:b].clone() for a, b in zip(layout.totals, ends, strict=True)]
