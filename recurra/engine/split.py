@@ -39,7 +39,7 @@ _X, _STATE, _D_OUTPUT, _D_STATE = 1, 2, 4, 8
 
 @dataclass(frozen=True)
 class Region:
-    """Nodes that are computed for all rows at once; `cpu.rows` runs them."""
+    """Nodes that are computed for all rows at once; `region` runs them."""
 
     name: str
     nodes: tuple[fx.Node, ...]

@@ -7,7 +7,7 @@ from recurra.data.samples.english_french.grammar.clauses import Polarity, Tense,
 from recurra.data.samples.english_french.grammar.conjugation import IL
 from recurra.data.samples.english_french.grammar.noun_phrases import owned, the, this
 from recurra.data.samples.english_french.grammar.words import nouns
-from recurra.data.samples.english_french.lexicon import adjectives, people, places, things, verbs
+from recurra.data.samples.english_french.lexicon import adjectives, people, places, things, times, verbs
 from recurra.data.samples.english_french.phrases import Phrase, in_any_form
 from recurra.data.samples.english_french.themes.fixed import PHRASES
 
@@ -286,15 +286,7 @@ def two_in_a_row(d: Draw) -> Sentence:
     return first.followed_by(then).typed(d)
 
 
-_CALL_TIMES = (
-    ("tomorrow", "demain"),
-    ("tomorrow morning", "demain matin"),
-    ("tomorrow evening", "demain soir"),
-    ("tonight", "ce soir"),
-    ("this afternoon", "cet après-midi"),
-    ("next week", "la semaine prochaine"),
-    ("in an hour", "dans une heure"),
-)
+_CALL_TIMES = tuple(text for text in times.FUTURE[:8] if text[0] != "next month")
 _ME = (("me", "moi"), ("me", "moi"), ("us", "nous"))
 
 
