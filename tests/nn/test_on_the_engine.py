@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -155,3 +157,12 @@ def test_a_state_that_does_not_fit_is_refused_in_torchs_words() -> None:
         assert str(got.value) == str(expected.value)
     assert stack.run_faster(ours, x.double()) is None
     assert stack.run_faster(ours, torch.randn(STEPS, 0, 5)) is None
+
+
+def test_a_module_that_is_gone_takes_its_cells_along() -> None:
+    module = pair("GRU", {})[1]
+    module(torch.ones(STEPS, 2, 5))[0].sum().backward()
+    gone = [weakref.ref(each) for each in (module, module.weight_ih_l0, *stack._cells.of[module].values())]
+    del module
+    gc.collect()
+    assert [each() for each in gone] == [None] * len(gone)
