@@ -133,7 +133,8 @@ def split(trace: Trace) -> Plan:
     forward_loop = [n for n in nodes if n in forward or n in own[0]]
     reverse_loop = [n for n in nodes if n in reverse or n in own[1]]
 
-    for_loop = reverse | _ancestors([*_reads(reverse_loop), *_reads(totals), *d_before])
+    read_in_reverse = [*_reads(reverse_loop), *_reads(totals), *d_before]
+    for_loop = reverse | _ancestors(read_in_reverse)
     # from the end to the beginning: what a part computes is what the parts after it read
     reads: list[Any] = list(gradients)
 
@@ -149,8 +150,7 @@ def split(trace: Trace) -> Plan:
         lambda n: n in passing or (n not in of_forward and depends[n] and n not in for_loop and n not in totals),
     )
     saved_reverse = tuple(dict.fromkeys(n for n in reads if n in reverse or n in d_state))
-    in_reverse = [*_reads(reverse_loop), *_reads(totals), *d_before]
-    reads += [n for n in in_reverse if n not in reverse and n not in own[1]]
+    reads += [n for n in read_in_reverse if n not in reverse and n not in own[1]]
     before_reverse = region(
         "before_reverse",
         # what was pulled into the loop is computed here too, where something before the loop reads it

@@ -90,10 +90,13 @@ def _run_packed(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[Pa
     data = packed.data
     if not is_plain_eager(data) or data.shape[1:] != (module.input_size,):
         return None
+    is_dense = _is_dense(module, packed)
+    if not is_dense and len(packed.batch_sizes) < _WORTH_COMPILING:  # before anything is copied
+        return None
     rows = Ragged.from_packed(PackedSequence(torch.arange(len(data)), *packed[1:]))
     x = rows.replace(take_rows(data, rows.values))
     fields = _given(module, x, hx)
-    if fields is None or not (_compiles(module, x, fields) or _is_dense(module, packed)):
+    if fields is None or not (is_dense or _compiles(module, x, fields)):
         return None
     back = rows.values.argsort()
 

@@ -173,24 +173,28 @@ class Emitter(Writer):
                 if self.layout.total:
                     turn = b.and_(number, self.word(_TERMS - 1))
                     with b.if_then(b.icmp_signed("==", turn, self.word(_TERMS - 1)), likely=False):
-                        self.each(self.word(0), self.word(self.layout.total), self.lanes, self._add_up)
+                        self._add_up()
 
             self.each(self.word(0), steps, 1, step)
-            if self.layout.total:
-                self.each(self.word(0), self.word(self.layout.total), self.lanes, self._add_up)
+            self._add_up()
             self._copy_states(states_out, first, rows, into_scratch=False)
 
         self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], self.sharers), tile)
         b.ret_void()
         return self.text()
 
-    def _add_up(self, column: Any) -> None:
-        """Move a vector of the sums of the last steps to the sums of all steps before."""
-        lanes = self.lanes
-        late = self.at(self.totals, column)
-        early = self.at(late, self.word(self.layout.total))
-        self.store(self.b.fadd(self.load(early, lanes, lanes), self.load(late, lanes, lanes)), early, lanes, lanes)
-        self.store(self.vectors.const(0.0), late, lanes, lanes)
+    def _add_up(self) -> None:
+        """Move the sums of the last steps to the sums of all steps before."""
+        lanes, total = self.lanes, self.word(self.layout.total)
+
+        def one_vector(column: Any) -> None:
+            late = self.at(self.totals, column)
+            early = self.at(late, total)
+            self.store(self.b.fadd(self.load(early, lanes, lanes), self.load(late, lanes, lanes)), early, lanes, lanes)
+            self.store(self.vectors.const(0.0), late, lanes, lanes)
+
+        if self.layout.total:
+            self.each(self.word(0), total, lanes, one_vector)
 
     def _copy_states(self, outside: list[Any], first: Any, rows: Any, *, into_scratch: bool) -> None:
         for address, buffer in zip(outside, self.plan.carries, strict=True):
