@@ -20,6 +20,7 @@ __all__ = [
     "drawn_in",
     "is_sum_with_bias",
     "is_total",
+    "is_view",
     "joined",
     "made_of_products",
     "spread_parameters",
@@ -41,7 +42,8 @@ def _name(node: fx.Node) -> str:
     return target if isinstance(target, str) else getattr(target, "overloadpacket", target).__name__
 
 
-def _is_view(node: fx.Node) -> bool:
+def is_view(node: fx.Node) -> bool:
+    """Whether a node is another look at the memory of its operand."""
     return _name(node) in _VIEWS and row_axis(node) is not None
 
 
@@ -53,7 +55,7 @@ def spread_parameters(nodes: list[fx.Node], depends: dict[fx.Node, int]) -> set[
     """Views that repeat a parameter for each row: in a loop they are no memory at all."""
     free: set[fx.Node] = set()
     for node in nodes:
-        if _is_view(node) and all(arg in free or not depends[arg] for arg in node.all_input_nodes):
+        if is_view(node) and all(arg in free or not depends[arg] for arg in node.all_input_nodes):
             free.add(node)
     return free
 
@@ -134,7 +136,7 @@ def computed_again(
     again: set[fx.Node] = set()
 
     def cheap(node: fx.Node) -> bool:
-        return _is_view(node) or (node in forward and _name(node) in _CHEAP)
+        return is_view(node) or (node in forward and _name(node) in _CHEAP)
 
     moved = True
     while moved:
@@ -144,7 +146,7 @@ def computed_again(
                 continue
             steps, needed = _made_of(node, cheap, {n for n in (*read, *again) if n is not node}, depends)
             gain = row_width(node) - sum(map(row_width, needed))
-            if gain > 0 or (gain == 0 and _is_view(node)):
+            if gain > 0 or (gain == 0 and is_view(node)):
                 read -= steps
                 read |= needed
                 again |= steps
@@ -160,7 +162,7 @@ def _made_of(
     for arg in node.all_input_nodes:
         if not depends[arg] or arg in known:
             continue
-        if cheap(arg) and (row_width(arg) >= row_width(node) or _is_view(arg)):
+        if cheap(arg) and (row_width(arg) >= row_width(node) or is_view(arg)):
             deeper, more = _made_of(arg, cheap, known, depends)
             steps |= deeper
             needed |= more
@@ -266,7 +268,7 @@ def _cone(node: fx.Node, outside: set[fx.Node]) -> tuple[set[fx.Node], set[fx.No
     stack: list[fx.Node] = list(node.all_input_nodes)
     while stack:
         arg = stack.pop()
-        if arg in outside and (_is_view(arg) or (_is_matrix(arg) and _name(arg) in (*_CHEAP, "div"))):
+        if arg in outside and (is_view(arg) or (_is_matrix(arg) and _name(arg) in (*_CHEAP, "div"))):
             if arg not in inside:
                 inside.add(arg)
                 stack.extend(arg.all_input_nodes)

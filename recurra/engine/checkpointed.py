@@ -65,9 +65,10 @@ def _forward(
     for rows, layout in pieces:
         if code.draws:
             draws.append(torch.get_rng_state())
-        values, after, _ = code.forward(layout, (*constants, take_rows(x, rows), *states[-1]), keep=False)
+        given = code.given(layout, (*constants, take_rows(x, rows), *states[-1]))
+        values, *after = code.forward(layout, given, keep=False)
         output.index_copy_(0, rows, values)
-        states.append(after)
+        states.append(tuple(after))
     return output, states, draws
 
 
@@ -90,8 +91,10 @@ def _backward(
         with torch.random.fork_rng(devices=(), enabled=code.draws):
             if code.draws:
                 torch.set_rng_state(draws[index])
-            _, _, values = code.forward(layout, tensors, keep=True)
-        (*found, d_piece), d_state = code.backward(layout, values, take_rows(d_output, rows), d_state)
+            given = code.given(layout, tensors)
+            kept = code.forward(layout, given, keep=True)[1 + len(code.fields) :]
+        results = code.backward(layout, (*given, *kept, take_rows(d_output, rows), *d_state))
+        found, d_piece, d_state = code.sorted_out(results)
         d_learned = [_sum(total, one) for total, one in zip(d_learned, found, strict=True)]
         if d_piece is not None:
             d_x = torch.zeros_like(x) if d_x is None else d_x

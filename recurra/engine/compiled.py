@@ -26,6 +26,7 @@ from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel
+from recurra.engine.cpu.replay import Given, Programs, Results
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.lower import lower
 from recurra.engine.probe import expect_contract, expect_rows_apart
@@ -70,7 +71,9 @@ class Compiled:
         self.plan: Plan = split(trace_)
         self.dtype = dtype
         self.constants, self.learned, self.fields = trace_.constants, trace_.learned, trace_.fields
-        self.inputs, outputs = tuple(trace_.inputs), trace_.outputs
+        inputs, outputs = tuple(trace_.inputs), trace_.outputs
+        self.takes = len(self.constants) + 1 + len(self.fields)
+        self.inputs, self.d_output = inputs[: self.takes], inputs[self.takes]
         self.output: fx.Node = outputs[0]
         self.gradients = tuple(outputs[1 + len(self.fields) : -len(self.fields)])
         # both are lowered now: what cannot run backward must not run forward
@@ -81,7 +84,7 @@ class Compiled:
     def in_bf16(self) -> Compiled:
         """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
         twin = copy.copy(self)
-        for made in ("training", "inference", "reverse"):
+        for made in ("training", "inference", "reverse", "_programs"):
             twin.__dict__.pop(made, None)
         twin.bf16, twin.regions = True, _Regions(self.plan, self.dtype, bf16=True)
         return twin
@@ -104,70 +107,82 @@ class Compiled:
         """The loop of the backward pass."""
         return LoopKernel(schedule(lower(self.plan.reverse)), self.dtype, reverse=True, bf16=self.bf16)
 
+    @functools.cached_property
+    def _programs(self) -> dict[str, Programs]:
+        return {name: Programs(is_fixed=not self.draws) for name in ("training", "inference", "backward")}
+
     # --- running -----------------------------------------------------------------------------------------------------
 
-    def forward(
-        self, layout: Layout, tensors: tuple[Tensor, ...], *, keep: bool
-    ) -> tuple[Tensor, tuple[Tensor, ...], dict[fx.Node, Tensor]]:
-        """Outputs [N, O], the state after the last steps, and every value by graph node.
+    def given(self, layout: Layout, tensors: Sequence[Tensor]) -> Given:
+        """What a pass begins with: the constants, rows of x, the state before the first steps, and the prelude's part.
 
         Args:
             layout: where the steps of each sequence stand among the rows.
             tensors: the constants, x as it is handed in, and the fields of the state.
-            keep: whether a backward pass may come.
         """
-        (result,) = team.together([self.forward_in_turns(layout, tensors, keep=keep, jobs=1)])
-        return result
-
-    def forward_in_turns(
-        self, layout: Layout, tensors: tuple[Tensor, ...], *, keep: bool, jobs: int
-    ) -> team.Turns[tuple[Tensor, tuple[Tensor, ...], dict[fx.Node, Tensor]]]:
-        """As `forward`, for `team.together` with so many jobs."""
-        values = dict(zip(self.inputs, tensors, strict=False))
+        values = dict(zip(self.inputs, tensors, strict=True))
         x = self.inputs[len(self.constants)]
         values[x] = layout.rows(values[x])
         self.regions.prelude.run(values, layout.num_rows)
+        return tuple(values[node] for node in (*self.inputs, *self.plan.prelude.outputs))
+
+    def forward(self, layout: Layout, given: Given, *, keep: bool) -> Results:
+        """Outputs in the shape of the batch, the state after the last steps, and what the backward pass reads besides.
+
+        Args:
+            layout: where the steps of each sequence stand among the rows.
+            given: see `given`.
+            keep: whether a backward pass may come; if none, nothing is kept for it.
+        """
+        programs = self._programs["training" if keep else "inference"]
+        return programs.run(functools.partial(self.forward_in_turns, layout, keep=keep), layout, given)
+
+    def forward_in_turns(self, layout: Layout, given: Given, *, keep: bool, jobs: int = 1) -> team.Turns[Results]:
+        """As `forward`, for `team.together` with so many jobs."""
+        values = dict(zip((*self.inputs, *self.plan.prelude.outputs), given, strict=True))
         self.regions.before.run(values, layout.num_rows)
-        state = tensors[len(self.constants) + 1 :]
+        state = given[len(self.constants) + 1 : self.takes]
         after = yield from self._loop(self.training if keep else self.inference, values, layout, state, jobs)
         self.regions.after.run(values, layout.num_rows)
-        return values[self.output], after, values
+        output = layout.shaped(values[self.output])
+        return [output, *after, *(values[node] for node in self.plan.kept if keep)]
 
-    def backward(
-        self, layout: Layout, values: dict[fx.Node, Tensor], d_output: Tensor, d_state: tuple[Tensor, ...]
-    ) -> tuple[list[Tensor | None], tuple[Tensor, ...]]:
-        """Gradients of the learned constants and of x, then of the state before the first steps.
+    def backward(self, layout: Layout, given: Given) -> Results:
+        """Gradients of the learned constants and of x, None where there is none; then of the state at the beginning.
 
         Args:
             layout: see `forward`.
-            values: the tensors of `forward`, the outputs of the prelude and what was kept; added to.
-            d_output: [N, O].
-            d_state: [B, ...] for each field.
+            given: what `forward` was given, what it kept, and the gradients of outputs [N, O] and of the state after
+                the last steps.
         """
-        (result,) = team.together([self.backward_in_turns(layout, values, d_output, d_state, jobs=1)])
-        return result
+        return self._programs["backward"].run(functools.partial(self.backward_in_turns, layout), layout, given)
 
-    def backward_in_turns(
-        self, layout: Layout, values: dict[fx.Node, Tensor], d_output: Tensor, d_state: tuple[Tensor, ...], *, jobs: int
-    ) -> team.Turns[tuple[list[Tensor | None], tuple[Tensor, ...]]]:
+    def backward_in_turns(self, layout: Layout, given: Given, *, jobs: int = 1) -> team.Turns[Results]:
         """As `backward`, for `team.together` with so many jobs."""
-        count = len(self.fields)
-        values[self.inputs[-1 - count]] = d_output
-        values.update(zip(self.plan.reverse.carries, d_state, strict=True))
+        plan = self.plan
+        names = (*self.inputs, *plan.prelude.outputs, *plan.kept, self.d_output, *plan.reverse.carries)
+        values = dict(zip(names, given, strict=True))
         self.regions.before_reverse.run(values, layout.num_rows)
+        d_state = given[len(given) - len(self.fields) :]
         d_before = yield from self._loop(self.reverse, values, layout, d_state, jobs)
         self.regions.after_reverse.run(values, layout.num_rows)
-        return [values[node] if isinstance(node, fx.Node) else None for node in self.gradients], d_before
+        gradients = [values[node] if isinstance(node, fx.Node) else None for node in self.gradients]
+        return [*gradients, *d_before]
 
     def _loop(
         self, kernel: LoopKernel, values: dict[fx.Node, Tensor], layout: Layout, state: tuple[Tensor, ...], jobs: int
     ) -> team.Turns[tuple[Tensor, ...]]:
         return kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, layout.num_rows)
 
+    def sorted_out(self, found: Results) -> tuple[list[Tensor | None], Tensor | None, tuple[Tensor, ...]]:
+        """Gradients of the learned constants, of x and of the state, from what `backward` gives."""
+        count = len(self.learned)
+        return found[:count], found[count], tuple(found[count + 1 :])
+
     def of_all(
         self, layout: Layout, d_learned: Sequence[Tensor | None], d_x: Tensor | None, d_state: Sequence[Tensor]
     ) -> tuple[Tensor | None, ...]:
-        """Gradients of all that `forward` takes, in its order, from those that `backward` gives."""
+        """Gradients of all that a scan takes, in its order."""
         by_name = dict(zip(self.learned, d_learned, strict=True))
         d_constants = (by_name.get(name) for name in self.constants)
         return (*d_constants, None if d_x is None else layout.shaped(d_x), *d_state)
@@ -180,26 +195,48 @@ class _Part(NamedTuple):
     code: Compiled
     layout: Layout
 
-    @property
-    def takes(self) -> int:
-        """How many tensors: the constants, x, the fields of the state."""
-        return len(self.code.constants) + 1 + len(self.code.fields)
-
-
-def _forward(
-    parts: Sequence[_Part], given: Sequence[tuple[Tensor, ...]], *, keep: bool
-) -> list[tuple[Tensor, tuple[Tensor, ...], dict[fx.Node, Tensor]]]:
-    """Outputs of all parts as they go out, the state after the last steps, and every value by graph node."""
-    works = [
-        part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts))
-        for part, own in zip(parts, given, strict=True)
-    ]
-    found = []
-    for part, (output, after, values) in zip(parts, team.together(works), strict=True):
-        if part.code.output not in part.code.plan.forward.saved:  # it may be a view of what came in, and must not be
+    def results(self, found: Results) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
+        """The outputs as they go out, the state after the last steps, and what a backward pass reads besides."""
+        output, *others = found
+        output = output.contiguous()
+        if self.code.output not in self.code.plan.forward.saved:  # it may be a view of what came in, and must not be
             output = output.clone()
-        found.append((_no_view(part.layout.shaped(output.contiguous())), after, values))
-    return found
+        count = len(self.code.fields)
+        # the outputs are kept as they go out, so that a change in place is noticed
+        output = _no_view(output) if output._is_view() else output
+        kept = [
+            output if node is self.code.output else value
+            for node, value in zip(self.code.plan.kept, others[count:], strict=False)
+        ]
+        return output, others[:count], kept
+
+    def to_backward(self, own: Given, prelude: Given, kept: Given, d_results: Given) -> Given:
+        """What the backward pass is given."""
+        d_output, *d_state = d_results
+        rows, code, x = self.layout.rows, self.code, len(self.code.constants)
+        read = (rows(each) if node is code.output else each for node, each in zip(code.plan.kept, kept, strict=True))
+        return (*own[:x], rows(own[x]), *own[x + 1 :], *prelude, *read, rows(d_output), *d_state)
+
+
+def _forward(parts: Sequence[_Part], given: Sequence[Given], *, keep: bool) -> list[Results]:
+    """What `Compiled.forward` gives of each part."""
+    if len(parts) == 1:
+        return [parts[0].code.forward(parts[0].layout, given[0], keep=keep)]
+    return team.together(
+        [
+            part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts))
+            for part, own in zip(parts, given, strict=True)
+        ]
+    )
+
+
+def _backward(parts: Sequence[_Part], given: Sequence[Given]) -> list[Results]:
+    """What `Compiled.backward` gives of each part."""
+    if len(parts) == 1:
+        return [parts[0].code.backward(parts[0].layout, given[0])]
+    return team.together(
+        [part.code.backward_in_turns(part.layout, own, jobs=len(parts)) for part, own in zip(parts, given, strict=True)]
+    )
 
 
 class _Scan(torch.autograd.Function):
@@ -207,44 +244,41 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, parts: tuple[_Part, ...], *tensors: Tensor) -> Any:
-        given = _dealt(tensors, [part.takes for part in parts])
+        given = _given(parts, tensors)
         results: list[Tensor] = []
         saved: list[Tensor] = []
-        ctx.parts, ctx.preludes = parts, []
-        for part, own, (output, after, values) in zip(parts, given, _forward(parts, given, keep=True), strict=True):
-            code = part.code
+        for part, found in zip(parts, _forward(parts, given, keep=True), strict=True):
+            output, after, kept = part.results(found)
             results += [output, *after]
-            ctx.preludes.append({node: values[node] for node in code.plan.prelude.outputs})
-            values[code.output] = output  # as it goes out, so that a change in place is noticed
-            saved += [*own, *(values[node] for node in code.plan.kept)]
-        ctx.save_for_backward(*saved)
+            saved += kept
+        ctx.parts = parts
+        ctx.preludes = [own[part.code.takes :] for part, own in zip(parts, given, strict=True)]
+        ctx.save_for_backward(*tensors, *saved)
         return tuple(results)
 
     @staticmethod
     def backward(ctx: Any, *d_results: Tensor) -> Any:
         parts: tuple[_Part, ...] = ctx.parts
-        saved = _dealt(ctx.saved_tensors, [part.takes + len(part.code.plan.kept) for part in parts])
-        wanted = _dealt(ctx.needs_input_grad[1:], [part.takes for part in parts])
-        d_outputs = _dealt(d_results, [1 + len(part.code.fields) for part in parts])
+        takes = [part.code.takes for part in parts]
+        counts = [*takes, *(len(part.code.plan.kept) for part in parts)]
+        dealt = _dealt(ctx.saved_tensors, counts)
+        own, kept = dealt[: len(parts)], dealt[len(parts) :]
+        d_own = _dealt(d_results, [1 + len(part.code.fields) for part in parts])
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
-            again = [
-                by_reference(*part, own[: part.takes], d_own, needed)
-                for part, own, d_own, needed in zip(parts, saved, d_outputs, wanted, strict=True)
-            ]
+            needed = _dealt(ctx.needs_input_grad[1:], takes)
+            again = [by_reference(*part, *each) for part, *each in zip(parts, own, d_own, needed, strict=True)]
             return (None, *itertools.chain.from_iterable(again))
-        works = []
-        for part, own, prelude, (d_output, *d_state) in zip(parts, saved, ctx.preludes, d_outputs, strict=True):
-            code, layout = part.code, part.layout
-            values = {**dict(zip(code.inputs, own[: part.takes], strict=False)), **prelude}
-            values.update(zip(code.plan.kept, own[part.takes :], strict=True))
-            for node in {code.inputs[len(code.constants)], code.output} & values.keys():
-                values[node] = layout.rows(values[node])
-            d_rows = layout.rows(d_output)
-            works.append(code.backward_in_turns(layout, values, d_rows, tuple(d_state), jobs=len(parts)))
+        given = [part.to_backward(*each) for part, *each in zip(parts, own, ctx.preludes, kept, d_own, strict=True)]
         gradients: list[Tensor | None] = []
-        for part, ((*d_learned, d_x), d_before) in zip(parts, team.together(works), strict=True):
-            gradients += part.code.of_all(part.layout, d_learned, d_x, d_before)
+        for part, found in zip(parts, _backward(parts, given), strict=True):
+            gradients += part.code.of_all(part.layout, *part.code.sorted_out(found))
         return (None, *gradients)
+
+
+def _given(parts: Sequence[_Part], tensors: Sequence[Tensor]) -> list[Given]:
+    """What the forward pass of each part is given."""
+    own = _dealt(tensors, [part.code.takes for part in parts])
+    return [part.code.given(part.layout, each) for part, each in zip(parts, own, strict=True)]
 
 
 def _dealt(items: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:
@@ -261,6 +295,7 @@ def _no_view(tensor: Tensor) -> Tensor:
 
 # --- the door --------------------------------------------------------------------------------------------------------
 
+_PRECISIONS = ({torch.float32}, {torch.float64})
 _compiling = threading.Lock()
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
 
@@ -339,14 +374,14 @@ def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:
 
 def obstacle(reading: Reading, x: Tensor) -> str:
     """Why inputs like these cannot be run, or "": on the CPU, in one precision, outside of tracers and transforms."""
-    if x.device.type != "cpu":
+    if not x.is_cpu:
         return f"it runs on the CPU, `x` is on {x.device}"
-    if any(buffer.requires_grad for buffer in reading.buffers.values()):
+    buffers = reading.buffers.values()
+    if buffers and any(buffer.requires_grad for buffer in buffers):
         return "a buffer of the cell needs a gradient: make it a parameter"
-    tensors = (x, *reading.parameters.values(), *reading.buffers.values())
-    types = {tensor.dtype for tensor in tensors if tensor.dtype.is_floating_point}
-    if types not in ({torch.float32}, {torch.float64}):
-        found = ", ".join(sorted(str(kind) for kind in types))
+    types = {x.dtype, *[tensor.dtype for tensor in (*reading.parameters.values(), *buffers)]}
+    if types not in _PRECISIONS and {kind for kind in types if kind.is_floating_point} not in _PRECISIONS:
+        found = ", ".join(sorted(str(kind) for kind in types if kind.is_floating_point))
         return f"it runs in float32 or float64 (products of bfloat16 under autocast), cell and `x` are {found}"
     if not torch.is_autocast_enabled("cpu"):
         return "" if is_plain_eager(x) else "something traces or transforms the call"
@@ -357,7 +392,7 @@ def obstacle(reading: Reading, x: Tensor) -> str:
 def _misfit(reading: Reading, x: Ragged | Block, state: Any) -> str:
     """As `obstacle`, of inputs and state."""
     why = obstacle(reading, x.values)
-    if not why and any(field.dtype != x.values.dtype or field.device != x.values.device for field in state):
+    if not why and any(field.dtype is not x.values.dtype or not field.is_cpu for field in state):
         return "`state` is of another type than `x`"
     return why
 
@@ -423,12 +458,12 @@ def _scanned(parts: Sequence[_Part], keep: bool, tensors: Sequence[Tensor]) -> l
     """Outputs and last state of each part."""
     if keep:
         results = _Scan.apply(tuple(parts), *tensors)
-        found = [(output, after) for output, *after in _dealt(results, [1 + len(part.code.fields) for part in parts])]
-    else:  # without the detour through autograd, which takes as long as a few steps of a small cell
-        given = _dealt(tensors, [part.takes for part in parts])
-        with torch.no_grad():
-            found = [(output, list(after)) for output, after, _ in _forward(parts, given, keep=False)]
-    return [(output, part.cell.State(*after)) for part, (output, after) in zip(parts, found, strict=True)]
+        dealt = _dealt(results, [1 + len(part.code.fields) for part in parts])
+        return [(output, part.cell.State(*after)) for part, (output, *after) in zip(parts, dealt, strict=True)]
+    with torch.no_grad():  # without the detour through autograd, which takes as long as a few steps of a small cell
+        raw = _forward(parts, _given(parts, tensors), keep=False)
+        found = [part.results(each) for part, each in zip(parts, raw, strict=True)]
+    return [(output, part.cell.State(*after)) for part, (output, after, _) in zip(parts, found, strict=True)]
 
 
 def _tensors(part: _Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:

@@ -6,8 +6,9 @@ code (`engine.cpu.matmul`) at 420 to 500, where 530 is what the processor can mu
 memory that is used again, which the C library would have to ask the system for.
 
 The choice depends on the processor and on the sizes alone, never on a timing, so that the same run gives the same
-numbers. Below `MIN_FLOPS` the call overhead eats the gain. Everything but a large product in eager mode on such a
-processor is torch's.
+numbers. Below `MIN_FLOPS` the call overhead eats the gain, and all that users multiply is torch's. The small products
+of the engine are our own on every processor: they take as long as torch's, and a recorded pass (`engine.cpu.replay`)
+makes them without a call.
 """
 
 import importlib
@@ -76,6 +77,12 @@ def is_ours(rows: int, inner: int, columns: int, tensor: Tensor) -> bool:
     )
 
 
+def _is_engines(rows: int, inner: int, columns: int, tensor: Tensor) -> bool:
+    """As `is_ours`, or small."""
+    is_small = 2 * rows * inner * columns < MIN_FLOPS and tensor.dtype in (torch.float32, torch.float64)
+    return is_small or is_ours(rows, inner, columns, tensor)
+
+
 def has_bf16() -> bool:
     """Whether the compiled engine has products of bfloat16 on this processor."""
     target: Any = importlib.import_module("recurra.engine.cpu.target")
@@ -97,7 +104,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, bf16: bool
         x, weight, bias: see above.
         bf16: round the factors, where `has_bf16`.
     """
-    if bf16 or is_ours(x.shape[0], x.shape[1], weight.shape[0], x):
+    if bf16 or _is_engines(x.shape[0], x.shape[1], weight.shape[0], x):
         return _matmul(x, weight.t(), bias, bf16=bf16)
     return x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
 
@@ -111,7 +118,7 @@ def transposed_product(a: Tensor, b: Tensor, *, bf16: bool = False) -> Tensor:
         a, b: see above.
         bf16: round the factors, where `has_bf16`.
     """
-    if bf16 or is_ours(a.shape[1], a.shape[0], b.shape[1], a):
+    if bf16 or _is_engines(a.shape[1], a.shape[0], b.shape[1], a):
         return _matmul(a.t(), b, bf16=bf16)
     return a.t() @ b
 

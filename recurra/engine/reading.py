@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 __all__ = ["Reading", "read", "tensor_at"]
 
 _TORCHS_OWN = {*nn.Module().__dict__, "_arguments"} - {"training"}
-_WRITTEN = (int, float, str, type(None))
+_PLAIN = frozenset((int, bool, str, type(None)))
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def _walk(module: nn.Module, prefix: str, key: list[Any], reading: Reading, seen
     contents = module.__dict__
     for name, value in contents.items():
         if name not in _TORCHS_OWN:
-            key += name, _frozen(value)
+            kind = type(value)  # 1 and True are equal
+            key += name, kind, value if kind in _PLAIN else _frozen(value)
     for tensors, found in ((contents["_parameters"], reading.parameters), (contents["_buffers"], reading.buffers)):
         for name, tensor in tensors.items():
             if tensor is not None and id(tensor) not in seen:
@@ -66,7 +68,7 @@ def _walk(module: nn.Module, prefix: str, key: list[Any], reading: Reading, seen
 
 
 def _frozen(value: Any) -> Any:
-    if isinstance(value, _WRITTEN):
+    if isinstance(value, (int, float, str, NoneType)):
         return repr(value)  # 1, 1.0 and True are equal, and so are 0.0 and -0.0: their words are not
     if isinstance(value, dict):
         return tuple((key, _frozen(item)) for key, item in value.items())

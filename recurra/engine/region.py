@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from recurra.engine.borders import is_sum_with_bias, is_total
+from recurra.engine.borders import is_sum_with_bias, is_total, is_view
 from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.tiling import Tiling
@@ -30,10 +30,6 @@ from recurra.engine.trace import BATCH, Unsupported, batch_factor
 __all__ = ["RegionCode"]
 
 aten = torch.ops.aten
-
-# a compiled pass costs a call of some 20 µs; below this many operations torch's own calls are as good, but for one that
-# puts large values side by side: it writes into memory that is used again
-_WORTH_COMPILING = 4
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,7 @@ class RegionCode:
                 read_later |= set(node.all_input_nodes)
         outputs = tuple(node for node in nodes if node in read_later)
         inputs = tuple(dict.fromkeys(arg for node in nodes for arg in node.all_input_nodes if arg not in members))
-        is_small = len(nodes) < _WORTH_COMPILING and not any(node.target is aten.cat.default for node in nodes)
-        if is_small or by_torch.issuperset(nodes):
+        if by_torch.issuperset(nodes) or all(map(is_view, nodes)):  # a view is no work at all
             run = _by_torch(nodes, inputs, outputs, bf16=self.bf16)
         else:
             run = _by_rows(self.region.name, nodes, outputs, dtype)

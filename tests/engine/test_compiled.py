@@ -296,13 +296,13 @@ def test_nan_in_one_sequence_stays_there() -> None:
 def test_without_gradient_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = GRU(3, 5)
     kept: list[bool] = []
-    forward = compiled.Compiled.forward_in_turns
+    forward = compiled.Compiled.forward
 
-    def noted(self: Any, *args: Any, keep: bool, jobs: int) -> Any:
+    def noted(self: Any, *args: Any, keep: bool) -> Any:
         kept.append(keep)
-        return forward(self, *args, keep=keep, jobs=jobs)
+        return forward(self, *args, keep=keep)
 
-    monkeypatch.setattr(compiled.Compiled, "forward_in_turns", noted)
+    monkeypatch.setattr(compiled.Compiled, "forward", noted)
     x = torch.randn(4, 2, 3)
     with torch.no_grad():
         recurra.scan(cell, x, engine="compiled")

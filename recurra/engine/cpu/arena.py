@@ -6,15 +6,19 @@ gives so much back to the system at once, and to fetch it again, page by page, c
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from recurra.engine.cpu import tape
 
 __all__ = ["LIMIT", "empty", "held"]
 
@@ -30,18 +34,36 @@ _time = 0  # how often anybody asked
 _lock = threading.Lock()
 
 
-def empty(rows: int, width: int, dtype: torch.dtype) -> Tensor:
-    """A new tensor [rows, width] with whatever numbers stand in its memory, which returns when the tensor is gone."""
-    bytes_ = rows * width * dtype.itemsize
-    if bytes_ < _SMALLEST:
-        return torch.empty(rows, width, dtype=dtype)
+def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ()) -> Tensor:
+    """A new tensor with whatever numbers stand in its memory, which returns when the tensor is gone.
+
+    Args:
+        shape: of the tensor.
+        dtype: of its numbers.
+        strides: of a tensor without gaps, its axes in memory in some other order than in the shape.
+    """
+    size = math.prod(shape)
+    is_small = size * dtype.itemsize < _SMALLEST
+    if is_small and not strides:
+        tensor = torch.empty(shape, dtype=dtype)
+    else:
+        flat = torch.empty(size, dtype=dtype) if is_small else _from_block(size * dtype.itemsize).view(dtype)
+        tensor = torch.empty(0, dtype=dtype)  # autograd must not take it for a view
+        tensor.set_(flat.untyped_storage(), 0, torch.Size(shape), tuple(strides))
+    noted = tape.running()
+    if noted is not None:
+        noted.memory.append(tensor)
+    return tensor
+
+
+def _from_block(size: int) -> Tensor:
     with _lock:
         _take_back()
-        address = next((address for address, (block, _) in reversed(_free.items()) if block.nbytes == bytes_), None)
-        block = np.empty(bytes_, np.uint8) if address is None else _free.pop(address)[0]
+        address = next((address for address, (block, _) in reversed(_free.items()) if block.nbytes == size), None)
+        block = np.empty(size, np.uint8) if address is None else _free.pop(address)[0]
     view = block[:]  # lives as long as the tensor's memory; the block goes on
     weakref.finalize(view, _returned.append, block).atexit = False
-    return torch.from_numpy(view).view(dtype).view(rows, width)
+    return torch.from_numpy(view)
 
 
 def _fresh_lock() -> None:

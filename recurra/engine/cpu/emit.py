@@ -52,7 +52,7 @@ class Layout:
         shared: numbers of the memory that rows use in turn.
         row_tile: rows of the largest register tile; scratch has that many rows more than a tile has sequences.
         totals: where each sum over all rows begins in the sums of a tile.
-        total: numbers of all sums. Each thread of a tile has two times as many: zeros, and behind them its sums.
+        total: numbers of all sums. Each thread of a tile has two times as many: its sums are those of both halves.
     """
 
     lanes: int
@@ -165,6 +165,7 @@ class Emitter(Writer):
             part = b.add(b.mul(index, self.sharers), self.member)
             self.totals = self.at(self.pointer(header["totals"]), b.mul(part, self.word(2 * self.layout.total)))
             self._copy_states(states_in, first, rows, into_scratch=True)
+            self._begin_sums()
 
             def step(number: Any) -> None:
                 t = b.sub(b.sub(steps, number), self.word(1)) if self.reverse else number
@@ -182,6 +183,13 @@ class Emitter(Writer):
         self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], self.sharers), tile)
         b.ret_void()
         return self.text()
+
+    def _begin_sums(self) -> None:
+        def one_vector(column: Any) -> None:
+            self.store(self.vectors.const(0.0), self.at(self.totals, column), self.lanes, self.lanes)
+
+        if self.layout.total:
+            self.each(self.word(0), self.word(2 * self.layout.total), self.lanes, one_vector)
 
     def _add_up(self) -> None:
         """Move the sums of the last steps to the sums of all steps before."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import weakref
 from collections import deque
@@ -13,9 +12,10 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine.borders import summed_axes
-from recurra.engine.cpu import arena, cache, jit, team
+from recurra.engine.cpu import arena, cache, jit, tape, team
 from recurra.engine.cpu.emit import HEADER, emit, layout_of
 from recurra.engine.cpu.jit import Code
+from recurra.engine.cpu.matmul import matmul
 from recurra.engine.cpu.packing import pack
 from recurra.engine.cpu.target import Target, host, row_sizes
 from recurra.engine.cpu.tiling import Layout, Tiling
@@ -190,35 +190,37 @@ class LoopKernel:
         """
         plan, layout, dtype = self.plan, self.layout, self.dtype
         read = [_plain(tensor, dtype) for tensor in (*arrays, *vectors)]
-        outputs = [arena.empty(num_rows, width, dtype) for _, width in plan.outputs]
+        outputs = [arena.empty((num_rows, width), dtype) for _, width in plan.outputs]
         packed = pack(matrices, layout.panels, dtype, self.target, bf16=self.bf16)
         before = [_plain(state, dtype) for state in states]
-        after = [torch.empty_like(state) for state in before]
+        after = [arena.empty(state.shape, dtype) for state in before]
         sharers = tiling.sharers
         threads = sharers if sharers > 1 else max(1, min(team.num_threads(), len(tiling.tiles)))
         scratch_rows = tiling.rows + layout.row_tile
-        scratch = torch.empty(threads * layout.scratch(scratch_rows), dtype=dtype)
-        count = len(tiling.tiles) * sharers
-        parts = torch.zeros(2 * count * layout.total, dtype=dtype) if layout.total else None
-        header = {
+        scratch = arena.empty((threads * layout.scratch(scratch_rows),), dtype)
+        parts = arena.empty((2 * len(tiling.tiles) * sharers, layout.total), dtype)
+        header: dict[str, int | Tensor] = {
             **tiling.header,
-            "totals": 0 if parts is None else parts.data_ptr(),
+            "totals": parts,
             "num_threads": threads,
-            "scratch": scratch.data_ptr(),
+            "scratch": scratch,
             "scratch_rows": scratch_rows,
             "meeting": 0,
             "sleepers": 0,
         }
         tensors = [*read[: len(arrays)], *outputs, *read[len(arrays) :], *packed, *before, *after]
-        words = [*(header[name] for name in HEADER), *(tensor.data_ptr() for tensor in tensors)]
-        table = (ctypes.c_int64 * len(words))(*words)
-        yield team.Job(self.code, ctypes.addressof(table), threads)
-        if parts is not None:
-            sums = parts[layout.total :] if count == 1 else parts.view(2 * count, layout.total).sum(0)
-            ends = [start + width for start, (_, width) in zip(layout.totals, plan.totals, strict=True)]
-            whole = len(ends) == 1 and ends[0] == layout.total
-            outputs += [sums] if whole else [sums[a:b].clone() for a, b in zip(layout.totals, ends, strict=True)]
+        words = [*[header[name] for name in HEADER], *tensors]
+        yield team.Job(self.code, words, threads, owners=tiling)
+        for start, (_, width) in zip(layout.totals, plan.totals, strict=True):
+            ones = tape.constant(_ones(len(parts), dtype))
+            outputs.append(matmul(ones, parts[:, start : start + width]).view(width))
         return outputs, after
+
+
+@functools.cache
+def _ones(count: int, dtype: torch.dtype) -> Tensor:
+    """One row."""
+    return torch.ones(1, count, dtype=dtype)
 
 
 def _as_sum(node: fx.Node, columns: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ is then a word of two numbers.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import itertools
 from typing import Any
@@ -31,7 +30,7 @@ from recurra.engine.cpu.writer import I32, POINTER
 __all__ = ["matmul"]
 
 _BLOCK = 512  # of the inner size: a panel of it is a quarter of a common second-level cache at most
-_WORTH_A_THREAD = 2_000_000  # flops; fewer take less time than waking a thread
+_WORTH_A_THREAD = 4_000_000  # flops; fewer take less time than waking a thread
 _AHEAD = 24  # entries of the inner size that A is fetched ahead, where each stands in a line of memory of its own
 
 # words of the table; those of each thread follow
@@ -56,21 +55,19 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = Fal
     if 0 in (rows, inner, columns):
         return a @ b if bias is None else torch.addmm(bias, a, b)
     a, b = laid_out(a), laid_out(b)
-    result = arena.empty(rows, columns, a.dtype)
+    result = arena.empty((rows, columns), a.dtype)
     height, width = _tile(host(), a.element_size())
     lanes = host().lanes(a.element_size())
     threads = team.num_threads() if 2 * rows * inner * columns >= _WORTH_A_THREAD else 1
     parts = _parts(rows, columns, height, width, threads, by_rows=bf16)
     block = _up(-(-inner // -(-inner // _BLOCK)), lanes)  # blocks of one size, but for the last
-    panels = torch.empty(len(parts), block + 1, width, dtype=a.dtype)
+    panels = arena.empty((len(parts), block + 1, width), a.dtype)
     most = _up(max(last - first for first, last, *_ in parts), lanes)
-    rounded = arena.empty(len(parts), most * block // 2 if bf16 else 0, a.dtype)
+    rounded = arena.empty((len(parts), most * block // 2 if bf16 else 0), a.dtype)
     bias = None if bias is None else bias.contiguous()
-    words = [len(parts), inner, block, a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride()]
-    words += [result.data_ptr(), columns, 0 if bias is None else bias.data_ptr(), panels.data_ptr()]
-    words += [rounded.data_ptr(), rounded.shape[1], most]
-    table = (ctypes.c_int64 * (len(words) + 4 * len(parts)))(*words, *itertools.chain.from_iterable(parts))
-    team.run(_code(8 * a.element_size(), bf16, host()), ctypes.addressof(table), len(parts))
+    words = [len(parts), inner, block, a, *a.stride(), b, *b.stride(), result, columns, 0 if bias is None else bias]
+    words += [panels, rounded, rounded.shape[1], most, *itertools.chain.from_iterable(parts)]
+    team.do(team.Job(_code(8 * a.element_size(), bf16, host()), words, len(parts)))
     return result
 
 

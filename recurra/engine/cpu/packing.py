@@ -6,7 +6,6 @@ anew at every call, since anybody may have changed them; so this is machine code
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.engine.cpu import team
+from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import Target
 from recurra.engine.cpu.writer import Writer
@@ -44,17 +43,17 @@ def pack(
             inner size stand side by side, the last one beside a 0 where their number is odd.
     """
     packed: list[Tensor] = []
-    words: dict[int, list[int]] = {}
-    sources = [laid_out(matrix.to(dtype)) for matrix in matrices]  # alive until the code has run
+    words: dict[int, list[int | Tensor]] = {}
+    sources = [laid_out(matrix.to(dtype)) for matrix in matrices]
     for source, (inner, outer, panel) in zip(sources, panels, strict=True):
-        goal = torch.empty(-(-outer // panel), -(-inner // 2) if bf16 else inner, panel, dtype=dtype)
+        goal = arena.empty((-(-outer // panel), -(-inner // 2) if bf16 else inner, panel), dtype)
         packed.append(goal)
-        words.setdefault(panel, []).extend((source.data_ptr(), goal.data_ptr(), inner, outer, *source.stride()))
+        words.setdefault(panel, []).extend((source, goal, inner, outer, *source.stride()))
     lanes = target.lanes(dtype.itemsize)
     threads = team.num_threads() if sum(goal.numel() for goal in packed) >= _WORTH_A_THREAD else 1
     for panel, own in words.items():
-        table = (ctypes.c_int64 * (2 + len(own)))(threads, len(own) // len(_MATRIX), *own)
-        team.run(_code(8 * dtype.itemsize, bf16, panel // lanes, target), ctypes.addressof(table), threads)
+        code = _code(8 * dtype.itemsize, bf16, panel // lanes, target)
+        team.do(team.Job(code, (threads, len(own) // len(_MATRIX), *own), threads))
     return packed
 
 

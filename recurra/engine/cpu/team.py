@@ -14,11 +14,25 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from llvmlite import binding as llvm
+from torch import Tensor
 
+from recurra.engine.cpu import tape
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import host
 
-__all__ = ["Job", "Turns", "can_meet", "entry", "num_threads", "run", "together"]
+__all__ = [
+    "Job",
+    "Turns",
+    "can_fork",
+    "can_meet",
+    "do",
+    "entry",
+    "fork_address",
+    "num_threads",
+    "prepare",
+    "run",
+    "together",
+]
 
 _forked = False
 
@@ -73,6 +87,17 @@ def _most() -> int:
     return 1 if library.omp_get_dynamic() else limit  # OMP_DYNAMIC: fewer, where cores are busy
 
 
+def can_fork() -> bool:
+    """Whether there is a team; else threads of Python run the code."""
+    return _openmp() is not None
+
+
+def fork_address() -> int:
+    """Of the function that runs code on the threads of a team, `fork(code for a team, table, threads, 0)`; else 0."""
+    library = _openmp()
+    return 0 if library is None else ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value or 0
+
+
 # of a processor, the number of Linux's call futex and what a loop that waits says to it
 _WAITING = {"x86_64": (202, "@llvm.x86.sse2.pause()"), "aarch64": (98, "@llvm.aarch64.hint(i32 1)")}
 
@@ -83,11 +108,25 @@ def can_meet() -> bool:
 
 
 class Job(NamedTuple):
-    """Compiled code, the address of its table, and how many threads it wants."""
+    """Compiled code with its table.
+
+    Attributes:
+        code: the code.
+        words: of the table; a tensor stands for its address.
+        threads: how many it wants.
+        owners: what must live as long as numbers among the words are addresses.
+    """
 
     code: Code
-    table: int
+    words: Sequence[int | Tensor]
     threads: int
+    owners: Any = None
+
+    @property
+    def table(self) -> ctypes.Array[ctypes.c_int64]:
+        """The words as the code reads them."""
+        words = [word if isinstance(word, int) else word.data_ptr() for word in self.words]
+        return (ctypes.c_int64 * len(words))(*words)
 
 
 Result = TypeVar("Result")
@@ -97,11 +136,11 @@ Turns = Generator[Job, None, Result]  # work in Python that hands out one job on
 def together(works: Sequence[Turns[Result]]) -> list[Result]:
     """What each of them returns; their jobs run at the same time where there are threads for all of them."""
     jobs = [next(work) for work in works]
-    if len(jobs) == 2 and sum(job.threads for job in jobs) <= num_threads() and _openmp() is not None:
+    if len(jobs) == 2 and sum(job.threads for job in jobs) <= num_threads() and can_fork():
         _run_two(*jobs)
     else:
         for job in jobs:
-            run(*job)
+            do(job)
     results = []
     for work in works:
         try:
@@ -112,9 +151,20 @@ def together(works: Sequence[Turns[Result]]) -> list[Result]:
     return results
 
 
+def do(job: Job) -> None:
+    """Run one job; see `run`."""
+    noted = tape.running()
+    if noted is not None:
+        noted.jobs.append(job)
+    table = job.table
+    run(job.code, ctypes.addressof(table), job.threads)
+
+
 def _run_two(one: Job, other: Job) -> None:
     """Two jobs, each on its own threads of one team."""
-    words = (one.threads, one.code.address, one.table, other.code.address, other.table)
+    tables = one.table, other.table
+    first, second = map(ctypes.addressof, tables)
+    words = (one.threads, one.code.address, first, other.code.address, second)
     table = (ctypes.c_int64 * len(words))(*words)
     _openmp().GOMP_parallel(_two().team, ctypes.addressof(table), one.threads + other.threads, 0)
 

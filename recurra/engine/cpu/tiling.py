@@ -51,7 +51,7 @@ class Tiling:
 
     @cached_property
     def header(self) -> dict[str, int]:
-        """Its words of a kernel's table."""
+        """Its words of a kernel's table; addresses of memory that is its own."""
         return {
             "sharers": self.sharers,
             "num_tiles": len(self.tiles),

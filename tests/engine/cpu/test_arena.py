@@ -13,23 +13,23 @@ from recurra.engine.cpu import arena
 def test_memory_comes_back_when_nobody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arena, "LIMIT", 1 << 28)
     rows = 12_347  # a size that no other test leaves behind
-    first = arena.empty(rows, 32, torch.float32)
+    first = arena.empty((rows, 32), torch.float32)
     address, part = first.data_ptr(), first[5:]
     del first
-    assert arena.empty(rows, 32, torch.float32).data_ptr() != address  # a part of it is still held
+    assert arena.empty((rows, 32), torch.float32).data_ptr() != address  # a part of it is still held
     gc.collect()
     waiting = arena.held()
     del part
     gc.collect()
     assert arena.held() == waiting + rows * 32 * 4
-    again = [arena.empty(rows, 32, torch.float32) for _ in range(2)]
+    again = [arena.empty((rows, 32), torch.float32) for _ in range(2)]
     assert address in {tensor.data_ptr() for tensor in again}
 
 
 def test_no_more_memory_waits_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arena, "LIMIT", 1 << 20)
     for rows in range(4, 12):
-        arena.empty(rows << 10, 64, torch.float32)
+        arena.empty((rows << 10, 64), torch.float32)
     gc.collect()
     assert arena.held() <= 1 << 20
 
@@ -37,10 +37,10 @@ def test_no_more_memory_waits_than_the_limit(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_nobody_asks_for_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arena, "_PATIENCE", 10)
     rows = 12_349
-    arena.empty(rows, 32, torch.float32)
+    arena.empty((rows, 32), torch.float32)
     gc.collect()
     before = arena.held()
     for _ in range(12):
-        arena.empty(rows, 31, torch.float32)  # comes back each time
+        arena.empty((rows, 31), torch.float32)  # comes back each time
     assert before >= rows * 32 * 4
     assert arena.held() == rows * 31 * 4
