@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -134,18 +134,23 @@ class Compiled:
             given: see `given`.
             keep: whether a backward pass may come; if none, nothing is kept for it.
         """
-        programs = self._programs["training" if keep else "inference"]
-        return programs.run(functools.partial(self.forward_in_turns, layout, keep=keep), layout, given)
+        run = functools.partial(self._forward, layout, 1, keep)
+        return self._programs["training" if keep else "inference"].run(run, layout, given)
 
-    def forward_in_turns(self, layout: Layout, given: Given, *, keep: bool, jobs: int = 1) -> team.Turns[Results]:
+    def forward_in_turns(self, layout: Layout, given: Given, *, keep: bool, jobs: int) -> team.Turns[Results]:
         """As `forward`, for `team.together` with so many jobs."""
+        kernel = self.training if keep else self.inference
+        run = functools.partial(self._forward, layout, jobs, keep)
+        return _beside_others(self._programs["training" if keep else "inference"], kernel, run, layout, given, jobs)
+
+    def _forward(self, layout: Layout, jobs: int, keep: bool, given: Given) -> team.Turns[Results]:
+        kernel = self.training if keep else self.inference
         values = dict(zip((*self.inputs, *self.plan.prelude.outputs), given, strict=True))
         self.regions.before.run(values, layout.num_rows)
         state = given[len(self.constants) + 1 : self.takes]
-        after = yield from self._loop(self.training if keep else self.inference, values, layout, state, jobs)
+        after = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, layout.num_rows)
         self.regions.after.run(values, layout.num_rows)
-        output = layout.shaped(values[self.output])
-        return [output, *after, *(values[node] for node in self.plan.kept if keep)]
+        return [layout.shaped(values[self.output]), *after, *(values[node] for node in self.plan.kept if keep)]
 
     def backward(self, layout: Layout, given: Given) -> Results:
         """Gradients of the learned constants and of x, None where there is none; then of the state at the beginning.
@@ -155,24 +160,23 @@ class Compiled:
             given: what `forward` was given, what it kept, and the gradients of outputs [N, O] and of the state after
                 the last steps.
         """
-        return self._programs["backward"].run(functools.partial(self.backward_in_turns, layout), layout, given)
+        return self._programs["backward"].run(functools.partial(self._backward, layout, 1), layout, given)
 
-    def backward_in_turns(self, layout: Layout, given: Given, *, jobs: int = 1) -> team.Turns[Results]:
+    def backward_in_turns(self, layout: Layout, given: Given, *, jobs: int) -> team.Turns[Results]:
         """As `backward`, for `team.together` with so many jobs."""
-        plan = self.plan
+        run = functools.partial(self._backward, layout, jobs)
+        return _beside_others(self._programs["backward"], self.reverse, run, layout, given, jobs)
+
+    def _backward(self, layout: Layout, jobs: int, given: Given) -> team.Turns[Results]:
+        plan, kernel = self.plan, self.reverse
         names = (*self.inputs, *plan.prelude.outputs, *plan.kept, self.d_output, *plan.reverse.carries)
         values = dict(zip(names, given, strict=True))
         self.regions.before_reverse.run(values, layout.num_rows)
         d_state = given[len(given) - len(self.fields) :]
-        d_before = yield from self._loop(self.reverse, values, layout, d_state, jobs)
+        d_before = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), d_state, layout.num_rows)
         self.regions.after_reverse.run(values, layout.num_rows)
         gradients = [values[node] if isinstance(node, fx.Node) else None for node in self.gradients]
         return [*gradients, *d_before]
-
-    def _loop(
-        self, kernel: LoopKernel, values: dict[fx.Node, Tensor], layout: Layout, state: tuple[Tensor, ...], jobs: int
-    ) -> team.Turns[tuple[Tensor, ...]]:
-        return kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, layout.num_rows)
 
     def sorted_out(self, found: Results) -> tuple[list[Tensor | None], Tensor | None, tuple[Tensor, ...]]:
         """Gradients of the learned constants, of x and of the state, from what `backward` gives."""
@@ -218,25 +222,19 @@ class _Part(NamedTuple):
         return (*own[:x], rows(own[x]), *own[x + 1 :], *prelude, *read, rows(d_output), *d_state)
 
 
-def _forward(parts: Sequence[_Part], given: Sequence[Given], *, keep: bool) -> list[Results]:
-    """What `Compiled.forward` gives of each part."""
-    if len(parts) == 1:
-        return [parts[0].code.forward(parts[0].layout, given[0], keep=keep)]
-    return team.together(
-        [
-            part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts))
-            for part, own in zip(parts, given, strict=True)
-        ]
-    )
-
-
-def _backward(parts: Sequence[_Part], given: Sequence[Given]) -> list[Results]:
-    """What `Compiled.backward` gives of each part."""
-    if len(parts) == 1:
-        return [parts[0].code.backward(parts[0].layout, given[0])]
-    return team.together(
-        [part.code.backward_in_turns(part.layout, own, jobs=len(parts)) for part, own in zip(parts, given, strict=True)]
-    )
+def _beside_others(
+    programs: Programs,
+    kernel: LoopKernel,
+    run: Callable[[Given], team.Turns[Results]],
+    layout: Layout,
+    given: Given,
+    jobs: int,
+) -> team.Turns[Results]:
+    """A pass that may run at the same time as others, with one thread, or with some that share the loop's products."""
+    sharers = kernel.tiling(layout, jobs=jobs).sharers
+    if 1 < sharers <= team.num_threads() // jobs:  # a program with threads of its own would run alone
+        return run(given)
+    return programs.turns(run, layout, given, alone=sharers == 1)
 
 
 class _Scan(torch.autograd.Function):
@@ -247,8 +245,7 @@ class _Scan(torch.autograd.Function):
         given = _given(parts, tensors)
         results: list[Tensor] = []
         saved: list[Tensor] = []
-        for part, found in zip(parts, _forward(parts, given, keep=True), strict=True):
-            output, after, kept = part.results(found)
+        for output, after, kept in _forward(parts, given, keep=True):
             results += [output, *after]
             saved += kept
         ctx.parts = parts
@@ -279,6 +276,28 @@ def _given(parts: Sequence[_Part], tensors: Sequence[Tensor]) -> list[Given]:
     """What the forward pass of each part is given."""
     own = _dealt(tensors, [part.code.takes for part in parts])
     return [part.code.given(part.layout, each) for part, each in zip(parts, own, strict=True)]
+
+
+def _forward(
+    parts: Sequence[_Part], given: Sequence[Given], *, keep: bool
+) -> list[tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]]:
+    """Outputs, the state after the last steps, and what is kept, of each part."""
+    both = list(zip(parts, given, strict=True))
+    if len(parts) == 1:
+        found = [part.code.forward(part.layout, own, keep=keep) for part, own in both]
+    else:
+        found = team.together(
+            [part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts)) for part, own in both]
+        )
+    return [part.results(each) for part, each in zip(parts, found, strict=True)]
+
+
+def _backward(parts: Sequence[_Part], given: Sequence[Given]) -> list[Results]:
+    """What `Compiled.backward` gives of each part."""
+    both = list(zip(parts, given, strict=True))
+    if len(parts) == 1:
+        return [part.code.backward(part.layout, own) for part, own in both]
+    return team.together([part.code.backward_in_turns(part.layout, own, jobs=len(parts)) for part, own in both])
 
 
 def _dealt(items: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:
@@ -461,8 +480,7 @@ def _scanned(parts: Sequence[_Part], keep: bool, tensors: Sequence[Tensor]) -> l
         dealt = _dealt(results, [1 + len(part.code.fields) for part in parts])
         return [(output, part.cell.State(*after)) for part, (output, *after) in zip(parts, dealt, strict=True)]
     with torch.no_grad():  # without the detour through autograd, which takes as long as a few steps of a small cell
-        raw = _forward(parts, _given(parts, tensors), keep=False)
-        found = [part.results(each) for part, each in zip(parts, raw, strict=True)]
+        found = _forward(parts, _given(parts, tensors), keep=False)
     return [(output, part.cell.State(*after)) for part, (output, after, _) in zip(parts, found, strict=True)]
 
 

@@ -14,6 +14,7 @@ from recurra import Recurrent
 from recurra.cells import GRU, LSTM
 from recurra.engine import compiled
 from recurra.engine.cpu import team
+from recurra.engine.cpu.replay import Program
 from tests.tolerance import assert_close
 
 
@@ -108,3 +109,31 @@ def test_more_sequences_than_threads_share_them_in_turn(
     Recurrent(GRU(2, 3), bidirectional=True)(torch.randn(4, 9, 2))
     assert not calls
     assert not pairs
+
+
+@pytest.mark.parametrize("steps", [5, 300])
+def test_both_run_as_programs_when_they_come_again(steps: int, pairs: list[tuple[int, int]]) -> None:
+    torch.set_default_dtype(torch.float64)
+    network = Recurrent(GRU(3, 40), bidirectional=True, engine="compiled")
+    judge = Recurrent(GRU(3, 40), bidirectional=True, engine="reference")
+    judge.load_state_dict(network.state_dict())
+    for _ in range(4):
+        x = torch.randn(steps, 1, 3)
+        for got, want in zip(numbers(network, x), numbers(judge, x), strict=True):
+            assert_close(got, want)
+    for cell in network.cells:
+        found = compiled.compiled(cell, torch.float64)._programs
+        known = [
+            program for each in found.values() for versions in each._known.values() for program in versions.items()
+        ]
+        assert [threads for threads, _ in known] == [1, 1]
+        assert all(isinstance(program, Program) for _, program in known)
+    assert pairs == [(1, 1)] * 6  # not while they are recorded
+
+
+def test_what_hands_out_work_by_itself_runs_alone() -> None:
+    network = Recurrent(GRU(3, 5), engine="compiled")
+    code = compiled.compiled(network.cells[0], torch.float32).inference.code
+    alone, forks = team.Job(code, (), 1), team.Job(code, (), 1, forks=True)
+    assert team._have_room([alone, alone])
+    assert not team._have_room([alone, forks])

@@ -137,11 +137,12 @@ def test_two_directions_that_share_run_at_once_or_by_turns(sharers: list[int], m
     x = torch.randn(6, 1, 3).double()
     for got, want in zip(numbers(network, x), numbers(judge, x), strict=True):
         assert_close(got, want)
-    assert sharers == [4] * 4
+    assert set(sharers) == {4}
+    sharers.clear()
     monkeypatch.setattr(loop_kernel, "_WORTH_MEETING", 16_000)  # of 33 KB: two threads for each direction, at once
     for got, want in zip(numbers(network, x), numbers(judge, x), strict=True):
         assert_close(got, want)
-    assert sharers[4:] == [2] * 4
+    assert set(sharers) == {2}
 
 
 @needs_team

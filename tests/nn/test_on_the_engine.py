@@ -19,12 +19,12 @@ from recurra.nn import stack
 from tests.nn.test_recurrent import CASES, KINDS, assert_equal_modules, flat, pair, random_state
 from tests.tolerance import assert_close
 
-STEPS = 70  # from 48 on an LSTM trains on the engine, the others from 16
+STEPS = 70  # from 16 on layers run on the engine
 
 
 @pytest.fixture(autouse=True)
 def _products_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An LSTM trains on the engine too, whatever the processor."""
+    """An LSTM runs on the engine too, whatever the processor."""
     monkeypatch.setattr(torch_kernels, "outruns_mkl", lambda: True)
 
 

@@ -57,11 +57,14 @@ def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ())
 
 
 def _from_block(size: int) -> Tensor:
+    # batches of other lengths shall find it, too: an eighth is lost at most
+    step = 1 << (size.bit_length() - 4)
+    whole = -(-size // step) * step
     with _lock:
         _take_back()
-        address = next((address for address, (block, _) in reversed(_free.items()) if block.nbytes == size), None)
-        block = np.empty(size, np.uint8) if address is None else _free.pop(address)[0]
-    view = block[:]  # lives as long as the tensor's memory; the block goes on
+        address = next((address for address, (block, _) in reversed(_free.items()) if block.nbytes == whole), None)
+        block = np.empty(whole, np.uint8) if address is None else _free.pop(address)[0]
+    view = block[:size]  # lives as long as the tensor's memory; the block goes on
     weakref.finalize(view, _returned.append, block).atexit = False
     return torch.from_numpy(view)
 

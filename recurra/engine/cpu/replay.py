@@ -74,7 +74,8 @@ class Program:
             for word in job.words:
                 words += self._word(word)
             words += (_ZERO, 0) * (_up(8 * len(job.words)) // 8 - len(job.words))
-        if not team.can_fork() and any(job.threads > 1 for job in noted.jobs):
+        self._forks = any(job.threads > 1 for job in noted.jobs)
+        if self._forks and not team.can_fork():
             raise _NoProgram
         # what must live on: code, and what numbers of a table point at
         self._kept = [*(job._replace(words=()) for job in noted.jobs), *noted.constants]
@@ -127,15 +128,29 @@ class Program:
 
     def run(self, given: Sequence[Tensor]) -> Results:
         """The results of the pass on other tensors of the same shapes and types."""
+        tensors, made = self._tensors(given)
+        addresses = [tensor.data_ptr() for tensor in tensors]
+        table = self._table(self._address, 0, *addresses)
+        self._code.run(ctypes.addressof(table), 0)
+        return self._taken(made)
+
+    def turns(self, given: Sequence[Tensor]) -> team.Turns[Results]:
+        """As `run`, for `team.together`."""
+        tensors, made = self._tensors(given)
+        yield team.Job(self._code, [self._address, 0, *tensors], 1, forks=self._forks)
+        return self._taken(made)
+
+    def _tensors(self, given: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of a call's table in its order, and the new ones among them."""
         read = [
             tensor if tensor.stride() == strides else _laid_out(tensor, strides)
             for tensor, strides in zip(given, self._strides, strict=True)
         ]
         made = [arena.empty(*each) for each in self._new]
-        workspace = arena.empty((self._workspace,), torch.float64)
-        addresses = [tensor.data_ptr() for tensor in (workspace, *read, *made)]
-        table = self._table(self._address, 0, *addresses)
-        self._code.run(ctypes.addressof(table), 0)
+        return [arena.empty((self._workspace,), torch.float64), *read, *made], made
+
+    def _taken(self, made: Sequence[Tensor]) -> Results:
+        """The results from the new tensors."""
         parts = [made[n] if place is None else made[n].as_strided(*place) for n, place in self._parts]
         return [None if each is None else parts[each] for each in self._results]
 
@@ -166,29 +181,35 @@ class Programs:
         self._known: weakref.WeakKeyDictionary[Layout, dict[int, Any]] = weakref.WeakKeyDictionary()
 
     def run(self, turns: Callable[[Given], team.Turns[Results]], layout: Layout, given: Given) -> Results:
-        """The results of the pass for one batch.
+        """The results of the pass for one batch; see `turns`."""
+        found = self._known.get(layout, {}).get(team.num_threads())
+        if isinstance(found, Program):
+            return found.run(given)
+        return team.together([self.turns(turns, layout, given, alone=False)])[0]
+
+    def turns(
+        self, turns: Callable[[Given], team.Turns[Results]], layout: Layout, given: Given, *, alone: bool
+    ) -> team.Turns[Results]:
+        """The results of the pass for one batch, for `team.together`.
 
         Args:
             turns: the pass, which depends on its tensors and the layout alone.
             layout: of the batch.
             given: the tensors.
+            alone: whether a program is to take one thread, as another pass runs at the same time.
         """
         known = self._known.setdefault(layout, {})
-        threads = team.num_threads()
+        threads = 1 if alone else team.num_threads()
         found = known.get(threads)
         if isinstance(found, Program):
-            return found.run(given)
-
-        def run(given: Given) -> Results:
-            (results,) = team.together([turns(given)])
-            return results
-
-        if found is _SEEN:
-            known[threads], results = record(run, given)
-            return results
-        if threads not in known:
-            known[threads] = _SEEN if self._is_fixed and _is_worth_it(given) else None
-        return run(given)
+            return (yield from found.turns(given))
+        if found is not _SEEN:
+            if threads not in known:
+                known[threads] = _SEEN if self._is_fixed and _is_worth_it(given) else None
+            return (yield from turns(given))
+        with team.at_most(threads):
+            known[threads], results = record(lambda copies: team.together([turns(copies)])[0], given)
+        return results
 
 
 def _is_worth_it(given: Given) -> bool:

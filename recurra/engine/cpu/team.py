@@ -7,8 +7,10 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +25,7 @@ from recurra.engine.cpu.target import host
 __all__ = [
     "Job",
     "Turns",
+    "at_most",
     "can_fork",
     "can_meet",
     "do",
@@ -74,7 +77,20 @@ def prepare() -> None:
 
 def num_threads() -> int:
     """Threads to use: as many as torch would, as far as OpenMP gives them out."""
-    return 1 if _forked else min(torch.get_num_threads(), _most())
+    return 1 if _forked else min(torch.get_num_threads(), _most(), _limit.get())
+
+
+_limit: ContextVar[int] = ContextVar("threads at most", default=sys.maxsize)
+
+
+@contextmanager
+def at_most(threads: int) -> Iterator[None]:
+    """Inside, no work of this thread takes more threads."""
+    token = _limit.set(threads)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
 
 
 @functools.cache
@@ -115,12 +131,14 @@ class Job(NamedTuple):
         words: of the table; a tensor stands for its address.
         threads: how many it wants.
         owners: what must live as long as numbers among the words are addresses.
+        forks: whether it hands out work to a team by itself.
     """
 
     code: Code
     words: Sequence[int | Tensor]
     threads: int
     owners: Any = None
+    forks: bool = False
 
     @property
     def table(self) -> ctypes.Array[ctypes.c_int64]:
@@ -130,25 +148,34 @@ class Job(NamedTuple):
 
 
 Result = TypeVar("Result")
-Turns = Generator[Job, None, Result]  # work in Python that hands out one job on its way
+Turns = Generator[Job, None, Result]  # work in Python that hands out one job on its way, or none
 
 
 def together(works: Sequence[Turns[Result]]) -> list[Result]:
     """What each of them returns; their jobs run at the same time where there are threads for all of them."""
-    jobs = [next(work) for work in works]
-    if len(jobs) == 2 and sum(job.threads for job in jobs) <= num_threads() and can_fork():
-        _run_two(*jobs)
+    results: dict[int, Result] = {}
+
+    def jobs() -> Iterator[Job]:
+        for number, work in enumerate(works):
+            if number not in results:
+                try:
+                    yield next(work)
+                except StopIteration as done:
+                    results[number] = done.value
+
+    now = list(jobs())
+    if len(now) == 2 and _have_room(now):
+        _run_two(*now)
     else:
-        for job in jobs:
+        for job in now:
             do(job)
-    results = []
-    for work in works:
-        try:
-            next(work)
-        except StopIteration as done:
-            results.append(done.value)
-    assert len(results) == len(works), "each has one job"
-    return results
+    assert not list(jobs()), "each has one job at most"
+    return [results[number] for number in range(len(works))]
+
+
+def _have_room(jobs: Sequence[Job]) -> bool:
+    """Whether there are threads for all of them at the same time."""
+    return can_fork() and sum(job.threads for job in jobs) <= num_threads() and not any(job.forks for job in jobs)
 
 
 def do(job: Job) -> None:
