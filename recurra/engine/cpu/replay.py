@@ -66,7 +66,8 @@ class Program:
         self._parts: list[tuple[int, Any]] = []
         self._results = [None if each is None else self._result(each, own) for each in results]
         tables = sum(_up(8 * len(job.words)) for job in noted.jobs)
-        self._workspace = self._lay_out([tensor for at, tensor in own.items() if at not in self._slots], tables)
+        workspace = self._lay_out([tensor for at, tensor in own.items() if at not in self._slots], tables)
+        self._makers = [arena.maker(*each) for each in (((workspace,), torch.float64), *self._new)]
         words: list[int] = []
         jobs: list[int] = []
         for job in noted.jobs:
@@ -146,8 +147,8 @@ class Program:
             tensor if tensor.stride() == strides else _laid_out(tensor, strides)
             for tensor, strides in zip(given, self._strides, strict=True)
         ]
-        made = [arena.empty(*each) for each in self._new]
-        return [arena.empty((self._workspace,), torch.float64), *read, *made], made
+        workspace, *made = [make() for make in self._makers]
+        return [workspace, *read, *made], made
 
     def _taken(self, made: Sequence[Tensor]) -> Results:
         """The results from the new tensors."""
