@@ -29,7 +29,18 @@ _PATIENCE = 1 << 10  # new tensors that a piece of memory waits for before it is
 
 Block = np.ndarray[Any, np.dtype[np.uint8]]
 
-_free: OrderedDict[int, tuple[Block, int]] = OrderedDict()  # by address, with the time; what came back first is first
+
+class _Loan(weakref.ref[Block]):
+    """A block that is in use, until its memory is let go."""
+
+    __slots__ = ("block",)
+    block: Block
+
+
+_free: OrderedDict[int, tuple[Block, int]] = OrderedDict()  # by id, with the time; what came back first is first
+_by_size: dict[int, list[int]] = {}  # the same ids; what came back last is last
+_waiting = 0  # bytes of all of them
+_loans: dict[int, _Loan] = {}  # by id
 _returned: deque[Block] = deque()  # appended to by whoever lets go, at any time and in any thread
 _time = 0  # how often anybody asked
 _lock = threading.Lock()
@@ -48,7 +59,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ())
     if is_small and not strides:
         tensor = torch.empty(shape, dtype=dtype)
     else:
-        flat = torch.empty(size, dtype=dtype) if is_small else _from_block(size * dtype.itemsize).view(dtype)
+        flat = torch.empty(size, dtype=dtype) if is_small else _from_block(size * dtype.itemsize)
         tensor = torch.empty(0, dtype=dtype)  # autograd must not take it for a view
         tensor.set_(flat.untyped_storage(), 0, torch.Size(shape), tuple(strides))
     noted = tape.running()
@@ -70,11 +81,18 @@ def _from_block(size: int) -> Tensor:
     whole = -(-size // step) * step
     with _lock:
         _take_back()
-        address = next((address for address, (block, _) in reversed(_free.items()) if block.nbytes == whole), None)
-        block = np.empty(whole, np.uint8) if address is None else _free.pop(address)[0]
+        alike = _by_size.get(whole)
+        block = _taken(alike[-1]) if alike else np.empty(whole, np.uint8)
     view = block[:size]  # lives as long as the tensor's memory; the block goes on
-    weakref.finalize(view, _returned.append, block).atexit = False
+    loan = _Loan(view, _give_back)
+    loan.block = block
+    _loans[id(loan)] = loan
     return torch.from_numpy(view)
+
+
+def _give_back(loan: _Loan) -> None:
+    del _loans[id(loan)]
+    _returned.append(loan.block)
 
 
 def _fresh_lock() -> None:
@@ -90,19 +108,31 @@ def held() -> int:
     """Bytes that wait to be used again."""
     with _lock:
         _take_back()
-        return sum(block.nbytes for block, _ in _free.values())
+        return _waiting
 
 
 def _take_back() -> None:
-    global _time
+    global _time, _waiting
     _time += 1
     while _returned:
         block = _returned.popleft()
-        _free[block.ctypes.data] = block, _time
-    size = sum(block.nbytes for block, _ in _free.values())
+        _free[id(block)] = block, _time
+        _by_size.setdefault(block.nbytes, []).append(id(block))
+        _waiting += block.nbytes
     while _free:
-        address, (block, since) = next(iter(_free.items()))
-        if size <= LIMIT and _time - since < _PATIENCE:
+        key, (_, since) = next(iter(_free.items()))
+        if _waiting <= LIMIT and _time - since < _PATIENCE:
             return
-        del _free[address]
-        size -= block.nbytes
+        _taken(key)
+
+
+def _taken(key: int) -> Block:
+    """A block that waits no longer."""
+    global _waiting
+    block, _ = _free.pop(key)
+    alike = _by_size[block.nbytes]
+    alike.remove(key)
+    if not alike:
+        del _by_size[block.nbytes]
+    _waiting -= block.nbytes
+    return block

@@ -230,7 +230,7 @@ def _is_dense(tensor: Tensor) -> bool:
 
 def _laid_out(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
     """A copy with these strides."""
-    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
+    return arena.empty(tensor.shape, tensor.dtype, strides).copy_(tensor)
 
 
 def _up(size: int) -> int:
