@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -199,11 +199,11 @@ class _Part(NamedTuple):
     code: Compiled
     layout: Layout
 
-    def results(self, found: Results) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
+    def results(self, given: Given, found: Results) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
         """The outputs as they go out, the state after the last steps, and what a backward pass reads besides."""
         output, *others = found
         output = output.contiguous()
-        if self.code.output not in self.code.plan.forward.saved:  # it may be a view of what came in, and must not be
+        if self.code.output not in self.code.plan.forward.saved and _shares_memory(output, (*given, *others)):
             output = output.clone()
         count = len(self.code.fields)
         # the outputs are kept as they go out, so that a change in place is noticed
@@ -289,7 +289,7 @@ def _forward(
         found = team.together(
             [part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts)) for part, own in both]
         )
-    return [part.results(each) for part, each in zip(parts, found, strict=True)]
+    return [part.results(own, each) for (part, own), each in zip(both, found, strict=True)]
 
 
 def _backward(parts: Sequence[_Part], given: Sequence[Given]) -> list[Results]:
@@ -304,6 +304,11 @@ def _dealt(items: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]
     """So many items for each."""
     ends = list(itertools.accumulate(counts))
     return [tuple(items[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+
+
+def _shares_memory(tensor: Tensor, others: Iterable[Tensor]) -> bool:
+    address = tensor.untyped_storage().data_ptr()
+    return any(other.untyped_storage().data_ptr() == address for other in others if other is not tensor)
 
 
 def _no_view(tensor: Tensor) -> Tensor:
