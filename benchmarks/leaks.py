@@ -39,8 +39,8 @@ def main() -> int:
 
 
 def compile_one(index: int) -> None:
-    """A cell of sizes that none before had."""
-    input_size, hidden_size = 3 + index % 25, 5 + index // 25
+    """A cell of sizes that none before had, small or large, with loops of its own."""
+    input_size, hidden_size = 3 + index % 25, 5 + index * 211 % 500
     step(recurra.GRU(input_size, hidden_size), torch.randn(2, 2, input_size))
 
 

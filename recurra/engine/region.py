@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from recurra.engine import sources
 from recurra.engine.borders import is_sum_with_bias, is_total, is_view
 from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel
@@ -136,7 +137,8 @@ def _by_torch(
         copies[node].args = _with_rows(copies[node].args, num_rows, copies[node])
     graph.output([copies[node] for node in outputs])
     graph.eliminate_dead_code()
-    call = fx.GraphModule(torch.nn.Module(), graph).forward
+    with sources.forgotten():
+        call = fx.GraphModule(torch.nn.Module(), graph).forward
 
     def run(values: dict[fx.Node, Tensor], count: int) -> None:
         results = call(count, *(values[node] for node in inputs))

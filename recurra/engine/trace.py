@@ -27,6 +27,7 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recurra.engine import sources
 from recurra.engine.contract import Cell
 from recurra.engine.reference import checked
 from recurra.errors import CompileError, ShapeError, TraceError
@@ -196,7 +197,7 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
         joint: Callable[..., Any] = step_and_pull
         flat = [*(constants[name] for name in (*fixed, *learned)), x, *state, d_output, *d_state]
         try:
-            with warnings.catch_warnings(), _RowsTogether():
+            with warnings.catch_warnings(), sources.forgotten(), _RowsTogether():
                 warnings.simplefilter("ignore")  # torch's own, about its own internals
                 module = make_fx(joint, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
                 if _writes_in_place(module.graph):  # a step may write `h += x`; its graph may not

@@ -42,26 +42,32 @@ def compile_ir(text: Callable[[], str], name: str, target: Target, *parts: str) 
         parts: all that the text depends on.
     """
     cached = cache.key(*parts, target.triple, target.cpu, target.features, llvmlite.__version__)
-    stored = cache.read(cached)
-    written = text() if stored is None else ""
+    code = cache.read(cached)
+    written = text() if code is None else ""
     with _lock:
-        module, machine = llvm.parse_assembly(written), _machine(target)
-        if stored is None:
+        machine = _machine(target)
+        if code is None:
+            module = _parsed(written)
             module.verify()
             _optimise(module, machine)
-        engine = llvm.create_mcjit_compiler(module, machine)
-        if stored is None:
-            engine.set_object_cache(lambda _, code: cache.write(cached, code))
-        else:
-            engine.add_object_file(llvm.ObjectFileRef.from_data(stored))
+            code = machine.emit_object(module)
+            cache.write(cached, code)
+        # the engine would keep a module as long as its code: a megabyte, where the code has some kilobytes
+        engine = llvm.create_mcjit_compiler(_parsed(""), machine)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
     return Code(engine, name)
+
+
+def _parsed(text: str) -> llvm.ModuleRef:
+    """In a context of its own, which goes with it: LLVM keeps all numbers and types that a context ever saw."""
+    return llvm.parse_assembly(text, llvm.create_context())
 
 
 def assembly(text: str, target: Target) -> str:
     """A module as the processor's instructions, to read."""
     with _lock:
-        module, machine = llvm.parse_assembly(text), _machine(target)
+        module, machine = _parsed(text), _machine(target)
         _optimise(module, machine)
         return str(machine.emit_assembly(module))
 
