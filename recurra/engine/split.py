@@ -90,8 +90,57 @@ class Plan:
     kept: tuple[fx.Node, ...]  # values of the forward pass that the backward pass reads
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A traced step by what its values are.
+
+    Attributes:
+        nodes: all calls, in order.
+        x, state, d_output, d_state: what goes in.
+        output, state_after, gradients, d_before: what comes out.
+        depends: of each node, which of the inputs it depends on; 0 for what depends on parameters alone.
+        of_forward: what the outputs and the state after the step are made of.
+    """
+
+    nodes: list[fx.Node]
+    x: fx.Node
+    state: tuple[fx.Node, ...]
+    d_output: fx.Node
+    d_state: tuple[fx.Node, ...]
+    output: fx.Node
+    state_after: tuple[fx.Node, ...]
+    gradients: tuple[Any, ...]
+    d_before: tuple[fx.Node, ...]
+    depends: dict[fx.Node, int]
+    of_forward: set[fx.Node]
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """Which calls the two loops have.
+
+    Attributes:
+        forward, reverse: what is truly recurrent, and what joins it.
+        totals: sums over the batch that the reverse loop adds up.
+        passing: calls that whoever reads them makes for himself, in a loop or outside.
+        own: of these and of views of parameters, those that the forward and the reverse loop make.
+    """
+
+    forward: set[fx.Node]
+    reverse: set[fx.Node]
+    totals: set[fx.Node]
+    passing: set[fx.Node]
+    own: tuple[set[fx.Node], set[fx.Node]]
+
+
 def split(trace: Trace) -> Plan:
     """Split a traced step."""
+    step = _sorted_out(trace)
+    _refuse_shared_draws(step.nodes)
+    return _around(trace, step, _inside(step))
+
+
+def _sorted_out(trace: Trace) -> _Step:
     nodes = [node for node in trace.graph.nodes if node.op == "call_function"]
     inputs, outputs = trace.inputs, trace.outputs
     num_constants, num_fields = len(trace.constants), len(trace.fields)
@@ -100,17 +149,30 @@ def split(trace: Trace) -> Plan:
     d_output = inputs[num_constants + 1 + num_fields]
     d_state = tuple(inputs[num_constants + 2 + num_fields :])
     output, state_after = outputs[0], tuple(outputs[1 : 1 + num_fields])
-    gradients = outputs[1 + num_fields : -num_fields]
-    d_before = tuple(outputs[-num_fields:])
-
     depends = _dependence(
         trace.inputs,
         nodes,
         {x: _X, d_output: _D_OUTPUT, **dict.fromkeys(state, _STATE), **dict.fromkeys(d_state, _D_STATE)},
     )
-    _refuse_shared_draws(nodes)
-    of_forward = _ancestors([output, *state_after])
-    into_state, into_d_state = _ancestors(state_after), _ancestors(d_before)
+    return _Step(
+        nodes=nodes,
+        x=x,
+        state=state,
+        d_output=d_output,
+        d_state=d_state,
+        output=output,
+        state_after=state_after,
+        gradients=tuple(outputs[1 + num_fields : -num_fields]),
+        d_before=tuple(outputs[-num_fields:]),
+        depends=depends,
+        of_forward=_ancestors([output, *state_after]),
+    )
+
+
+def _inside(step: _Step) -> _Inside:
+    """What feeds the state, or its gradient, and what is better done where that is computed."""
+    nodes, depends, of_forward = step.nodes, step.depends, step.of_forward
+    into_state, into_d_state = _ancestors(step.state_after), _ancestors(step.d_before)
     forward = {n for n in nodes if n in of_forward and depends[n] & _STATE and n in into_state}
     reverse = {n for n in nodes if n not in of_forward and depends[n] & _D_STATE and n in into_d_state}
     forward |= drawn_in(
@@ -127,20 +189,27 @@ def split(trace: Trace) -> Plan:
     totals, terms = added_up(late, reverse, lambda n: n not in of_forward and n not in reverse, depends)
     reverse |= terms
     reverse |= computed_again(nodes, reverse, of_forward, forward, depends)
-    passing = made_of_products(nodes, {n for n in nodes if n in of_forward and depends[n] == _X}, x)
+    passing = made_of_products(nodes, {n for n in nodes if n in of_forward and depends[n] == _X}, step.x)
     free = spread_parameters(nodes, depends) | passing
-    own = joined(nodes, forward, free), joined(nodes, reverse | totals, free)
+    return _Inside(
+        forward, reverse, totals, passing, (joined(nodes, forward, free), joined(nodes, reverse | totals, free))
+    )
+
+
+def _around(trace: Trace, step: _Step, inside: _Inside) -> Plan:
+    """The loops, and the regions around them: from the end to the beginning, a part computes what the parts after it
+    read."""
+    nodes, depends, of_forward = step.nodes, step.depends, step.of_forward
+    forward, reverse, totals, passing, own = inside.forward, inside.reverse, inside.totals, inside.passing, inside.own
     forward_loop = [n for n in nodes if n in forward or n in own[0]]
     reverse_loop = [n for n in nodes if n in reverse or n in own[1]]
-
-    read_in_reverse = [*_reads(reverse_loop), *_reads(totals), *d_before]
+    read_in_reverse = [*_reads(reverse_loop), *_reads(totals), *step.d_before]
     for_loop = reverse | _ancestors(read_in_reverse)
-    # from the end to the beginning: what a part computes is what the parts after it read
-    reads: list[Any] = list(gradients)
+    reads: list[Any] = list(step.gradients)
 
-    def region(name: str, inside: Callable[[fx.Node], Any]) -> Region:
+    def region(name: str, is_inside: Callable[[fx.Node], Any]) -> Region:
         loop = reverse if name.endswith("reverse") else forward  # the reverse loop may compute again what stands before
-        part = _region(nodes, name, [n for n in reads if n not in loop], inside)
+        part = _region(nodes, name, [n for n in reads if n not in loop], is_inside)
         reads.extend(part.inputs)
         return part
 
@@ -149,29 +218,34 @@ def split(trace: Trace) -> Plan:
         # what the loop does not read is computed here, too, in one pass with what it is read by
         lambda n: n in passing or (n not in of_forward and depends[n] and n not in for_loop and n not in totals),
     )
-    saved_reverse = tuple(dict.fromkeys(n for n in reads if n in reverse or n in d_state))
+    saved_reverse = tuple(dict.fromkeys(n for n in reads if n in reverse or n in step.d_state))
     reads += [n for n in read_in_reverse if n not in reverse and n not in own[1]]
     before_reverse = region(
         "before_reverse",
         # what was pulled into the loop is computed here too, where something before the loop reads it
         lambda n: n in passing or (n not in of_forward and depends[n] and not depends[n] & _D_STATE),
     )
-    kept = tuple(dict.fromkeys(n for n in reads if n in of_forward and depends[n] and n is not x))
-    reads.append(output)
+    kept = tuple(dict.fromkeys(n for n in reads if n in of_forward and depends[n] and n is not step.x))
+    reads.append(step.output)
     after = region("after", lambda n: n in passing or (n in of_forward and depends[n] & _STATE and n not in forward))
-    saved = tuple(dict.fromkeys(n for n in reads if n in forward or n in state))
-    reads += [n for n in [*_reads(forward_loop), *state_after] if n not in own[0]]
+    saved = tuple(dict.fromkeys(n for n in reads if n in forward or n in step.state))
+    reads += [n for n in [*_reads(forward_loop), *step.state_after] if n not in own[0]]
     before = region("before", lambda n: n in of_forward and depends[n] == _X)
     prelude = region("prelude", lambda n: not depends[n])
     return Plan(
         trace=trace,
         prelude=prelude,
         before=before,
-        forward=Loop("forward", tuple(forward_loop), state, state_after, saved),
+        forward=Loop("forward", tuple(forward_loop), step.state, step.state_after, saved),
         after=after,
         before_reverse=before_reverse,
         reverse=Loop(
-            "reverse", tuple(reverse_loop), d_state, d_before, saved_reverse, tuple(n for n in nodes if n in totals)
+            "reverse",
+            tuple(reverse_loop),
+            step.d_state,
+            step.d_before,
+            saved_reverse,
+            tuple(n for n in nodes if n in totals),
         ),
         after_reverse=after_reverse,
         kept=kept,

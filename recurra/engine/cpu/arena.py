@@ -64,7 +64,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ())
         tensor.set_(flat.untyped_storage(), 0, torch.Size(shape), tuple(strides))
     noted = tape.running()
     if noted is not None:
-        noted.memory.append(tensor)
+        noted.memory.append((tensor, tape.version(tensor)))
     return tensor
 
 

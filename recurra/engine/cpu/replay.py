@@ -6,8 +6,8 @@ batch of the same sizes comes again, the pass is recorded: the jobs with their t
 an address. What comes after runs the same jobs on other tensors: machine code writes the tables, with the addresses of
 this call, and goes through them.
 
-Only memory that was handed in, or that the pass asked `arena` for, may be read and written. Where torch computes
-something in between, random numbers say, the pass has no program and runs as it did.
+Only memory that was handed in, or that the pass asked `arena` for, may be read, and only jobs may write into it. Where
+torch computes something in between, random numbers say, the pass has no program and runs as it did.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Program:
         results: what it returned.
 
     Raises:
-        _NoProgram: it read or returned memory that nobody handed in or asked for.
+        _NoProgram: it read or returned memory that nobody handed in or asked for, or torch wrote into it.
     """
 
     def __init__(self, given: Given, noted: tape.Tape, results: Results) -> None:
@@ -62,7 +62,9 @@ class Program:
                 self._slots[_memory(tensor)] = _FIRST + number, 0
         self._constants = {_memory(tensor) for tensor in noted.constants}
         self._new: list[tuple[Any, ...]] = []
-        own = {_memory(tensor): tensor for tensor in noted.memory if tensor.numel()}
+        if any(tape.version(tensor) != version for tensor, version in noted.memory):
+            raise _NoProgram
+        own = {_memory(tensor): tensor for tensor, _ in noted.memory if tensor.numel()}
         self._parts: list[tuple[int, Any]] = []
         self._results = [None if each is None else self._result(each, own) for each in results]
         tables = sum(_up(8 * len(job.words)) for job in noted.jobs)

@@ -17,20 +17,31 @@ from torch import Tensor
 if TYPE_CHECKING:
     from recurra.engine.cpu.team import Job
 
-__all__ = ["Tape", "constant", "listening", "running"]
+__all__ = ["Tape", "constant", "listening", "running", "version"]
 
 
 @dataclass
 class Tape:
-    """What was noted, in order."""
+    """What was noted, in order.
+
+    Attributes:
+        jobs: that were run.
+        memory: new tensors, with their versions.
+        constants: tensors that never change.
+    """
 
     jobs: list[Job] = field(default_factory=list)
-    memory: list[Tensor] = field(default_factory=list)
+    memory: list[tuple[Tensor, int]] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
 
 
 _running: ContextVar[Tape | None] = ContextVar("tape", default=None)
 running = _running.get  # the tape that runs in this thread, or None
+
+
+def version(tensor: Tensor) -> int:
+    """How often torch wrote into a tensor; in inference mode it does not count."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def constant(tensor: Tensor) -> Tensor:

@@ -143,9 +143,10 @@ def test_what_torch_computes_in_between_has_no_program() -> None:
         lambda a, b: [a],  # what was handed in
         lambda a, b: [matmul(a * 2, b)],  # reads what torch computed
         lambda a, b: [matmul(a, b).half()],
-        lambda a, b: [arena.empty((2, 2), torch.float64).copy_(a), a + b],
+        lambda a, b: [arena.empty((2, 2), torch.float64).copy_(a)],  # torch wrote there
+        lambda a, b: [matmul(a, b)[0].mul_(2)],
     ],
-    ids=["new", "given", "read", "type", "second"],
+    ids=["new", "given", "read", "type", "written", "changed"],
 )
 def test_passes_that_are_no_programs(run: Any) -> None:
     given = torch.randn(2, 2).double(), torch.randn(2, 2).double()
