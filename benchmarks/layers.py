@@ -16,6 +16,7 @@ import json
 import math
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -138,8 +139,8 @@ def by_turns(timers: dict[str, Callable[[int], float]], seconds: float, *, round
     """Median seconds of one call of each.
 
     Args:
-        timers: run by turns, and in each round another one begins; each turn sleeps a moment, so that threads of the one
-            before stop spinning, warms up with one call, and times a block of calls.
+        timers: run by turns, in another order each round; each turn sleeps a moment, so that threads of the one before
+            stop spinning, warms up with one call, and times a block of calls.
         seconds: for all of them together, but at least `rounds` turns each.
         rounds: see there.
     """
@@ -149,9 +150,9 @@ def by_turns(timers: dict[str, Callable[[int], float]], seconds: float, *, round
         run(2)
         block[name] = max(1, min(200, int(0.004 / run(1))))
     end = time.perf_counter() + seconds
-    order = list(timers.items())
+    order, chance = list(timers.items()), random.Random(0)
     while time.perf_counter() < end or len(next(iter(times.values()))) < rounds:
-        order.append(order.pop(0))  # nobody always follows the same one, whose threads may still look for work
+        chance.shuffle(order)  # nobody always follows the same one, whose threads may still look for work
         for name, run in order:
             time.sleep(0.02)
             run(1)
