@@ -95,15 +95,13 @@ class Program:
         if memory is None or memory.dtype is not tensor.dtype:
             raise _NoProgram
         whole = tensor.numel() == memory.numel() and _is_dense(tensor)
+        strides = () if tensor.is_contiguous() else tensor.stride()
         if at not in self._slots:
             self._slots[at] = _FIRST + len(self._strides) + len(self._new), 0
-            strides = () if tensor.is_contiguous() else tensor.stride()
             self._new.append((tensor.shape, memory.dtype, strides) if whole else (memory.shape, memory.dtype, ()))
         number = self._slots[at][0] - _FIRST - len(self._strides)
-        place: Any = tensor.shape, tensor.stride(), tensor.storage_offset()
-        shape, _, strides = self._new[number]
-        if shape == tensor.shape and strides == (() if tensor.is_contiguous() else tensor.stride()):
-            place = None
+        is_all = self._new[number] == (tensor.shape, memory.dtype, strides)
+        place = None if is_all else (tensor.shape, tensor.stride(), tensor.storage_offset())
         if (number, place) not in self._parts:
             self._parts.append((number, place))
         return self._parts.index((number, place))
