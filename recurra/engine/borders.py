@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 
 from recurra.engine.rows import row_axis, row_width
 
@@ -18,6 +18,7 @@ __all__ = [
     "added_up",
     "computed_again",
     "drawn_in",
+    "finished_in",
     "is_sum_with_bias",
     "is_total",
     "is_view",
@@ -31,6 +32,7 @@ _VIEWS = ("view", "reshape", "unsqueeze", "squeeze", "permute", "transpose", "t"
 _ARITHMETIC = ("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "clamp", "where")
 _CHEAP = (*_ARITHMETIC, "eq", "ne", "gt", "ge", "lt", "le", "logical_and", "logical_or", "logical_not")
 _SUMS = ("sum", "mean", "amax", "amin", "bmm")
+_COSTLY = ("sigmoid", "tanh", "div")  # computed again where nothing more must be kept for it
 _WIDEST_TOTAL = 1 << 13  # numbers: beyond that the sums themselves are too far from the processor
 _NARROW = 8  # a value that many times smaller than another costs next to nothing beside it
 _FEW = 8  # calls that are cheaper than memory
@@ -130,7 +132,8 @@ def computed_again(
     """Values of the forward pass that the reverse loop computes again rather than read from memory.
 
     1 - z is not kept beside z, nor the transpose of a matrix beside the matrix, nor the product of a column and a row
-    beside the two. A value goes as long as what must be kept in its place is less than the value.
+    beside the two. A value goes as long as what must be kept in its place is less than the value; and tanh(c), which
+    takes longer, where all that it is made of is kept anyway.
     """
     read = {arg for n in nodes if n in reverse for arg in n.all_input_nodes if arg in of_forward and depends[arg]}
     again: set[fx.Node] = set()
@@ -138,19 +141,28 @@ def computed_again(
     def cheap(node: fx.Node) -> bool:
         return is_view(node) or (node in forward and _name(node) in _CHEAP)
 
+    def goes(node: fx.Node) -> tuple[set[fx.Node], set[fx.Node]]:
+        return _made_of(node, cheap, {n for n in (*read, *again) if n is not node}, depends)
+
     moved = True
     while moved:
         moved = False
         for node in reversed(nodes):
             if node not in read or not cheap(node) or _read_outside(node, reverse, of_forward):
                 continue
-            steps, needed = _made_of(node, cheap, {n for n in (*read, *again) if n is not node}, depends)
+            steps, needed = goes(node)
             gain = row_width(node) - sum(map(row_width, needed))
             if gain > 0 or (gain == 0 and is_view(node)):
                 read -= steps
                 read |= needed
                 again |= steps
                 moved = True
+    for node in reversed(nodes):
+        if node in read and node in forward and _name(node) in _COSTLY and not _read_outside(node, reverse, of_forward):
+            steps, needed = goes(node)
+            if not needed:
+                read.remove(node)
+                again |= steps
     return again
 
 
@@ -210,6 +222,39 @@ def drawn_in(
         if all(user in joining or user not in outside for user in leaf.users)
     }
     return set().union(*(inside for inside, large in cones.values() if large & freed)) if cones else set()
+
+
+def finished_in(nodes: list[fx.Node], loop: set[fx.Node], late: set[fx.Node], known: set[fx.Node]) -> set[fx.Node]:
+    """Cheap calls after a loop that turn what it writes into no more than that: the loop writes their results instead.
+
+    The gradient of normalised rows becomes that of the rows before, and nothing goes through memory in between.
+
+    Args:
+        nodes: all calls, in order.
+        loop: those of the loop.
+        late: calls that follow the loop.
+        known: what the loop can read.
+    """
+    joining: set[fx.Node] = set()
+    for node in nodes:
+        if node in late and _name(node) in (*_ARITHMETIC, "div", "sum") and _is_vectors(node):
+            if all(arg in loop or arg in joining or arg in known for arg in node.all_input_nodes):
+                joining.add(node)
+
+    def written(inside: set[fx.Node]) -> set[fx.Node]:
+        """What others read of calls of the loop, besides sums that it makes itself."""
+        outside = {user for user in late if user not in inside and not is_total(user)}
+        values = [node for node in inside if isinstance(node.meta["val"], Tensor)]
+        return {node for node in values if not outside.isdisjoint(node.users)}
+
+    before, after = written(loop), written(loop | joining)
+    return joining if sum(map(row_width, after)) <= sum(map(row_width, before)) else set()
+
+
+def _is_vectors(node: fx.Node) -> bool:
+    """Whether a value has a vector or a number for each row, and was computed row by row."""
+    values = [node, *node.all_input_nodes]
+    return row_axis(node) == 0 and node.meta["val"].dim() == 2 and all(row_axis(each) in (0, None) for each in values)
 
 
 def is_total(node: fx.Node) -> bool:

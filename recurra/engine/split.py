@@ -21,6 +21,7 @@ from recurra.engine.borders import (
     added_up,
     computed_again,
     drawn_in,
+    finished_in,
     joined,
     made_of_products,
     spread_parameters,
@@ -186,6 +187,10 @@ def _inside(step: _Step) -> _Inside:
     reverse |= _drawn_into_reverse(nodes, reverse, of_forward, depends)
     reverse |= {n for n in _slices_of_rows(nodes, reverse) if n.args[0] not in forward}
     late = [n for n in nodes if n not in of_forward and n not in reverse and depends[n] & _D_STATE]
+    finished = finished_in(nodes, reverse, set(late), {n for n in depends if not depends[n] & _D_STATE})
+    reverse |= finished
+    reverse |= _pulled_in(nodes, finished, of_forward, depends)
+    late = [n for n in late if n not in finished]
     totals, terms = added_up(late, reverse, lambda n: n not in of_forward and n not in reverse, depends)
     reverse |= terms
     reverse |= computed_again(nodes, reverse, of_forward, forward, depends)

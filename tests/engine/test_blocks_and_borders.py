@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra import Cell
-from recurra.cells import MLSTM, NTM
+from recurra.cells import LSTM, MLSTM, NTM
 from recurra.engine.compiled import compiled
 from recurra.engine.lower import lower
 from recurra.engine.rows import from_rows, row_axis, row_width, to_rows
@@ -93,6 +93,13 @@ def test_views_are_computed_again_rather_than_kept() -> None:
     for_the_loop = [node for node in plan.kept if node not in plan.after_reverse.inputs]
     assert for_the_loop
     assert not any(node.target in (aten.permute.default, aten.unsqueeze.default) for node in for_the_loop)
+
+
+def test_what_is_made_of_kept_values_alone_is_computed_again() -> None:
+    plan = planned(LSTM(3, 5))
+    assert aten.tanh.default in {node.target for node in plan.reverse.nodes}
+    # the states before, three gates and what goes into the cell: not tanh(c), which these make
+    assert [row_width(node) for node in plan.forward.saved if node is not plan.trace.outputs[0]] == [5] * 6
 
 
 @pytest.mark.parametrize("shape", [(BATCH, 2, 3), (2, BATCH, 3), (2, 3, BATCH), (BATCH * 2, 3), (4, BATCH * 3)])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra import Cell, scan
-from recurra.cells import GRU, LSTM, SRU
+from recurra.cells import GRU, LSTM, SRU, MinGRU
 from recurra.engine.compiled import compiled
 from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel, Tiling
@@ -92,6 +92,18 @@ def test_what_is_only_added_up_is_kept_nowhere() -> None:
     read = {node for part in (plan.after_reverse,) for node in part.inputs}
     assert terms - read
     assert not (terms - read) & set(plan.reverse.saved)
+
+
+def test_the_gradient_of_normalised_rows_is_finished_in_the_loop() -> None:
+    plan = planned(LSTM(3, 5, layer_norm=True))
+    assert {node.target for node in plan.after_reverse.nodes} <= {aten.mm.default, aten.permute.default}
+    assert sorted(row_width(node) for node in plan.reverse.saved) == [20, 20]  # of the rows of x, and of the state's
+
+
+def test_what_would_grow_is_not_finished_in_the_loop() -> None:
+    plan = planned(MinGRU(3, 5))
+    assert any(node.target is aten.cat.default for node in plan.after_reverse.nodes)
+    assert [row_width(node) for node in plan.reverse.saved] == [5]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ __all__ = ["LIMIT", "empty", "held", "maker"]
 
 LIMIT = 1 << 28  # bytes that wait to be used again, at most
 _SMALLEST = 1 << 18  # what is smaller the C library keeps itself
+_LINE = 64  # bytes of a line of memory and of the longest vector: where a block begins, no vector lies across two lines
 _PATIENCE = 1 << 10  # new tensors that a piece of memory waits for before it is given back
 
 Block = np.ndarray[Any, np.dtype[np.uint8]]
@@ -82,12 +83,18 @@ def _from_block(size: int) -> Tensor:
     with _lock:
         _take_back()
         alike = _by_size.get(whole)
-        block = _taken(alike[-1]) if alike else np.empty(whole, np.uint8)
+        block = _taken(alike[-1]) if alike else _new_block(whole)
     view = block[:size]  # lives as long as the tensor's memory; the block goes on
     loan = _Loan(view, _give_back)
     loan.block = block
     _loans[id(loan)] = loan
     return torch.from_numpy(view)
+
+
+def _new_block(size: int) -> Block:
+    memory = np.empty(size + _LINE, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + size]
 
 
 def _give_back(loan: _Loan) -> None:

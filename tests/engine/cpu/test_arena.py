@@ -36,6 +36,11 @@ def test_memory_is_found_by_who_asks_for_a_little_less() -> None:
     assert other.untyped_storage().nbytes() == 449 * 2111 * 4
 
 
+def test_a_block_begins_with_a_line_of_memory() -> None:
+    tensors = [arena.empty((17, (1 << 14) + count), torch.float32) for count in range(4)]
+    assert [tensor.data_ptr() % 64 for tensor in tensors] == [0] * 4
+
+
 def test_no_more_memory_waits_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arena, "LIMIT", 1 << 20)
     for rows in range(4, 12):
