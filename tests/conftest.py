@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from recurra.engine.cpu import replay
+
 torch.set_num_threads(1)  # tests run side by side; results must not depend on it
 
 
@@ -44,6 +46,8 @@ def _same_start(monkeypatch: pytest.MonkeyPatch, code_cache: Path) -> Iterator[N
     monkeypatch.setenv("RECURRA_CACHE_DIR", str(code_cache))
     # memory that is read before it is written shows as NaN, not as whatever was there
     monkeypatch.setattr(torch, "empty", _filled(torch.empty))
+    monkeypatch.setattr(torch, "empty_strided", _filled(torch.empty_strided))
+    monkeypatch.setattr(replay, "_workspace", _filled(replay._workspace))
     monkeypatch.setattr(torch, "empty_like", _filled(torch.empty_like))
     monkeypatch.setattr(torch.Tensor, "new_empty", _filled(torch.Tensor.new_empty))
     yield

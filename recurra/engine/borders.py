@@ -19,6 +19,7 @@ __all__ = [
     "computed_again",
     "drawn_in",
     "finished_in",
+    "is_look",
     "is_sum_with_bias",
     "is_total",
     "is_view",
@@ -45,8 +46,13 @@ def _name(node: fx.Node) -> str:
 
 
 def is_view(node: fx.Node) -> bool:
+    """Whether a node is another look at rows that stand in memory."""
+    return is_look(node) and row_axis(node) is not None
+
+
+def is_look(node: fx.Node) -> bool:
     """Whether a node is another look at the memory of its operand."""
-    return _name(node) in _VIEWS and row_axis(node) is not None
+    return _name(node) in _VIEWS
 
 
 def _is_matrix(node: fx.Node) -> bool:
@@ -237,9 +243,9 @@ def finished_in(nodes: list[fx.Node], loop: set[fx.Node], late: set[fx.Node], kn
     """
     joining: set[fx.Node] = set()
     for node in nodes:
-        if node in late and _name(node) in (*_ARITHMETIC, "div", "sum") and _is_vectors(node):
-            if all(arg in loop or arg in joining or arg in known for arg in node.all_input_nodes):
-                joining.add(node)
+        is_cheap = node in late and _name(node) in (*_ARITHMETIC, "div", "sum") and _is_vectors(node)
+        if is_cheap and all(arg in loop or arg in joining or arg in known for arg in node.all_input_nodes):
+            joining.add(node)
 
     def written(inside: set[fx.Node]) -> set[fx.Node]:
         """What others read of calls of the loop, besides sums that it makes itself."""

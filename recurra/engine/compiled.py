@@ -21,13 +21,14 @@ from torch import Tensor, fx
 from torch._subclasses import FakeTensorMode
 
 from recurra.engine.block import Block
+from recurra.engine.borders import is_look
 from recurra.engine.by_reference import by_reference
 from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
-from recurra.engine.cpu import team
+from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.replay import Given, Programs, Results
-from recurra.engine.cpu.tiling import Layout
+from recurra.engine.cpu.tiling import LINE, Layout
 from recurra.engine.lower import lower
 from recurra.engine.probe import expect_contract, expect_rows_apart
 from recurra.engine.products import has_bf16, is_plain_eager
@@ -79,12 +80,15 @@ class Compiled:
         # both are lowered now: what cannot run backward must not run forward
         lower(self.plan.forward), lower(self.plan.reverse)
         self.regions = _Regions(self.plan, dtype)
+        # where weights are but looked at in another way, every pass does so anew, and a recorded one for nothing
+        prelude = self.plan.prelude
+        self._of_weights = () if all(map(is_look, prelude.nodes)) else prelude.outputs
 
     @functools.cached_property
     def in_bf16(self) -> Compiled:
         """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
         twin = copy.copy(self)
-        for made in ("training", "inference", "reverse", "_programs"):
+        for made in ("training", "inference", "reverse", "_programs", "_in_block", "keeps"):
             twin.__dict__.pop(made, None)
         twin.bf16, twin.regions = True, _Regions(self.plan, self.dtype, bf16=True)
         return twin
@@ -108,6 +112,33 @@ class Compiled:
         return LoopKernel(schedule(lower(self.plan.reverse)), self.dtype, reverse=True, bf16=self.bf16)
 
     @functools.cached_property
+    def _in_block(self) -> tuple[tuple[fx.Node, int], ...]:
+        """What the forward loop keeps for the backward pass in one tensor, with its width: one is sooner made, kept and
+        given back than ten."""
+        kept = set(self.plan.kept) - {self.output, *self.training.odd_outputs}
+        return tuple((node, width) for node, width in self.training.plan.outputs if node in kept)
+
+    @functools.cached_property
+    def keeps(self) -> tuple[fx.Node | None, ...]:
+        """What the tensors are that a backward pass reads besides what the forward pass was given; None is the one that
+        holds several."""
+        together = {node for node, _ in self._in_block}
+        return (*([None] if together else []), *(node for node in self.plan.kept if node not in together))
+
+    def _rows_of(self, block: Tensor, num_rows: int) -> dict[fx.Node, Tensor]:
+        """The rows [N, width] that stand in one tensor."""
+        rows, start = {}, 0
+        for node, width in self._in_block:
+            rows[node] = block[start : start + num_rows * width].view(num_rows, width)
+            start += self._places(num_rows * width)
+        return rows
+
+    def _places(self, count: int) -> int:
+        """So many numbers, up to the end of a line of memory."""
+        line = LINE // self.dtype.itemsize
+        return -(-count // line) * line
+
+    @functools.cached_property
     def _programs(self) -> dict[str, Programs]:
         return {name: Programs(is_fixed=not self.draws) for name in ("training", "inference", "backward")}
 
@@ -120,11 +151,20 @@ class Compiled:
             layout: where the steps of each sequence stand among the rows.
             tensors: the constants, x as it is handed in, and the fields of the state.
         """
-        values = dict(zip(self.inputs, tensors, strict=True))
-        x = self.inputs[len(self.constants)]
-        values[x] = layout.rows(values[x])
+        x = len(self.constants)
+        given = (*tensors[:x], layout.rows(tensors[x]), *tensors[x + 1 :])
+        if not self._of_weights:
+            return given
+        values = dict(zip(self.inputs, given, strict=True))
         self.regions.prelude.run(values, layout.num_rows)
-        return tuple(values[node] for node in (*self.inputs, *self.plan.prelude.outputs))
+        return (*given, *(values[node] for node in self._of_weights))
+
+    def _values(self, layout: Layout, given: Given, others: Iterable[fx.Node | None] = ()) -> dict[Any, Tensor]:
+        """What a pass begins with, by node."""
+        values: dict[Any, Tensor] = dict(zip((*self.inputs, *self._of_weights, *others), given, strict=True))
+        if not self._of_weights:
+            self.regions.prelude.run(values, layout.num_rows)
+        return values
 
     def forward(self, layout: Layout, given: Given, *, keep: bool) -> Results:
         """Outputs in the shape of the batch, the state after the last steps, and what the backward pass reads besides.
@@ -144,13 +184,18 @@ class Compiled:
         return _beside_others(self._programs["training" if keep else "inference"], kernel, run, layout, given, jobs)
 
     def _forward(self, layout: Layout, jobs: int, keep: bool, given: Given) -> team.Turns[Results]:
-        kernel = self.training if keep else self.inference
-        values = dict(zip((*self.inputs, *self.plan.prelude.outputs), given, strict=True))
-        self.regions.before.run(values, layout.num_rows)
+        kernel, count = self.training if keep else self.inference, layout.num_rows
+        values = self._values(layout, given)
+        self.regions.before.run(values, count)
         state = given[len(self.constants) + 1 : self.takes]
-        after = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, layout.num_rows)
-        self.regions.after.run(values, layout.num_rows)
-        return [layout.shaped(values[self.output]), *after, *(values[node] for node in self.plan.kept if keep)]
+        goals: dict[fx.Node, Tensor] = {}
+        if keep and self._in_block:
+            size = sum(self._places(count * width) for _, width in self._in_block)
+            values[None] = arena.empty((size,), self.dtype)
+            goals = self._rows_of(values[None], count)
+        after = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, count, goals)
+        self.regions.after.run(values, count)
+        return [layout.shaped(values[self.output]), *after, *(values[node] for node in self.keeps if keep)]
 
     def backward(self, layout: Layout, given: Given) -> Results:
         """Gradients of the learned constants and of x, None where there is none; then of the state at the beginning.
@@ -168,9 +213,10 @@ class Compiled:
         return _beside_others(self._programs["backward"], self.reverse, run, layout, given, jobs)
 
     def _backward(self, layout: Layout, jobs: int, given: Given) -> team.Turns[Results]:
-        plan, kernel = self.plan, self.reverse
-        names = (*self.inputs, *plan.prelude.outputs, *plan.kept, self.d_output, *plan.reverse.carries)
-        values = dict(zip(names, given, strict=True))
+        kernel = self.reverse
+        values = self._values(layout, given, (*self.keeps, self.d_output, *self.plan.reverse.carries))
+        if self._in_block:
+            values.update(self._rows_of(values[None], layout.num_rows))
         self.regions.before_reverse.run(values, layout.num_rows)
         d_state = given[len(given) - len(self.fields) :]
         d_before = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), d_state, layout.num_rows)
@@ -210,7 +256,7 @@ class _Part(NamedTuple):
         output = _no_view(output) if output._is_view() else output
         kept = [
             output if node is self.code.output else value
-            for node, value in zip(self.code.plan.kept, others[count:], strict=False)
+            for node, value in zip(self.code.keeps, others[count:], strict=False)
         ]
         return output, others[:count], kept
 
@@ -218,7 +264,7 @@ class _Part(NamedTuple):
         """What the backward pass is given."""
         d_output, *d_state = d_results
         rows, code, x = self.layout.rows, self.code, len(self.code.constants)
-        read = (rows(each) if node is code.output else each for node, each in zip(code.plan.kept, kept, strict=True))
+        read = (rows(each) if node is code.output else each for node, each in zip(code.keeps, kept, strict=True))
         return (*own[:x], rows(own[x]), *own[x + 1 :], *prelude, *read, rows(d_output), *d_state)
 
 
@@ -257,7 +303,7 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *d_results: Tensor) -> Any:
         parts: tuple[_Part, ...] = ctx.parts
         takes = [part.code.takes for part in parts]
-        counts = [*takes, *(len(part.code.plan.kept) for part in parts)]
+        counts = [*takes, *(len(part.code.keeps) for part in parts)]
         dealt = _dealt(ctx.saved_tensors, counts)
         own, kept = dealt[: len(parts)], dealt[len(parts) :]
         d_own = _dealt(d_results, [1 + len(part.code.fields) for part in parts])
@@ -322,6 +368,7 @@ def _no_view(tensor: Tensor) -> Tensor:
 _PRECISIONS = ({torch.float32}, {torch.float64})
 _compiling = threading.Lock()
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
+_NOTHING: dict[Any, Any] = {}
 
 
 def _fresh() -> None:
@@ -398,27 +445,45 @@ def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:
 
 def obstacle(reading: Reading, x: Tensor) -> str:
     """Why inputs like these cannot be run, or "": on the CPU, in one precision, outside of tracers and transforms."""
+    return _of_now(reading, x) or _of_types(reading, x)
+
+
+def _of_types(reading: Reading, x: Tensor) -> str:
+    """What of `obstacle` depends on the types alone."""
+    types = {x.dtype, *[tensor.dtype for tensor in (*reading.parameters.values(), *reading.buffers.values())]}
+    if types in _PRECISIONS or {kind for kind in types if kind.is_floating_point} in _PRECISIONS:
+        return ""
+    found = ", ".join(sorted(str(kind) for kind in types if kind.is_floating_point))
+    return f"it runs in float32 or float64 (products of bfloat16 under autocast), cell and `x` are {found}"
+
+
+def _of_now(reading: Reading, x: Tensor) -> str:
+    """What of `obstacle` may change from call to call."""
     if not x.is_cpu:
         return f"it runs on the CPU, `x` is on {x.device}"
-    buffers = reading.buffers.values()
-    if buffers and any(buffer.requires_grad for buffer in buffers):
+    if reading.buffers and any(buffer.requires_grad for buffer in reading.buffers.values()):
         return "a buffer of the cell needs a gradient: make it a parameter"
-    types = {x.dtype, *[tensor.dtype for tensor in (*reading.parameters.values(), *buffers)]}
-    if types not in _PRECISIONS and {kind for kind in types if kind.is_floating_point} not in _PRECISIONS:
-        found = ", ".join(sorted(str(kind) for kind in types if kind.is_floating_point))
-        return f"it runs in float32 or float64 (products of bfloat16 under autocast), cell and `x` are {found}"
     if not torch.is_autocast_enabled("cpu"):
         return "" if is_plain_eager(x) else "something traces or transforms the call"
     with torch.autocast("cpu", enabled=False):
-        return obstacle(reading, x)
+        return "" if is_plain_eager(x) else "something traces or transforms the call"
 
 
-def _misfit(reading: Reading, x: Ragged | Block, state: Any) -> str:
-    """As `obstacle`, of inputs and state."""
-    why = obstacle(reading, x.values)
-    if not why and any(field.dtype is not x.values.dtype or not field.is_cpu for field in state):
+def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Compiled | str:
+    """What was compiled for a cell, now or before, or why it cannot run these inputs from this state.
+
+    Raises:
+        CompileError, TraceError: see `compiled`.
+    """
+    values = x.values
+    found = _known.get(cell, _NOTHING).get((values.dtype, reading.key))
+    known = found if isinstance(found, Compiled) else None  # then its types are some that can be run
+    why = _of_now(reading, values) or ("" if known else _of_types(reading, values))
+    if why:
+        return why
+    if any(field.dtype is not values.dtype or not field.is_cpu for field in state):
         return "`state` is of another type than `x`"
-    return why
+    return known or compiled(cell, values.dtype, reading)
 
 
 def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
@@ -435,14 +500,14 @@ def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None 
         CompileError, TraceError: see `compiled`.
     """
     reading = read(cell)
-    why = _misfit(reading, x, state)
-    if why:
-        raise CompileError(f"The compiled engine cannot run `{type(cell).__name__}` here: {why}.")
+    code = _fitting(cell, reading, x, state)
+    if isinstance(code, str):
+        raise CompileError(f"The compiled engine cannot run `{type(cell).__name__}` here: {code}.")
     if not torch.is_autocast_enabled("cpu"):
-        return _run(cell, reading, x, state, checkpoint_every)
+        return _run(cell, code, reading, x, state, checkpoint_every)
     bf16 = torch.get_autocast_dtype("cpu") is torch.bfloat16 and x.values.dtype is torch.float32 and has_bf16()
     with torch.autocast("cpu", enabled=False):
-        return _run(cell, reading, x, state, checkpoint_every, bf16=bf16)
+        return _run(cell, code.in_bf16 if bf16 else code, reading, x, state, checkpoint_every)
 
 
 def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any]) -> list[tuple[Tensor, Any]] | None:
@@ -453,22 +518,22 @@ def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any
     """
     if torch.is_autocast_enabled("cpu"):
         return None
-    readings = [read(cell) for cell in cells]
-    if any(_misfit(*each) for each in zip(readings, batches, states, strict=True)):
-        return None
     parts: list[_Part] = []
     tensors: list[Tensor] = []
-    for cell, reading, x, state in zip(cells, readings, batches, states, strict=True):
-        parts.append(_Part(cell, compiled(cell, x.values.dtype, reading), Layout.of(x)))
+    for cell, x, state in zip(cells, batches, states, strict=True):
+        reading = read(cell)
+        code = _fitting(cell, reading, x, state)
+        if isinstance(code, str):
+            return None
+        parts.append(_Part(cell, code, Layout.of(x)))
         tensors += _tensors(parts[-1], reading, x, state)
     return _scanned(parts, _keeps(tensors), tensors)
 
 
 def _run(
-    cell: Cell, reading: Reading, x: Ragged | Block, state: Any, every: int | None, *, bf16: bool = False
+    cell: Cell, code: Compiled, reading: Reading, x: Ragged | Block, state: Any, every: int | None
 ) -> tuple[Tensor, Any]:
-    code = compiled(cell, x.values.dtype, reading)
-    part = _Part(cell, code.in_bf16 if bf16 else code, Layout.of(x))
+    part = _Part(cell, code, Layout.of(x))
     tensors = _tensors(part, reading, x, state)
     keep = _keeps(tensors)
     if every is not None and keep:

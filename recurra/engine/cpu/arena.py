@@ -20,18 +20,20 @@ import torch
 from torch import Tensor
 
 from recurra.engine.cpu import tape
+from recurra.engine.cpu.tiling import LINE
 
 __all__ = ["LIMIT", "empty", "held", "maker"]
 
 LIMIT = 1 << 28  # bytes that wait to be used again, at most
 _SMALLEST = 1 << 18  # what is smaller the C library keeps itself
-_LINE = 64  # bytes of a line of memory and of the longest vector: where a block begins, no vector lies across two lines
 _PATIENCE = 1 << 10  # new tensors that a piece of memory waits for before it is given back
+
+_KINDS: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
 
 Block = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-class _Loan(weakref.ref[Block]):
+class _Loan(weakref.ref[np.ndarray[Any, Any]]):
     """A block that is in use, until its memory is let go."""
 
     __slots__ = ("block",)
@@ -52,17 +54,15 @@ def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ())
 
     Args:
         shape: of the tensor.
-        dtype: of its numbers.
+        dtype: of its numbers; only what computes in float32 and float64 gets memory that is used again.
         strides: of a tensor without gaps, its axes in memory in some other order than in the shape.
     """
-    size = math.prod(shape)
-    is_small = size * dtype.itemsize < _SMALLEST
-    if is_small and not strides:
-        tensor = torch.empty(shape, dtype=dtype)
+    if math.prod(shape) * dtype.itemsize >= _SMALLEST and dtype in _KINDS:
+        tensor = _from_block(shape, dtype, strides)
+    elif strides:
+        tensor = torch.empty_strided(tuple(shape), tuple(strides), dtype=dtype)
     else:
-        flat = torch.empty(size, dtype=dtype) if is_small else _from_block(size * dtype.itemsize)
-        tensor = torch.empty(0, dtype=dtype)  # autograd must not take it for a view
-        tensor.set_(flat.untyped_storage(), 0, torch.Size(shape), tuple(strides))
+        tensor = torch.empty(shape, dtype=dtype)
     noted = tape.running()
     if noted is not None:
         noted.memory.append((tensor, tape.version(tensor)))
@@ -76,7 +76,8 @@ def maker(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ())
     return functools.partial(torch.empty, tuple(shape), dtype=dtype)
 
 
-def _from_block(size: int) -> Tensor:
+def _from_block(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int]) -> Tensor:
+    size = math.prod(shape) * dtype.itemsize
     # batches of other lengths shall find it, too: an eighth is lost at most
     step = 1 << (size.bit_length() - 4)
     whole = -(-size // step) * step
@@ -84,7 +85,8 @@ def _from_block(size: int) -> Tensor:
         _take_back()
         alike = _by_size.get(whole)
         block = _taken(alike[-1]) if alike else _new_block(whole)
-    view = block[:size]  # lives as long as the tensor's memory; the block goes on
+    # lives as long as the tensor's memory; the block goes on
+    view = np.ndarray(shape, _KINDS[dtype], block, strides=[dtype.itemsize * each for each in strides] or None)
     loan = _Loan(view, _give_back)
     loan.block = block
     _loans[id(loan)] = loan
@@ -92,8 +94,8 @@ def _from_block(size: int) -> Tensor:
 
 
 def _new_block(size: int) -> Block:
-    memory = np.empty(size + _LINE, np.uint8)
-    start = -memory.ctypes.data % _LINE
+    memory = np.empty(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
     return memory[start : start + size]
 
 

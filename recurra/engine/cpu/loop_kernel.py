@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -90,7 +90,7 @@ class LoopKernel:
         return [index for index, (node, _) in enumerate(inputs) if row_axis(node) or row_shape(node)[0] != 1]
 
     @functools.cached_property
-    def _odd_outputs(self) -> list[fx.Node]:
+    def odd_outputs(self) -> list[fx.Node]:
         """Those that must not stay rows [N, width] of this precision."""
         nodes = [node for node, _ in self.plan.outputs]
         return [
@@ -156,21 +156,26 @@ class LoopKernel:
         return after
 
     def in_turns(
-        self, values: dict[fx.Node, Tensor], tiling: Tiling, state: Sequence[Tensor], num_rows: int
+        self,
+        values: dict[fx.Node, Tensor],
+        tiling: Tiling,
+        state: Sequence[Tensor],
+        num_rows: int,
+        goals: Mapping[fx.Node, Tensor] | None = None,
     ) -> team.Turns[tuple[Tensor, ...]]:
-        """As `run_on`, for `team.together`."""
+        """As `run_on`, for `team.together`; `goals` are rows [N, width] for some of what it writes."""
         plan = self.plan
         arrays = [values[node] for node, _ in plan.arrays[: plan.num_inputs]]
         for index in self._odd_inputs:
             arrays[index] = to_rows(arrays[index], plan.arrays[index][0], num_rows)
         vectors = [values[node] for node in plan.vectors]
         matrices = [values[node] for node in plan.matrices]
-        written, after = yield from self.run(tiling, arrays, vectors, matrices, state, num_rows)
+        written, after = yield from self.run(tiling, arrays, vectors, matrices, state, num_rows, goals)
         for (node, _), array in zip((*plan.outputs, *plan.totals), written, strict=True):
             values[node] = array
         for node, _ in plan.totals:
             values[node] = _as_sum(node, values[node])
-        for node in self._odd_outputs:
+        for node in self.odd_outputs:
             values[node] = from_rows(values[node], node, num_rows).to(node.meta["val"].dtype)
         return tuple(after)
 
@@ -182,15 +187,19 @@ class LoopKernel:
         matrices: Sequence[Tensor],
         states: Sequence[Tensor],
         num_rows: int,
+        goals: Mapping[fx.Node, Tensor] | None = None,
     ) -> team.Turns[tuple[list[Tensor], list[Tensor]]]:
         """Run the loop over all tiles, for `team.together`.
 
-        Shapes: arrays [N, ...] and states [B, ...] of the widths that the schedule lists -> written arrays [N, width]
-            and sums over all rows [width], states after the last step [B, ...].
+        Shapes: arrays [N, ...] and states [B, ...] of the widths that the schedule lists -> written arrays [N, width],
+            new where there is no goal, and sums over all rows [width], states after the last step [B, ...].
         """
         plan, layout, dtype = self.plan, self.layout, self.dtype
         read = [_plain(tensor, dtype) for tensor in (*arrays, *vectors)]
-        outputs = [arena.empty((num_rows, width), dtype) for _, width in plan.outputs]
+        outputs = [
+            goals[node] if goals and node in goals else arena.empty((num_rows, width), dtype)
+            for node, width in plan.outputs
+        ]
         packed = pack(matrices, layout.panels, dtype, self.target, bf16=self.bf16)
         before = [_plain(state, dtype) for state in states]
         after = [arena.empty(state.shape, dtype) for state in before]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,6 +34,8 @@ Results = list[Any]  # tensors, and None for what there is none of
 
 _LARGEST = 1 << 26  # bytes of all tensors handed in; beyond that a pass takes so long that tables do not matter
 _ALIGNED = 64  # bytes
+_LASTING = 1 << 25  # bytes of a workspace that stays when a program has run
+_of_thread = threading.local()
 _SEEN = object()  # in place of a program: a batch of these sizes was here once
 # slots of a call's table; the tensors handed in and the new ones follow
 _PROGRAM, _ZERO, _WORKSPACE, _FIRST = range(4)
@@ -69,7 +72,8 @@ class Program:
         self._results = [None if each is None else self._result(each, own) for each in results]
         tables = sum(_up(8 * len(job.words)) for job in noted.jobs)
         workspace = self._lay_out([tensor for at, tensor in own.items() if at not in self._slots], tables)
-        self._makers = [arena.maker(*each) for each in (((workspace,), torch.float64), *self._new)]
+        self._workspace = workspace
+        self._makers = [arena.maker(*each) for each in self._new]
         words: list[int] = []
         jobs: list[int] = []
         for job in noted.jobs:
@@ -129,26 +133,26 @@ class Program:
 
     def run(self, given: Sequence[Tensor]) -> Results:
         """The results of the pass on other tensors of the same shapes and types."""
-        tensors, made = self._tensors(given)
-        addresses = [tensor.data_ptr() for tensor in tensors]
+        read, made = self._tensors(given)
+        addresses = [tensor.data_ptr() for tensor in (_workspace(self._workspace), *read, *made)]
         table = self._table(self._address, 0, *addresses)
         self._code.run(ctypes.addressof(table), 0)
         return self._taken(made)
 
     def turns(self, given: Sequence[Tensor]) -> team.Turns[Results]:
         """As `run`, for `team.together`."""
-        tensors, made = self._tensors(given)
-        yield team.Job(self._code, [self._address, 0, *tensors], 1, forks=self._forks)
+        read, made = self._tensors(given)
+        workspace = arena.empty((self._workspace,), torch.float64)  # its own, as others run at the same time
+        yield team.Job(self._code, [self._address, 0, workspace, *read, *made], 1, forks=self._forks)
         return self._taken(made)
 
     def _tensors(self, given: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Those of a call's table in its order, and the new ones among them."""
+        """What the program reads, and the new tensors that it writes."""
         read = [
             tensor if tensor.stride() == strides else _laid_out(tensor, strides)
             for tensor, strides in zip(given, self._strides, strict=True)
         ]
-        workspace, *made = [make() for make in self._makers]
-        return [workspace, *read, *made], made
+        return read, [make() for make in self._makers]
 
     def _taken(self, made: Sequence[Tensor]) -> Results:
         """The results from the new tensors."""
@@ -211,6 +215,16 @@ class Programs:
         with team.at_most(threads):
             known[threads], results = record(lambda copies: team.together([turns(copies)])[0], given)
         return results
+
+
+def _workspace(size: int) -> Tensor:
+    """Room for so many float64: the same one for all programs of a thread, which finds it near the processor."""
+    if 8 * size > _LASTING:
+        return arena.empty((size,), torch.float64)
+    room: Tensor | None = getattr(_of_thread, "room", None)
+    if room is None or room.numel() < size:
+        room = _of_thread.room = arena.empty((size,), torch.float64)
+    return room
 
 
 def _is_worth_it(given: Given) -> bool:

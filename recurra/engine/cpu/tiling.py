@@ -13,7 +13,9 @@ from torch import Tensor
 from recurra.engine.block import Block
 from recurra.ragged import Ragged, take_rows
 
-__all__ = ["Layout", "Tiling"]
+__all__ = ["LINE", "Layout", "Tiling"]
+
+LINE = 64  # bytes of a line of memory and of the longest vector: where rows begin, no vector lies across two lines
 
 
 @dataclass(frozen=True, eq=False)
