@@ -15,6 +15,7 @@ from torch import Tensor, fx
 from recurra.engine.rows import row_axis, row_width
 
 __all__ = [
+    "WIDEST_TOTAL",
     "added_up",
     "computed_again",
     "drawn_in",
@@ -34,7 +35,7 @@ _ARITHMETIC = ("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "clamp",
 _CHEAP = (*_ARITHMETIC, "eq", "ne", "gt", "ge", "lt", "le", "logical_and", "logical_or", "logical_not")
 _SUMS = ("sum", "mean", "amax", "amin", "bmm")
 _COSTLY = ("sigmoid", "tanh", "div")  # computed again where nothing more must be kept for it
-_WIDEST_TOTAL = 1 << 13  # numbers: beyond that the sums themselves are too far from the processor
+WIDEST_TOTAL = 1 << 13  # numbers: beyond that the sums themselves are too far from the processor
 _NARROW = 8  # a value that many times smaller than another costs next to nothing beside it
 _FEW = 8  # calls that are cheaper than memory
 _SMALLER = 4  # a sum is drawn into the loop where its operand is at least that many times larger
@@ -295,7 +296,7 @@ def added_up(
     at_hand = loop | {arg for node in loop for arg in node.all_input_nodes}
     totals, terms = set[fx.Node](), set[fx.Node]()
     for node in nodes:
-        if not is_total(node) or row_width(node.all_input_nodes[0]) > _WIDEST_TOTAL:
+        if not is_total(node) or row_width(node.all_input_nodes[0]) > WIDEST_TOTAL:
             continue
         inside, stack = set[fx.Node](), list(node.all_input_nodes)
         while stack:

@@ -52,7 +52,8 @@ class _Regions:
 
     def __getattr__(self, name: str) -> RegionCode:
         # what depends on weights alone is no product that autocast would round
-        code = RegionCode(getattr(self._plan, name), self._dtype, bf16=self._bf16 and name != "prelude")
+        bf16 = self._bf16 and name not in ("prelude", "postlude")
+        code = RegionCode(getattr(self._plan, name), self._dtype, bf16=bf16)
         setattr(self, name, code)
         return code
 
@@ -81,8 +82,13 @@ class Compiled:
         lower(self.plan.forward), lower(self.plan.reverse)
         self.regions = _Regions(self.plan, dtype)
         # where weights are but looked at in another way, every pass does so anew, and a recorded one for nothing
-        prelude = self.plan.prelude
-        self._of_weights = () if all(map(is_look, prelude.nodes)) else prelude.outputs
+        plan = self.plan
+        self._of_weights = () if all(map(is_look, plan.prelude.nodes)) else plan.prelude.outputs
+        # truth values that loops alone read may stay what they are there, numbers
+        regions = (plan.before, plan.after, plan.before_reverse, plan.after_reverse, plan.postlude)
+        outside = {self.output, *self.gradients}.union(*(region.inputs for region in regions))
+        rows = [node for node in plan.kept if node.meta["val"].dim() == 2]
+        self._numbers = {node for node in (*rows, *self._of_weights) if _is_truth(node) and node not in outside}
 
     @functools.cached_property
     def in_bf16(self) -> Compiled:
@@ -115,7 +121,7 @@ class Compiled:
     def _in_block(self) -> tuple[tuple[fx.Node, int], ...]:
         """What the forward loop keeps for the backward pass in one tensor, with its width: one is sooner made, kept and
         given back than ten."""
-        kept = set(self.plan.kept) - {self.output, *self.training.odd_outputs}
+        kept = set(self.plan.kept) - {self.output, *self.training.odd_outputs} | self._numbers
         return tuple((node, width) for node, width in self.training.plan.outputs if node in kept)
 
     @functools.cached_property
@@ -157,7 +163,8 @@ class Compiled:
             return given
         values = dict(zip(self.inputs, given, strict=True))
         self.regions.prelude.run(values, layout.num_rows)
-        return (*given, *(values[node] for node in self._of_weights))
+        made = (values[node].to(dtype=self.dtype if node in self._numbers else None) for node in self._of_weights)
+        return (*given, *made)
 
     def _values(self, layout: Layout, given: Given, others: Iterable[fx.Node | None] = ()) -> dict[Any, Tensor]:
         """What a pass begins with, by node."""
@@ -205,12 +212,14 @@ class Compiled:
             given: what `forward` was given, what it kept, and the gradients of outputs [N, O] and of the state after
                 the last steps.
         """
-        return self._programs["backward"].run(functools.partial(self._backward, layout, 1), layout, given)
+        run = functools.partial(self._backward, layout, 1)
+        return self._concluded(layout, given, self._programs["backward"].run(run, layout, given))
 
     def backward_in_turns(self, layout: Layout, given: Given, *, jobs: int) -> team.Turns[Results]:
         """As `backward`, for `team.together` with so many jobs."""
         run = functools.partial(self._backward, layout, jobs)
-        return _beside_others(self._programs["backward"], self.reverse, run, layout, given, jobs)
+        found = yield from _beside_others(self._programs["backward"], self.reverse, run, layout, given, jobs)
+        return self._concluded(layout, given, found)
 
     def _backward(self, layout: Layout, jobs: int, given: Given) -> team.Turns[Results]:
         kernel = self.reverse
@@ -221,8 +230,27 @@ class Compiled:
         d_state = given[len(given) - len(self.fields) :]
         d_before = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), d_state, layout.num_rows)
         self.regions.after_reverse.run(values, layout.num_rows)
+        return [*(None if node is None else values[node] for node in self._summed), *d_before]
+
+    @functools.cached_property
+    def _summed(self) -> tuple[fx.Node | None, ...]:
+        """What a backward pass ends with: the gradients, or what they are concluded from; None where there is none."""
+        postlude = self.plan.postlude
+        made = {*postlude.nodes, *self.inputs, *self.plan.prelude.outputs}
+        if made.isdisjoint(self.gradients):
+            return tuple(node if isinstance(node, fx.Node) else None for node in self.gradients)
+        found = [node for node in (*self.gradients, *postlude.inputs) if isinstance(node, fx.Node) and node not in made]
+        return tuple(dict.fromkeys(found))
+
+    def _concluded(self, layout: Layout, given: Given, found: Results) -> Results:
+        """The gradients in place of the sums that they are made of: what torch computes of weights is in no program."""
+        if len(self._summed) == len(self.gradients) and not self.plan.postlude.nodes:
+            return found
+        values = self._values(layout, given[: len(self.inputs) + len(self._of_weights)])
+        values.update(zip(self._summed, found, strict=False))
+        self.regions.postlude.run(values, layout.num_rows)
         gradients = [values[node] if isinstance(node, fx.Node) else None for node in self.gradients]
-        return [*gradients, *d_before]
+        return [*gradients, *found[len(self._summed) :]]
 
     def sorted_out(self, found: Results) -> tuple[list[Tensor | None], Tensor | None, tuple[Tensor, ...]]:
         """Gradients of the learned constants, of x and of the state, from what `backward` gives."""
@@ -344,6 +372,10 @@ def _backward(parts: Sequence[_Part], given: Sequence[Given]) -> list[Results]:
     if len(parts) == 1:
         return [part.code.backward(part.layout, own) for part, own in both]
     return team.together([part.code.backward_in_turns(part.layout, own, jobs=len(parts)) for part, own in both])
+
+
+def _is_truth(node: fx.Node) -> bool:
+    return node.meta["val"].dtype is torch.bool
 
 
 def _dealt(items: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:

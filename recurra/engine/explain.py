@@ -110,5 +110,6 @@ def _split(code: Compiled) -> str:
     region("before the reverse loop", "before_reverse")
     part("inside the reverse loop", plan.reverse.nodes)
     region("after the reverse loop", "after_reverse")
+    region("gradients alone", "postlude")
     lines.append(f"kept for the backward pass: {', '.join(node.name for node in plan.kept)}")
     return "\n".join(lines)

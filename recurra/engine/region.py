@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine import sources
-from recurra.engine.borders import is_sum_with_bias, is_total, is_view
+from recurra.engine.borders import WIDEST_TOTAL, is_sum_with_bias, is_total, is_view
 from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.tiling import Tiling
 from recurra.engine.lower import lower
 from recurra.engine.products import product, transposed_product
-from recurra.engine.rows import row_axis
+from recurra.engine.rows import row_axis, row_width
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import is_random
 from recurra.engine.split import Loop, Region, is_rows
@@ -52,7 +52,7 @@ class RegionCode:
 
     def __init__(self, region: Region, dtype: torch.dtype, *, bf16: bool = False) -> None:
         self.region, self.bf16 = region, bf16
-        by_torch = {node for node in region.nodes if not _row_wise(node)}
+        by_torch = {node for node in region.nodes if not _row_wise(node) and not _adds_up_rows(node)}
         by_torch |= {node for node in region.nodes if is_sum_with_bias(node) and node.args[0] in by_torch}
         parts = self._try(by_torch, dtype)
         while parts is None:
@@ -107,6 +107,12 @@ def _row_wise(node: fx.Node) -> bool:
         BATCH not in arg.meta["val"].shape[1:] and (is_rows(arg) or BATCH not in arg.meta["val"].shape)
         for arg in [node, *node.all_input_nodes]
     )
+
+
+def _adds_up_rows(node: fx.Node) -> bool:
+    """Whether a node is a sum over the batch of vectors that are not too long to be added up as they are read."""
+    source = node.all_input_nodes[0] if is_total(node) else None
+    return source is not None and source.meta["val"].dim() == 2 and row_width(source) <= WIDEST_TOTAL
 
 
 def _alternate(region: Region, by_torch: set[fx.Node]) -> list[tuple[fx.Node, ...]]:

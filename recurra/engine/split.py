@@ -22,13 +22,14 @@ from recurra.engine.borders import (
     computed_again,
     drawn_in,
     finished_in,
+    is_look,
     joined,
     made_of_products,
     spread_parameters,
 )
 from recurra.engine.rows import row_axis
 from recurra.engine.simplify import is_random
-from recurra.engine.trace import BATCH, Trace, Unsupported
+from recurra.engine.trace import BATCH, Trace, Unsupported, batch_factor
 
 __all__ = ["Loop", "Plan", "Region", "is_rows", "split"]
 
@@ -88,6 +89,7 @@ class Plan:
     before_reverse: Region
     reverse: Loop
     after_reverse: Region
+    postlude: Region  # sums over all rows alone: gradients of parameters put together from them
     kept: tuple[fx.Node, ...]  # values of the forward pass that the backward pass reads
 
 
@@ -182,10 +184,10 @@ def _inside(step: _Step) -> _Inside:
         {n for n in nodes if n in forward or not depends[n] & _STATE},
         lambda n: bool(depends[n] & _STATE),
     )
-    forward |= _slices_of_rows(nodes, forward)
+    forward |= _slices_of_rows(nodes, [*_reads(forward), *step.state_after])
     reverse |= _pulled_in(nodes, reverse, of_forward, depends)
     reverse |= _drawn_into_reverse(nodes, reverse, of_forward, depends)
-    reverse |= {n for n in _slices_of_rows(nodes, reverse) if n.args[0] not in forward}
+    reverse |= {n for n in _slices_of_rows(nodes, _reads(reverse)) if n.args[0] not in forward}
     late = [n for n in nodes if n not in of_forward and n not in reverse and depends[n] & _D_STATE]
     finished = finished_in(nodes, reverse, set(late), {n for n in depends if not depends[n] & _D_STATE})
     reverse |= finished
@@ -215,9 +217,14 @@ def _around(trace: Trace, step: _Step, inside: _Inside) -> Plan:
     def region(name: str, is_inside: Callable[[fx.Node], Any]) -> Region:
         loop = reverse if name.endswith("reverse") else forward  # the reverse loop may compute again what stands before
         part = _region(nodes, name, [n for n in reads if n not in loop], is_inside)
-        reads.extend(part.inputs)
+        made = set(part.outputs)
+        reads[:] = [*(n for n in reads if n not in made), *part.inputs]
         return part
 
+    summed = _of_sums(nodes, depends, of_forward | totals)
+    postlude = region("postlude", summed.__contains__)
+    if all(map(is_look, postlude.nodes)):  # who hands out the sums shows them from that side
+        postlude, reads = Region("postlude", (), (), ()), list(step.gradients)
     after_reverse = region(
         "after_reverse",
         # what the loop does not read is computed here, too, in one pass with what it is read by
@@ -253,8 +260,23 @@ def _around(trace: Trace, step: _Step, inside: _Inside) -> Plan:
             tuple(n for n in nodes if n in totals),
         ),
         after_reverse=after_reverse,
+        postlude=postlude,
         kept=kept,
     )
+
+
+def _of_sums(nodes: list[fx.Node], depends: dict[fx.Node, int], others: set[fx.Node]) -> set[fx.Node]:
+    """Calls on sums over all rows and on parameters alone, which give no rows."""
+    return {
+        node
+        for node in nodes
+        if node not in others and depends[node] and not any(map(_has_rows, (node, *node.all_input_nodes)))
+    }
+
+
+def _has_rows(node: fx.Node) -> bool:
+    value = node.meta["val"]
+    return not isinstance(value, torch.Tensor) or any(map(batch_factor, value.shape))
 
 
 def _refuse_shared_draws(nodes: list[fx.Node]) -> None:
@@ -313,10 +335,15 @@ def _region(nodes: list[fx.Node], name: str, wanted: Iterable[Any], inside: Call
     return Region(name, ordered, tuple(inputs), outputs)
 
 
-def _slices_of_rows(nodes: list[fx.Node], loop: set[fx.Node]) -> set[fx.Node]:
+def _slices_of_rows(nodes: list[fx.Node], reads: Iterable[fx.Node]) -> set[fx.Node]:
     """Slices that a loop reads join it: inside, a slice is an offset into a row; outside, a strided tensor."""
-    read = set(_reads(loop))
-    return {n for n in nodes if n in read and n.target is aten.slice.Tensor and is_rows(n) and n.args[1] != 0}
+    read = set(reads)
+    found: set[fx.Node] = set()
+    for node in reversed(nodes):  # a slice may be one of a slice
+        if node in read and node.target is aten.slice.Tensor and is_rows(node) and node.args[1] != 0:
+            found.add(node)
+            read.update(node.all_input_nodes)
+    return found
 
 
 def _drawn_into_reverse(
