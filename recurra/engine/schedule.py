@@ -8,7 +8,7 @@ next step or the caller reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from torch import fx
@@ -74,6 +74,7 @@ class Schedule:
         totals: for each sum over all rows the graph node it goes to, and its width.
         place: where a value can be read from.
         stores: where a value is written to when its group is computed.
+        streamed: the arrays that are written past the caches.
     """
 
     program: Program
@@ -87,6 +88,7 @@ class Schedule:
     totals: list[tuple[fx.Node, int]] = field(default_factory=list)
     place: dict[Value, Place] = field(default_factory=dict)
     stores: dict[Value, list[Place]] = field(default_factory=dict)
+    streamed: set[int] = field(default_factory=set)
 
     @property
     def outputs(self) -> list[tuple[fx.Node, int]]:
@@ -117,7 +119,7 @@ class Schedule:
             for segment in self.segments
         ]
         widths = [width for _, width in self.arrays], [width for _, width in self.totals]
-        sizes = widths, len(self.vectors), len(self.matrices), self.scratch, self.carries
+        sizes = widths, len(self.vectors), len(self.matrices), self.scratch, self.carries, sorted(self.streamed)
         return "\n".join([*lines, repr(segments), repr(sizes)])
 
     def __str__(self) -> str:
@@ -136,13 +138,14 @@ class Schedule:
 Key = tuple[int, int]
 
 
-def schedule(program: Program, *, save: bool = True) -> Schedule:
+def schedule(program: Program, *, save: bool = True, streamed: Collection[fx.Node] = ()) -> Schedule:
     """Order a program and give its values memory.
 
     Args:
         program: the loop body; changed by adding copies.
         save: whether the values in `program.saved` are written to arrays (not under `torch.no_grad`, but for those
             that the region after the loop reads: the caller leaves out of `saved` what nobody reads).
+        streamed: values whose arrays are written past the caches, as nobody reads them soon.
     """
     plan = Schedule(program)
     kept = dict(program.saved) if save else {}
@@ -155,6 +158,8 @@ def schedule(program: Program, *, save: bool = True) -> Schedule:
     _place_cats(plan)
     _place_the_rest(plan, passes)
     _order(plan, passes, temporary)
+    written = range(plan.num_inputs, len(plan.arrays))
+    plan.streamed.update(index for index in written if plan.arrays[index][0] in streamed)
     return plan
 
 

@@ -166,7 +166,7 @@ def test_every_part_reads_what_was_computed_before_it() -> None:
             known |= set(getattr(part, "outputs", ())) | set(getattr(part, "saved", ()))
         assert known >= set(plan.kept)
         later = {*plan.trace.inputs, *plan.prelude.outputs, *plan.kept}
-        for part in (plan.before_reverse, plan.reverse, plan.after_reverse):
+        for part in (plan.before_reverse, plan.reverse, plan.after_reverse, plan.postlude):
             assert later >= set(part.inputs)
             for gives in ("outputs", "saved", "totals"):
                 later |= set(getattr(part, gives, ()))

@@ -181,6 +181,8 @@ class Emitter(Writer):
             self._copy_states(states_out, first, rows, into_scratch=False)
 
         self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], self.sharers), tile)
+        if plan.streamed:
+            b.fence("seq_cst")  # what went past the caches is seen by whoever comes next
         b.ret_void()
         return self.text()
 
@@ -382,7 +384,8 @@ class Emitter(Writer):
             for value in group.values:
                 if value.op in POINTWISE:
                     for place, goal in goals[value]:
-                        self.put(place, value, known[value], self.at(goal, column), count, vectors)
+                        streamed = self._is_streamed(place)
+                        self.put(place, value, known[value], self.at(goal, column), count, vectors, streamed=streamed)
             return [results[value] for value in sums]
 
         begin = [vectors.const({"sum": 0.0, "max": float("-inf"), "min": float("inf")}[value.op]) for value in sums]
@@ -432,13 +435,29 @@ class Emitter(Writer):
         loaded = self.load(pointer, count, vectors.lanes)
         return self.b.fcmp_unordered("!=", loaded, vectors.const(0.0)) if value.boolean else loaded
 
-    def put(self, place: Place, value: Value, what: Any, pointer: Any, count: int, vectors: Vectors) -> None:
+    def _is_streamed(self, place: Place) -> bool:
+        """Whether vectors go past the caches: those of an array that is made of whole ones."""
+        if place.kind != "array" or place.index not in self.plan.streamed or place.map is not None:
+            return False
+        return place.start % self.lanes == self.plan.arrays[place.index][1] % self.lanes == 0
+
+    def put(
+        self,
+        place: Place,
+        value: Value,
+        what: Any,
+        pointer: Any,
+        count: int,
+        vectors: Vectors,
+        *,
+        streamed: bool = False,
+    ) -> None:
         """Write a value where it belongs, or add it to what stands there if that is a sum over all rows."""
         if value.boolean:
             what = vectors.choose(what, vectors.const(1.0), vectors.const(0.0))
         if place.kind == "total":
             what = self.b.fadd(self.load(pointer, count, vectors.lanes), what)
-        self.store(what, pointer, count, vectors.lanes)
+        self.store(what, pointer, count, vectors.lanes, streamed=streamed)
 
     def accumulate(self, op: str, total: Any, x: Any, count: int, vectors: Vectors) -> Any:
         result = OPERATIONS[_BETTER[op]](vectors, total, x)

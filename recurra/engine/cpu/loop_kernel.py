@@ -57,9 +57,10 @@ class LoopKernel:
         self.target = target or host()
         self._name = "reverse" if reverse else "forward"
         self.layout = layout_of(plan, self.target, 8 * self.itemsize, bf16=self.bf16)
-        self.code = self._compile()
 
-    def _compile(self) -> Code:
+    @functools.cached_property
+    def code(self) -> Code:
+        """The machine code, from the first time on that it is wanted."""
         key = (self.plan.signature, self._name, self.itemsize, self.bf16, self.target)
         code = _codes.get(key)
         if code is None:

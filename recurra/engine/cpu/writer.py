@@ -144,9 +144,15 @@ class Writer:
             return self.b.load(pointer, typ=kind, align=self.itemsize)
         return self._masked("load", kind, [pointer], count, [ir.Constant(kind, [0.0] * lanes)])
 
-    def store(self, value: Any, pointer: Any, count: Any, lanes: int) -> None:
-        """The first `count` lanes; other memory is not touched."""
-        if lanes == 1 or (isinstance(count, int) and count == lanes):
+    def store(self, value: Any, pointer: Any, count: Any, lanes: int, *, streamed: bool = False) -> None:
+        """The first `count` lanes; other memory is not touched.
+
+        A whole vector that begins where one may in memory can be written past the caches, `streamed`.
+        """
+        if streamed and count == self.lanes == lanes:
+            store = self.b.store(value, pointer, align=self.target.vector_bytes)
+            store.set_metadata("nontemporal", self.b.module.add_metadata([ir.Constant(I32, 1)]))
+        elif lanes == 1 or (isinstance(count, int) and count == lanes):
             self.b.store(value, pointer, align=self.itemsize)
         else:
             self._masked("store", value.type, [value, pointer], count, [])
