@@ -134,7 +134,7 @@ class LSTM(TorchLayoutCell):
     ) -> LSTMState:
         """Zeros, h as long as the output: P numbers where it is projected."""
         c = super().initial_state(batch_size, dtype=dtype, device=device).c
-        return LSTMState(c.new_zeros(batch_size, self.output_size), c)
+        return LSTMState(c if self.output_size == self.hidden_size else c.new_zeros(batch_size, self.output_size), c)
 
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """One time step; the equations stand on the class."""

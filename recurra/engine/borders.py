@@ -250,7 +250,8 @@ def finished_in(nodes: list[fx.Node], loop: set[fx.Node], late: set[fx.Node], kn
 
     def written(inside: set[fx.Node]) -> set[fx.Node]:
         """What others read of calls of the loop, besides sums that it makes itself."""
-        outside = {user for user in late if user not in inside and not is_total(user)}
+        last = {user for node in inside for user in node.users if user.op == "output"}
+        outside = last | {user for user in late if user not in inside and not is_total(user)}
         values = [node for node in inside if isinstance(node.meta["val"], Tensor)]
         return {node for node in values if not outside.isdisjoint(node.users)}
 

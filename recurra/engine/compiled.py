@@ -6,6 +6,7 @@ autograd function and keeps what was compiled beside the cell it was compiled fo
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import itertools
@@ -174,7 +175,8 @@ class Compiled:
             return given
         values = dict(zip(self.inputs, given, strict=True))
         self.regions.prelude.run(values, layout.num_rows)
-        made = (values[node].to(dtype=self.dtype if node in self._numbers else None) for node in self._of_weights)
+        numbers = self._numbers
+        made = (values[node].to(self.dtype) if node in numbers else values[node] for node in self._of_weights)
         return (*given, *made)
 
     def _values(self, layout: Layout, given: Given, others: Iterable[fx.Node | None] = ()) -> dict[Any, Tensor]:
@@ -593,7 +595,8 @@ def _scanned(parts: Sequence[_Part], keep: bool, tensors: Sequence[Tensor]) -> l
         results = _Scan.apply(tuple(parts), *tensors)
         dealt = _dealt(results, [1 + len(part.code.fields) for part in parts])
         return [(output, part.cell.State(*after)) for part, (output, *after) in zip(parts, dealt, strict=True)]
-    with torch.no_grad():  # without the detour through autograd, which takes as long as a few steps of a small cell
+    # without the detour through autograd, which takes as long as a few steps of a small cell
+    with torch.no_grad() if torch.is_grad_enabled() else contextlib.nullcontext():
         found = _forward(parts, _given(parts, tensors), keep=False)
     return [(output, part.cell.State(*after)) for part, (output, after, _) in zip(parts, found, strict=True)]
 

@@ -63,7 +63,9 @@ def _walk(module: nn.Module, prefix: str, key: list[Any], reading: Reading, seen
                 found[prefix + name] = tensor
                 key += prefix + name, tensor.shape, tensor.dtype
     for name, part in contents["_modules"].items():
-        if part is not None:
+        if type(part) is nn.Identity:  # in place of a norm that was not asked for, say
+            key.append(name)
+        elif part is not None:
             _walk(part, f"{prefix}{name}.", key, reading, seen)
 
 
