@@ -131,10 +131,12 @@ class Compiled:
 
     @functools.cached_property
     def _in_block(self) -> tuple[tuple[fx.Node, int], ...]:
-        """What the forward loop keeps for the backward pass in one tensor, with its width: one is sooner made, kept and
-        given back than ten."""
-        kept = set(self.plan.kept) - {self.output, *self.training.odd_outputs} | self._numbers
-        return tuple((node, width) for node, width in self.training.plan.outputs if node in kept)
+        """What is kept for the backward pass in one tensor, with its width: one is sooner made and given back than ten.
+        Products have tensors of their own."""
+        kernels = (*self.regions.before.kernels, self.training, *self.regions.after.kernels)
+        odd = {self.output}.union(*(kernel.odd_outputs for kernel in kernels)) - self._numbers
+        written = [each for kernel in kernels for each in kernel.plan.outputs]
+        return tuple((node, width) for node, width in written if node in self.plan.kept and node not in odd)
 
     @functools.cached_property
     def keeps(self) -> tuple[fx.Node | None, ...]:
@@ -206,16 +208,16 @@ class Compiled:
     def _forward(self, layout: Layout, jobs: int, keep: bool, given: Given) -> team.Turns[Results]:
         kernel, count = self.training if keep else self.inference, layout.num_rows
         values = self._values(layout, given)
-        self.regions.before.run(values, count)
-        state = given[len(self.constants) + 1 : self.takes]
         goals: dict[fx.Node, Tensor] = {}
         if keep and self._in_block:
             size = sum(self._places(count * width) for _, width in self._in_block)
             values[None] = arena.empty((size,), self.dtype)
             goals = self._rows_of(values[None], count)
             kernel = self.training_past_caches if values[None].nbytes >= _MANY else kernel
+        self.regions.before.run(values, count, goals)
+        state = given[len(self.constants) + 1 : self.takes]
         after = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, count, goals)
-        self.regions.after.run(values, count)
+        self.regions.after.run(values, count, goals)
         return [layout.shaped(values[self.output]), *after, *(values[node] for node in self.keeps if keep)]
 
     def backward(self, layout: Layout, given: Given) -> Results:

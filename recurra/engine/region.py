@@ -7,6 +7,7 @@ pass over memory each.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch import Tensor, fx
 from recurra.engine import sources
 from recurra.engine.borders import WIDEST_TOTAL, is_sum_with_bias, is_total, is_view
 from recurra.engine.cpu import team
-from recurra.engine.cpu.loop_kernel import LoopKernel
+from recurra.engine.cpu.loop_kernel import Goals, LoopKernel
 from recurra.engine.cpu.tiling import Tiling
 from recurra.engine.lower import lower
 from recurra.engine.products import product, transposed_product
@@ -38,7 +39,8 @@ class _Part:
     nodes: tuple[fx.Node, ...]
     inputs: tuple[fx.Node, ...]
     outputs: tuple[fx.Node, ...]
-    run: Callable[[dict[fx.Node, Tensor], int], None]
+    run: Callable[[dict[fx.Node, Tensor], int, Goals], None]
+    kernel: LoopKernel | None = None  # of what is no work for torch
 
 
 class RegionCode:
@@ -72,10 +74,15 @@ class RegionCode:
                 return None
         return parts
 
-    def run(self, values: dict[fx.Node, Tensor], num_rows: int) -> None:
-        """Compute the outputs of the region from `values`, and add them to it."""
+    def run(self, values: dict[fx.Node, Tensor], num_rows: int, goals: Goals = None) -> None:
+        """Compute the outputs of the region from `values`, and add them to it; `goals` as for a loop."""
         for part in self.parts:
-            part.run(values, num_rows)
+            part.run(values, num_rows, goals)
+
+    @property
+    def kernels(self) -> list[LoopKernel]:
+        """Of the parts that are passes over the rows."""
+        return [part.kernel for part in self.parts if part.kernel is not None]
 
     def _part(self, nodes: tuple[fx.Node, ...], by_torch: set[fx.Node], dtype: torch.dtype) -> _Part:
         members = set(nodes)
@@ -86,10 +93,9 @@ class RegionCode:
         outputs = tuple(node for node in nodes if node in read_later)
         inputs = tuple(dict.fromkeys(arg for node in nodes for arg in node.all_input_nodes if arg not in members))
         if by_torch.issuperset(nodes) or all(map(is_view, nodes)):  # a view is no work at all
-            run = _by_torch(nodes, inputs, outputs, bf16=self.bf16)
-        else:
-            run = _by_rows(self.region.name, nodes, outputs, dtype)
-        return _Part(nodes, inputs, outputs, run)
+            return _Part(nodes, inputs, outputs, _by_torch(nodes, inputs, outputs, bf16=self.bf16))
+        kernel = _of_rows(self.region.name, nodes, outputs, dtype)
+        return _Part(nodes, inputs, outputs, functools.partial(_by_rows, kernel), kernel)
 
 
 def _name(node: fx.Node) -> str:
@@ -134,7 +140,7 @@ def _alternate(region: Region, by_torch: set[fx.Node]) -> list[tuple[fx.Node, ..
 
 def _by_torch(
     nodes: tuple[fx.Node, ...], inputs: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...], *, bf16: bool
-) -> Callable[[dict[fx.Node, Tensor], int], None]:
+) -> Callable[[dict[fx.Node, Tensor], int, Goals], None]:
     graph = fx.Graph()
     num_rows = graph.placeholder("num_rows")
     copies = {node: graph.placeholder(node.name) for node in inputs}
@@ -146,24 +152,21 @@ def _by_torch(
     with sources.forgotten():
         call = fx.GraphModule(torch.nn.Module(), graph).forward
 
-    def run(values: dict[fx.Node, Tensor], count: int) -> None:
+    def run(values: dict[fx.Node, Tensor], count: int, _: Goals) -> None:
         results = call(count, *(values[node] for node in inputs))
         values.update(zip(outputs, results, strict=True))
 
     return run
 
 
-def _by_rows(
-    name: str, nodes: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...], dtype: torch.dtype
-) -> Callable[[dict[fx.Node, Tensor], int], None]:
+def _of_rows(name: str, nodes: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...], dtype: torch.dtype) -> LoopKernel:
     totals = tuple(node for node in outputs if is_total(node))
     terms, saved = (tuple(node for node in some if node not in totals) for some in (nodes, outputs))
-    kernel = LoopKernel(schedule(lower(Loop(name, terms, (), (), saved, totals))), dtype, reverse=False)
+    return LoopKernel(schedule(lower(Loop(name, terms, (), (), saved, totals))), dtype, reverse=False)
 
-    def run(values: dict[fx.Node, Tensor], count: int) -> None:
-        kernel.run_on(values, Tiling.of_rows(count, team.num_threads()), (), count)
 
-    return run
+def _by_rows(kernel: LoopKernel, values: dict[fx.Node, Tensor], count: int, goals: Goals) -> None:
+    kernel.run_on(values, Tiling.of_rows(count, team.num_threads()), (), count, goals)
 
 
 def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node], *, bf16: bool) -> fx.Node | None:

@@ -22,7 +22,9 @@ from recurra.engine.cpu.tiling import Layout, Tiling
 from recurra.engine.rows import from_rows, row_axis, row_shape, to_rows
 from recurra.engine.schedule import Schedule
 
-__all__ = ["LoopKernel"]
+__all__ = ["Goals", "LoopKernel"]
+
+Goals = Mapping[fx.Node, Tensor] | None  # rows [N, width] for some of what a loop writes; the others are new
 
 _SCRATCH_BYTES = 1 << 19  # scratch of one tile: half of a common second-level cache
 _LARGEST_TILE = 64
@@ -150,10 +152,15 @@ class LoopKernel:
         return sum(size * -(-count // sharers) for size, count in panels) / sum(size * count for size, count in panels)
 
     def run_on(
-        self, values: dict[fx.Node, Tensor], tiling: Tiling, state: Sequence[Tensor], num_rows: int
+        self,
+        values: dict[fx.Node, Tensor],
+        tiling: Tiling,
+        state: Sequence[Tensor],
+        num_rows: int,
+        goals: Goals = None,
     ) -> tuple[Tensor, ...]:
         """Read what the loop reads from `values`, add what it writes; returns the state after the last steps."""
-        (after,) = team.together([self.in_turns(values, tiling, state, num_rows)])
+        (after,) = team.together([self.in_turns(values, tiling, state, num_rows, goals)])
         return after
 
     def in_turns(
@@ -162,9 +169,9 @@ class LoopKernel:
         tiling: Tiling,
         state: Sequence[Tensor],
         num_rows: int,
-        goals: Mapping[fx.Node, Tensor] | None = None,
+        goals: Goals = None,
     ) -> team.Turns[tuple[Tensor, ...]]:
-        """As `run_on`, for `team.together`; `goals` are rows [N, width] for some of what it writes."""
+        """As `run_on`, for `team.together`."""
         plan = self.plan
         arrays = [values[node] for node, _ in plan.arrays[: plan.num_inputs]]
         for index in self._odd_inputs:
@@ -190,7 +197,7 @@ class LoopKernel:
         matrices: Sequence[Tensor],
         states: Sequence[Tensor],
         num_rows: int,
-        goals: Mapping[fx.Node, Tensor] | None = None,
+        goals: Goals = None,
     ) -> team.Turns[tuple[list[Tensor], list[Tensor]]]:
         """Run the loop over all tiles, for `team.together`.
 
