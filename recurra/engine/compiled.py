@@ -26,10 +26,11 @@ from recurra.engine.borders import is_look
 from recurra.engine.by_reference import by_reference
 from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
-from recurra.engine.cpu import arena, team
+from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.replay import Given, Programs, Results
-from recurra.engine.cpu.tiling import LINE, Layout
+from recurra.engine.cpu.tiling import Layout
+from recurra.engine.kept import Kept
 from recurra.engine.lower import lower
 from recurra.engine.probe import expect_contract, expect_rows_apart
 from recurra.engine.products import has_bf16, is_plain_eager
@@ -100,7 +101,7 @@ class Compiled:
     def in_bf16(self) -> Compiled:
         """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
         twin = copy.copy(self)
-        for made in ("training", "training_past_caches", "inference", "reverse", "_programs", "_in_block"):
+        for made in ("training", "training_past_caches", "inference", "reverse", "_programs", "_together"):
             twin.__dict__.pop(made, None)
         twin.bf16, twin.regions = True, _Regions(self.plan, self.dtype, bf16=True)
         return twin
@@ -113,7 +114,7 @@ class Compiled:
     @functools.cached_property
     def training_past_caches(self) -> LoopKernel:
         """The same for so much that it would drive all else out of the caches, and be gone when it is read."""
-        plan = schedule(lower(self.plan.forward), streamed=[node for node, _ in self._in_block])
+        plan = schedule(lower(self.plan.forward), streamed=self._together.nodes)
         return LoopKernel(plan, self.dtype, reverse=False, bf16=self.bf16)
 
     @functools.cached_property
@@ -130,33 +131,17 @@ class Compiled:
         return LoopKernel(schedule(lower(self.plan.reverse)), self.dtype, reverse=True, bf16=self.bf16)
 
     @functools.cached_property
-    def _in_block(self) -> tuple[tuple[fx.Node, int], ...]:
-        """What is kept for the backward pass in one tensor, with its width: one is sooner made and given back than ten.
-        Products have tensors of their own."""
+    def _together(self) -> Kept:
+        """What is kept for the backward pass in one tensor."""
         kernels = (*self.regions.before.kernels, self.training, *self.regions.after.kernels)
-        odd = {self.output}.union(*(kernel.odd_outputs for kernel in kernels)) - self._numbers
-        written = [each for kernel in kernels for each in kernel.plan.outputs]
-        return tuple((node, width) for node, width in written if node in self.plan.kept and node not in odd)
+        return Kept(set(self.plan.kept) - {self.output}, kernels, self._numbers, self.dtype)
 
     @functools.cached_property
     def keeps(self) -> tuple[fx.Node | None, ...]:
         """What the tensors are that a backward pass reads besides what the forward pass was given; None is the one that
         holds several."""
-        together = {node for node, _ in self._in_block}
+        together = self._together.nodes
         return (*([None] if together else []), *(node for node in self.plan.kept if node not in together))
-
-    def _rows_of(self, block: Tensor, num_rows: int) -> dict[fx.Node, Tensor]:
-        """The rows [N, width] that stand in one tensor."""
-        rows, start = {}, 0
-        for node, width in self._in_block:
-            rows[node] = block[start : start + num_rows * width].view(num_rows, width)
-            start += self._places(num_rows * width)
-        return rows
-
-    def _places(self, count: int) -> int:
-        """So many numbers, up to the end of a line of memory."""
-        line = LINE // self.dtype.itemsize
-        return -(-count // line) * line
 
     @functools.cached_property
     def _programs(self) -> dict[str, Programs]:
@@ -209,10 +194,9 @@ class Compiled:
         kernel, count = self.training if keep else self.inference, layout.num_rows
         values = self._values(layout, given)
         goals: dict[fx.Node, Tensor] = {}
-        if keep and self._in_block:
-            size = sum(self._places(count * width) for _, width in self._in_block)
-            values[None] = arena.empty((size,), self.dtype)
-            goals = self._rows_of(values[None], count)
+        if keep and self._together.nodes:
+            values[None] = self._together.new(count)
+            goals = self._together.rows(values[None], count)
             kernel = self.training_past_caches if values[None].nbytes >= _MANY else kernel
         self.regions.before.run(values, count, goals)
         state = given[len(self.constants) + 1 : self.takes]
@@ -240,8 +224,8 @@ class Compiled:
     def _backward(self, layout: Layout, jobs: int, given: Given) -> team.Turns[Results]:
         kernel = self.reverse
         values = self._values(layout, given, (*self.keeps, self.d_output, *self.plan.reverse.carries))
-        if self._in_block:
-            values.update(self._rows_of(values[None], layout.num_rows))
+        if self._together.nodes:
+            values.update(self._together.rows(values[None], layout.num_rows))
         self.regions.before_reverse.run(values, layout.num_rows)
         d_state = given[len(given) - len(self.fields) :]
         d_before = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), d_state, layout.num_rows)

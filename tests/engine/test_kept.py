@@ -109,7 +109,8 @@ def test_a_ragged_batch_keeps_rows_that_begin_where_vectors_do() -> None:
     cell = GRU(3, 5)
     batch = Ragged.from_list([torch.randn(count, 3) for count in (7, 2, 4)])
     code, count = compiled(cell, torch.float32), batch.num_steps
-    block = torch.arange(sum(code._places(count * width) for _, width in code._in_block)).float()
-    starts = [int(rows[0, 0]) for rows in code._rows_of(block, count).values()]
-    assert len(starts) == len(code._in_block)
+    kept = code._together
+    numbers = torch.arange(len(kept.new(count))).float()
+    starts = [int(rows[0, 0]) for rows in kept.rows(numbers, count).values()]
+    assert len(starts) == len(kept.nodes) == 5
     assert [start % 16 for start in starts] == [0] * len(starts)
