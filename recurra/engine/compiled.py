@@ -84,7 +84,8 @@ class Compiled:
         self.takes = len(self.constants) + 1 + len(self.fields)
         self.inputs, self.d_output = inputs[: self.takes], inputs[self.takes]
         self.output: fx.Node = outputs[0]
-        self.gradients = tuple(outputs[1 + len(self.fields) : -len(self.fields)])
+        gradients = outputs[1 + len(self.fields) : -len(self.fields)]
+        self.gradients = tuple(node if isinstance(node, fx.Node) else None for node in gradients)
         # both are lowered now: what cannot run backward must not run forward
         lower(self.plan.forward), lower(self.plan.reverse)
         self.regions = _Regions(self.plan, dtype)
@@ -95,7 +96,8 @@ class Compiled:
         regions = (plan.before, plan.after, plan.before_reverse, plan.after_reverse, plan.postlude)
         outside = {self.output, *self.gradients}.union(*(region.inputs for region in regions))
         rows = [node for node in plan.kept if node.meta["val"].dim() == 2]
-        self._numbers = {node for node in (*rows, *self._of_weights) if _is_truth(node) and node not in outside}
+        truths = [node for node in (*rows, *self._of_weights) if node.meta["val"].dtype is torch.bool]
+        self._numbers = {node for node in truths if node not in outside}
 
     @functools.cached_property
     def in_bf16(self) -> Compiled:
@@ -238,18 +240,18 @@ class Compiled:
         postlude = self.plan.postlude
         made = {*postlude.nodes, *self.inputs, *self.plan.prelude.outputs}
         if made.isdisjoint(self.gradients):
-            return tuple(node if isinstance(node, fx.Node) else None for node in self.gradients)
-        found = [node for node in (*self.gradients, *postlude.inputs) if isinstance(node, fx.Node) and node not in made]
+            return self.gradients
+        found = [node for node in (*self.gradients, *postlude.inputs) if node is not None and node not in made]
         return tuple(dict.fromkeys(found))
 
     def _concluded(self, layout: Layout, given: Given, found: Results) -> Results:
         """The gradients in place of the sums that they are made of: what torch computes of weights is in no program."""
-        if len(self._summed) == len(self.gradients) and not self.plan.postlude.nodes:
+        if self._summed is self.gradients:
             return found
         values = self._values(layout, given[: len(self.inputs) + len(self._of_weights)])
         values.update(zip(self._summed, found, strict=False))
         self.regions.postlude.run(values, layout.num_rows)
-        gradients = [values[node] if isinstance(node, fx.Node) else None for node in self.gradients]
+        gradients = [None if node is None else values[node] for node in self.gradients]
         return [*gradients, *found[len(self._summed) :]]
 
     def sorted_out(self, found: Results) -> tuple[list[Tensor | None], Tensor | None, tuple[Tensor, ...]]:
@@ -374,10 +376,6 @@ def _backward(parts: Sequence[_Part], given: Sequence[Given]) -> list[Results]:
     return team.together([part.code.backward_in_turns(part.layout, own, jobs=len(parts)) for part, own in both])
 
 
-def _is_truth(node: fx.Node) -> bool:
-    return node.meta["val"].dtype is torch.bool
-
-
 def _dealt(items: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:
     """So many items for each."""
     ends = list(itertools.accumulate(counts))
@@ -498,7 +496,7 @@ def _of_now(reading: Reading, x: Tensor) -> str:
     if not torch.is_autocast_enabled("cpu"):
         return "" if is_plain_eager(x) else "something traces or transforms the call"
     with torch.autocast("cpu", enabled=False):
-        return "" if is_plain_eager(x) else "something traces or transforms the call"
+        return _of_now(reading, x)
 
 
 def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Compiled | str:

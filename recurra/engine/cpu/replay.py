@@ -25,7 +25,7 @@ from torch import Tensor
 from recurra.engine.cpu import arena, tape, team
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import host
-from recurra.engine.cpu.tiling import Layout
+from recurra.engine.cpu.tiling import LINE, Layout
 
 __all__ = ["Given", "Program", "Programs", "Results", "record"]
 
@@ -33,7 +33,6 @@ Given = tuple[Tensor, ...]
 Results = list[Any]  # tensors, and None for what there is none of
 
 _LARGEST = 1 << 26  # bytes of all tensors handed in; beyond that a pass takes so long that tables do not matter
-_ALIGNED = 64  # bytes
 _LASTING = 1 << 25  # bytes of a workspace that stays when a program has run
 _of_thread = threading.local()
 _SEEN = object()  # in place of a program: a batch of these sizes was here once
@@ -248,7 +247,7 @@ def _laid_out(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
 
 
 def _up(size: int) -> int:
-    return -(-size // _ALIGNED) * _ALIGNED
+    return -(-size // LINE) * LINE
 
 
 @functools.cache
