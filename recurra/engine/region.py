@@ -19,7 +19,7 @@ from torch import Tensor, fx
 from recurra.engine import sources
 from recurra.engine.borders import WIDEST_TOTAL, is_sum_with_bias, is_total, is_view
 from recurra.engine.cpu import team
-from recurra.engine.cpu.loop_kernel import Goals, LoopKernel
+from recurra.engine.cpu.loop_kernel import NO_GOALS, Goals, LoopKernel
 from recurra.engine.cpu.tiling import Tiling
 from recurra.engine.lower import lower
 from recurra.engine.products import product, transposed_product
@@ -74,7 +74,7 @@ class RegionCode:
                 return None
         return parts
 
-    def run(self, values: dict[fx.Node, Tensor], num_rows: int, goals: Goals = None) -> None:
+    def run(self, values: dict[fx.Node, Tensor], num_rows: int, goals: Goals = NO_GOALS) -> None:
         """Compute the outputs of the region from `values`, and add them to it; `goals` as for a loop."""
         for part in self.parts:
             part.run(values, num_rows, goals)

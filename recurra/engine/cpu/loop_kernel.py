@@ -22,9 +22,10 @@ from recurra.engine.cpu.tiling import Layout, Tiling
 from recurra.engine.rows import from_rows, row_axis, row_shape, to_rows
 from recurra.engine.schedule import Schedule
 
-__all__ = ["Goals", "LoopKernel"]
+__all__ = ["NO_GOALS", "Goals", "LoopKernel"]
 
-Goals = Mapping[fx.Node, Tensor] | None  # rows [N, width] for some of what a loop writes; the others are new
+Goals = Mapping[fx.Node, Tensor]  # rows [N, width] for some of what a loop writes; the others are new
+NO_GOALS: Goals = {}
 
 _SCRATCH_BYTES = 1 << 19  # scratch of one tile: half of a common second-level cache
 _LARGEST_TILE = 64
@@ -157,7 +158,7 @@ class LoopKernel:
         tiling: Tiling,
         state: Sequence[Tensor],
         num_rows: int,
-        goals: Goals = None,
+        goals: Goals = NO_GOALS,
     ) -> tuple[Tensor, ...]:
         """Read what the loop reads from `values`, add what it writes; returns the state after the last steps."""
         (after,) = team.together([self.in_turns(values, tiling, state, num_rows, goals)])
@@ -169,7 +170,7 @@ class LoopKernel:
         tiling: Tiling,
         state: Sequence[Tensor],
         num_rows: int,
-        goals: Goals = None,
+        goals: Goals = NO_GOALS,
     ) -> team.Turns[tuple[Tensor, ...]]:
         """As `run_on`, for `team.together`."""
         plan = self.plan
@@ -183,9 +184,7 @@ class LoopKernel:
             values[node] = array
         for node, _ in plan.totals:
             values[node] = _as_sum(node, values[node])
-        for node in self.odd_outputs:
-            if goals and node in goals:
-                continue
+        for node in (each for each in self.odd_outputs if each not in goals):
             values[node] = from_rows(values[node], node, num_rows).to(node.meta["val"].dtype)
         return tuple(after)
 
@@ -197,7 +196,7 @@ class LoopKernel:
         matrices: Sequence[Tensor],
         states: Sequence[Tensor],
         num_rows: int,
-        goals: Goals = None,
+        goals: Goals = NO_GOALS,
     ) -> team.Turns[tuple[list[Tensor], list[Tensor]]]:
         """Run the loop over all tiles, for `team.together`.
 
@@ -207,8 +206,7 @@ class LoopKernel:
         plan, layout, dtype = self.plan, self.layout, self.dtype
         read = [_plain(tensor, dtype) for tensor in (*arrays, *vectors)]
         outputs = [
-            goals[node] if goals and node in goals else arena.empty((num_rows, width), dtype)
-            for node, width in plan.outputs
+            goals[node] if node in goals else arena.empty((num_rows, width), dtype) for node, width in plan.outputs
         ]
         packed = pack(matrices, layout.panels, dtype, self.target, bf16=self.bf16)
         before = [_plain(state, dtype) for state in states]
