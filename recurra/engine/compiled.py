@@ -46,11 +46,6 @@ from recurra.ragged import Ragged
 __all__ = ["Compiled", "compiled", "obstacle", "run", "run_both"]
 
 
-# bytes that are kept past the caches: measured in November 2026 on a Zen 5 with 32 MiB of third-level cache, training
-# steps take 3 to 5 % less from 8 MiB on, and up to 7 % more with 4
-_MANY = 1 << 23
-
-
 class _Regions:
     """What runs outside the loops, compiled when first needed."""
 
@@ -103,7 +98,7 @@ class Compiled:
     def in_bf16(self) -> Compiled:
         """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
         twin = copy.copy(self)
-        for made in ("training", "training_past_caches", "inference", "reverse", "_programs", "_together"):
+        for made in ("training", "inference", "reverse", "_programs", "_together"):
             twin.__dict__.pop(made, None)
         twin.bf16, twin.regions = True, _Regions(self.plan, self.dtype, bf16=True)
         return twin
@@ -111,12 +106,7 @@ class Compiled:
     @functools.cached_property
     def training(self) -> LoopKernel:
         """The forward loop that keeps what the backward pass reads."""
-        return LoopKernel(schedule(lower(self.plan.forward)), self.dtype, reverse=False, bf16=self.bf16)
-
-    @functools.cached_property
-    def training_past_caches(self) -> LoopKernel:
-        """The same for so much that it would drive all else out of the caches, and be gone when it is read."""
-        plan = schedule(lower(self.plan.forward), streamed=self._together.nodes)
+        plan = schedule(lower(self.plan.forward), streamed=set(self.plan.kept) - {self.output})
         return LoopKernel(plan, self.dtype, reverse=False, bf16=self.bf16)
 
     @functools.cached_property
@@ -130,7 +120,8 @@ class Compiled:
     @functools.cached_property
     def reverse(self) -> LoopKernel:
         """The loop of the backward pass."""
-        return LoopKernel(schedule(lower(self.plan.reverse)), self.dtype, reverse=True, bf16=self.bf16)
+        plan = schedule(lower(self.plan.reverse), streamed=self.plan.reverse.saved)
+        return LoopKernel(plan, self.dtype, reverse=True, bf16=self.bf16)
 
     @functools.cached_property
     def _together(self) -> Kept:
@@ -199,7 +190,6 @@ class Compiled:
         if keep and self._together.nodes:
             values[None] = self._together.new(count)
             goals = self._together.rows(values[None], count)
-            kernel = self.training_past_caches if values[None].nbytes >= _MANY else kernel
         self.regions.before.run(values, count, goals)
         state = given[len(self.constants) + 1 : self.takes]
         after = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, count, goals)

@@ -74,7 +74,7 @@ class Schedule:
         totals: for each sum over all rows the graph node it goes to, and its width.
         place: where a value can be read from.
         stores: where a value is written to when its group is computed.
-        streamed: the arrays that are written past the caches.
+        streamed: the arrays that may be written past the caches.
     """
 
     program: Program
@@ -145,7 +145,7 @@ def schedule(program: Program, *, save: bool = True, streamed: Collection[fx.Nod
         program: the loop body; changed by adding copies.
         save: whether the values in `program.saved` are written to arrays (not under `torch.no_grad`, but for those
             that the region after the loop reads: the caller leaves out of `saved` what nobody reads).
-        streamed: values whose arrays are written past the caches, as nobody reads them soon.
+        streamed: values whose arrays may be written past the caches, as nobody reads them soon.
     """
     plan = Schedule(program)
     kept = dict(program.saved) if save else {}

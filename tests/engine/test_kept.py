@@ -10,8 +10,8 @@ import torch
 import recurra
 from recurra import Cell, Ragged
 from recurra.cells import CELLS, DNC, GRU, LSTM, SLSTM, Clockwork, make_cell
-from recurra.engine import compiled as engine
 from recurra.engine.compiled import compiled
+from recurra.engine.cpu import loop_kernel
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.replay import Program
 from recurra.engine.cpu.target import Target, host
@@ -37,24 +37,27 @@ MADE: dict[str, Callable[[], Cell]] = {
 def test_what_is_written_past_the_caches_is_read_as_it_was(
     name: str, lengths: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_MANY", 0)
+    monkeypatch.setattr(loop_kernel, "_MANY", 0)
     assert_engines_agree(MADE[name]().double(), lengths)
 
 
-def test_much_goes_past_the_caches_and_little_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["training", "reverse"])
+def test_much_goes_past_the_caches_and_little_does_not(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, x = GRU(3, 16), torch.randn(9, 4, 3)
-    monkeypatch.setattr(engine, "_MANY", 9 * 4 * 16 * 5 * 4)
-    code = compiled(cell, torch.float32)
-    recurra.scan(cell, x[:8], engine="compiled")
-    assert "training_past_caches" not in vars(code)
-    recurra.scan(cell, x, engine="compiled")
-    assert "nontemporal" in code.training_past_caches.ir
-    assert "nontemporal" not in code.training.ir
+    kernel = getattr(compiled(cell, torch.float32), name)
+    width = sum(kernel.plan.arrays[index][1] for index in kernel.plan.streamed)
+    monkeypatch.setattr(loop_kernel, "_MANY", 9 * 4 * width * 4)
+    recurra.scan(cell, x[:8], engine="compiled")[0].sum().backward()
+    assert "code_past_caches" not in vars(kernel)
+    recurra.scan(cell, x, engine="compiled")[0].sum().backward()
+    assert "code_past_caches" in vars(kernel)
+    assert "nontemporal" in kernel._ir(past_caches=True)
+    assert "nontemporal" not in kernel.ir
 
 
 def test_the_output_does_not_go_past_the_caches() -> None:
     code = compiled(LSTM(3, 16), torch.float32)
-    plan = code.training_past_caches.plan
+    plan = code.training.plan
     (index,) = (number for number, (node, _) in enumerate(plan.arrays) if node is code.output)
     assert plan.streamed == set(range(plan.num_inputs, len(plan.arrays))) - {index}
 
@@ -62,8 +65,11 @@ def test_the_output_does_not_go_past_the_caches() -> None:
 @pytest.mark.parametrize("level", NEEDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("width", [16, 48, 21])
-def test_every_processor_writes_past_its_caches(width: int, dtype: torch.dtype, level: int) -> None:
+def test_every_processor_writes_past_its_caches(
+    width: int, dtype: torch.dtype, level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     require(NEEDS[level])
+    monkeypatch.setattr(loop_kernel, "_MANY", 0)
     graph, body = torch.fx.Graph(), Body("test")
     source, goal = graph.placeholder("source"), graph.placeholder("goal")
     for node in (source, goal):
@@ -79,7 +85,7 @@ def test_every_processor_writes_past_its_caches(width: int, dtype: torch.dtype, 
     found = {source: numbers}
     kernel.run_on(found, Tiling.of_rows(37, 1), (), 37)
     assert torch.equal(found[goal], -numbers)
-    assert ("nontemporal" in kernel.ir) == (width != 21)
+    assert ("nontemporal" in kernel._ir(past_caches=True)) == (width != 21)
 
 
 def test_a_loop_keeps_one_tensor() -> None:

@@ -69,9 +69,11 @@ class Layout:
 
 
 class Emitter(Writer):
-    def __init__(self, plan: Schedule, target: Target, bits: int, reverse: bool, name: str, *, bf16: bool) -> None:
+    def __init__(
+        self, plan: Schedule, target: Target, bits: int, reverse: bool, name: str, *, bf16: bool, past_caches: bool
+    ) -> None:
         super().__init__(target, bits, name, bf16=bf16)
-        self.plan, self.reverse = plan, reverse
+        self.plan, self.reverse, self.streamed = plan, reverse, plan.streamed if past_caches else set()
         self.tiles = [self._dot_tile(dot) for segment in plan.segments for dot in segment.dots]
         dots = [dot for segment in plan.segments for dot in segment.dots]
         self.dot_tile = dict(zip(dots, self.tiles, strict=True))
@@ -181,7 +183,7 @@ class Emitter(Writer):
             self._copy_states(states_out, first, rows, into_scratch=False)
 
         self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], self.sharers), tile)
-        if plan.streamed:
+        if self.streamed:
             b.fence("seq_cst")  # what went past the caches is seen by whoever comes next
         b.ret_void()
         return self.text()
@@ -247,10 +249,23 @@ class Emitter(Writer):
                 continue
 
             def row(r: Any, *, groups: list[Group] = segment.groups) -> None:
-                base = self.b.load(self.at(self.row_base, self.b.add(first, r), 8), typ=I64)
+                base = self._row_base(first, r)
+                self.ahead = self._ahead(first, r, running, base)
                 self._row(groups, r, self.b.add(base, shift))
 
             self.each(self.member, running, self.sharers, row)
+
+    def _row_base(self, first: Any, r: Any) -> Any:
+        return self.b.load(self.at(self.row_base, self.b.add(first, r), 8), typ=I64)
+
+    def _ahead(self, first: Any, r: Any, running: Any, base: Any) -> Any:
+        """How many rows behind this one the row stands that its thread comes to next: at this step, or at the next."""
+        b, word = self.b, self.word
+        following = b.add(r, self.sharers)
+        is_there = b.icmp_signed("<", following, running)
+        step = b.sub(word(0), self.row_stride) if self.reverse else self.row_stride
+        other = self._row_base(first, b.select(is_there, following, self.member))
+        return b.add(b.sub(other, base), b.select(is_there, word(0), step))
 
     # --- products ----------------------------------------------------------------------------------------------------
 
@@ -365,13 +380,17 @@ class Emitter(Writer):
         }
         spread = {v: self.load_flagged(v, starts[v], 1, self.numbers) for v in ordered if v.width == 1}
         spread = {value: self.splat(number, vectors) for value, number in spread.items()}
+        fetched = {} if single else {value: self._bytes_ahead(value) for value in ordered if self._is_rows(value)}
         sums = [value for value in group.values if value.op in REDUCTIONS]
 
         def block(column: Any, count: int, totals: list[Any]) -> list[Any]:
             known: dict[Value, Any] = dict(spread)
             for value in ordered:
                 if value not in known:
-                    known[value] = self.load_flagged(value, self.at(starts[value], column), count, vectors)
+                    pointer = self.at(starts[value], column)
+                    known[value] = self.load_flagged(value, pointer, count, vectors)
+                    if value in fetched and count == self.lanes:
+                        self.fetch(pointer, fetched[value])
             results = dict(zip(sums, totals, strict=True))
             for value in group.values:
                 if value.op in REDUCTIONS:
@@ -422,6 +441,14 @@ class Emitter(Writer):
             for place, goal in goals[value]:
                 self.put(place, value, number, goal, 1, self.numbers)
 
+    def _is_rows(self, value: Value) -> bool:
+        return value.width > 1 and self.plan.place[value].kind == "array"
+
+    def _bytes_ahead(self, value: Value) -> Any:
+        """From the row of an array to the one that is read next."""
+        width = self.plan.arrays[self.plan.place[value].index][1]
+        return self.b.mul(self.ahead, self.word(width * self.itemsize))
+
     def _chains(self, group: Group) -> int:
         """How many sums of its own each reduction has: alone, every addition would wait for the one before."""
         waits = any(value.op in REDUCTIONS for value in group.values) and group.width >= _CHAINS * self.lanes
@@ -437,7 +464,7 @@ class Emitter(Writer):
 
     def _is_streamed(self, place: Place) -> bool:
         """Whether vectors go past the caches: those of an array that is made of whole ones."""
-        if place.kind != "array" or place.index not in self.plan.streamed or place.map is not None:
+        if place.kind != "array" or place.index not in self.streamed or place.map is not None:
             return False
         return place.start % self.lanes == self.plan.arrays[place.index][1] % self.lanes == 0
 
@@ -494,10 +521,19 @@ class _Pair(Vectors):
 
 def layout_of(plan: Schedule, target: Target, bits: int, *, bf16: bool = False) -> Layout:
     """The sizes that the caller of a schedule's code must follow; see `emit`."""
-    return Emitter(plan, target, bits, reverse=False, name="layout", bf16=bf16).layout
+    return Emitter(plan, target, bits, reverse=False, name="layout", bf16=bf16, past_caches=False).layout
 
 
-def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str, bf16: bool = False) -> str:
+def emit(
+    plan: Schedule,
+    target: Target,
+    *,
+    bits: int,
+    reverse: bool,
+    name: str,
+    bf16: bool = False,
+    past_caches: bool = False,
+) -> str:
     """The LLVM IR of a schedule, as text.
 
     Args:
@@ -507,5 +543,6 @@ def emit(plan: Schedule, target: Target, *, bits: int, reverse: bool, name: str,
         reverse: run from the last time step to the first.
         name: of the function.
         bf16: whether matrices come packed as bfloat16, and rows are rounded for products with them.
+        past_caches: whether the arrays that may be are written past the caches.
     """
-    return Emitter(plan, target, bits, reverse, name, bf16=bf16).emit()
+    return Emitter(plan, target, bits, reverse, name, bf16=bf16, past_caches=past_caches).emit()

@@ -25,7 +25,7 @@ from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.packing import PanelWriter, laid_out
 from recurra.engine.cpu.target import Target, host
-from recurra.engine.cpu.writer import I32, POINTER
+from recurra.engine.cpu.writer import POINTER
 
 __all__ = ["matmul"]
 
@@ -222,13 +222,13 @@ class _Emitter(PanelWriter):
         goals = [self.at(c, b.mul(self.word(r), head["c_row"])) for r in range(size)]
         starts = [b.select(self.is_first, self.start, goal) for goal in goals]
         sums = [self.load(self.vector_at(start, n), count, lanes) for start in starts for n in range(vectors)]
-        ahead = b.mul(self.a_inner, self.word(_AHEAD))
+        ahead = b.mul(self.a_inner, self.word(_AHEAD * self.itemsize))
 
         def accumulate(k: Any, sums: list[Any]) -> list[Any]:
             line = self.at(self.panel, b.mul(k, self.word(vectors * lanes)))
             factors = [self.factors(self.vector_at(line, n)) for n in range(vectors)]
             step = b.mul(k, self.a_inner)
-            self._fetch(self.at(rows[0], b.add(step, ahead)))
+            self.fetch(self.at(rows[0], step), ahead)
             for r in range(size):
                 spread = self.spread_factor(self.at(rows[r], step))
                 for n in range(vectors):
@@ -239,8 +239,3 @@ class _Emitter(PanelWriter):
         for r, goal in enumerate(goals):
             for n in range(vectors):
                 self.store(sums[r * vectors + n], self.vector_at(goal, n), count, lanes)
-
-    def _fetch(self, pointer: Any) -> None:
-        """Have the memory there brought near; it is no fault where there is none."""
-        read, nearest, data = (ir.Constant(I32, number) for number in (0, 3, 1))
-        self.call("llvm.prefetch.p0", ir.VoidType(), [pointer, read, nearest, data])

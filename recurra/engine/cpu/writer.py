@@ -169,6 +169,12 @@ class Writer:
         own = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
         return self.b.icmp_signed("<", own, self._spread(count, lanes))
 
+    def fetch(self, pointer: Any, bytes_ahead: Any) -> None:
+        """Have the memory so far behind a pointer brought near; it is no fault where there is none."""
+        place = self.b.gep(pointer, [bytes_ahead], inbounds=False, source_etype=ir.IntType(8))
+        read, nearest, data = (ir.Constant(I32, number) for number in (0, 3, 1))
+        self.call("llvm.prefetch.p0", ir.VoidType(), [place, read, nearest, data])
+
     def splat(self, number: Any, vectors: Vectors) -> Any:
         """One number in every lane."""
         return number if vectors.lanes == 1 else self._spread(number, vectors.lanes)
