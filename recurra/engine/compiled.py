@@ -340,6 +340,8 @@ class _Scan(torch.autograd.Function):
 
 def _given(parts: Sequence[_Part], tensors: Sequence[Tensor]) -> list[Given]:
     """What the forward pass of each part is given."""
+    if len(parts) == 1:
+        return [parts[0].code.given(parts[0].layout, tensors)]
     own = _dealt(tensors, [part.code.takes for part in parts])
     return [part.code.given(part.layout, each) for part, each in zip(parts, own, strict=True)]
 
@@ -348,13 +350,13 @@ def _forward(
     parts: Sequence[_Part], given: Sequence[Given], *, keep: bool
 ) -> list[tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]]:
     """Outputs, the state after the last steps, and what is kept, of each part."""
-    both = list(zip(parts, given, strict=True))
     if len(parts) == 1:
-        found = [part.code.forward(part.layout, own, keep=keep) for part, own in both]
-    else:
-        found = team.together(
-            [part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts)) for part, own in both]
-        )
+        (part,), (own,) = parts, given
+        return [part.results(own, part.code.forward(part.layout, own, keep=keep))]
+    both = list(zip(parts, given, strict=True))
+    found = team.together(
+        [part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts)) for part, own in both]
+    )
     return [part.results(own, each) for (part, own), each in zip(both, found, strict=True)]
 
 

@@ -56,10 +56,14 @@ def _say_slow(why: str) -> None:
 
 
 def _compiled(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
-    # imported when first used: LLVM takes longer to load than the rest of this library
-    engine = importlib.import_module("recurra.engine.compiled")
-    result: tuple[Tensor, Any] = engine.run(cell, x, state, checkpoint_every)
+    result: tuple[Tensor, Any] = _compiler().run(cell, x, state, checkpoint_every)
     return result
+
+
+@functools.cache
+def _compiler() -> Any:
+    # imported when first used: LLVM takes longer to load than the rest of this library
+    return importlib.import_module("recurra.engine.compiled")
 
 
 def _torch(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
@@ -78,7 +82,8 @@ def _known_to(kernel: Kernel, x: Ragged | Block) -> Any:
 
 def _by_kernel(kernel: Kernel, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     known = _known_to(kernel, x)
-    values, state = kernel.run(known, state)
+    with parametrize.cached():  # see `_for_blocks`
+        values, state = kernel.run(known, state)
     return (values if known is x else x.from_ragged(values)), state  # type: ignore[union-attr]
 
 
@@ -86,9 +91,10 @@ def _for_blocks(run: RaggedEngine) -> Engine:
     """An engine that takes a Block, too, from one that knows a Ragged alone."""
 
     def engine(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
-        if isinstance(x, Ragged):
-            return run(cell, x, state)
-        values, state = run(cell, x.to_ragged(), state)
+        with parametrize.cached():  # a weight drawn anew for each sequence (weight drop) is drawn once a scan
+            if isinstance(x, Ragged):
+                return run(cell, x, state)
+            values, state = run(cell, x.to_ragged(), state)
         return x.from_ragged(values), state
 
     return engine
@@ -152,6 +158,10 @@ def scan(
     run = named if in_use is None else _for_blocks(in_use)
     batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
     state = cell.as_state(state, batch.batch_size, like=batch.values)
+    if isinstance(batch, Block) and not reverse:  # nothing to turn, to cut at resets or to pad
+        found: Any
+        found, state = run(cell, batch, state)
+        return (found if isinstance(x, Tensor) else batch.replace(found)), state  # type: ignore[return-value]
 
     def forward(x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
         return run(cell, x, state)
@@ -159,8 +169,7 @@ def scan(
     def fresh(batch_size: int) -> Any:
         return cell.initial_state(batch_size, dtype=batch.values.dtype, device=batch.values.device)
 
-    with parametrize.cached():  # a weight drawn anew for each sequence (weight drop) is drawn once a scan
-        values, state = run_segments(forward, batch, state, fresh, reverse=reverse)
+    values, state = run_segments(forward, batch, state, fresh, reverse=reverse)
     outputs = batch.replace(values)
     return outputs.to_padded(num_steps=len(x)) if isinstance(x, Tensor) else outputs, state
 
@@ -182,11 +191,9 @@ def scan_both(
     if any(kernel is not None and _is_faster(kernel, x) for kernel in kernels):
         return None
     given = [cell.as_state(state, x.batch_size, like=x.values) for cell, state in zip(cells, states, strict=True)]
-    compiled = importlib.import_module("recurra.engine.compiled")
     back = x.reverse()
     try:
-        with parametrize.cached():  # as in `scan`
-            found = compiled.run_both(cells, (x, back), given)
+        found = _compiler().run_both(cells, (x, back), given)
     except CompileError:  # a scan of each says why, or takes another engine
         return None
     if found is None:

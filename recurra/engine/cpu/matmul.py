@@ -31,7 +31,10 @@ __all__ = ["matmul"]
 
 _BLOCK = 512  # of the inner size: a panel of it is a quarter of a common second-level cache at most
 _WORTH_A_THREAD = 4_000_000  # flops; fewer take less time than waking a thread
-_AHEAD = 24  # entries of the inner size that A is fetched ahead, where each stands in a line of memory of its own
+# entries of the inner size that A is fetched ahead, where each stands in a line of memory of its own; fewer where these
+# lines are pages apart, as the nearest cache has room for a dozen such (measured on a Zen 5: 5 to 9 % of the products)
+_AHEAD, _AHEAD_BY_PAGES = 24, 8
+_PAGE = 1 << 12
 
 # words of the table; those of each thread follow
 _TABLE = (
@@ -222,7 +225,9 @@ class _Emitter(PanelWriter):
         goals = [self.at(c, b.mul(self.word(r), head["c_row"])) for r in range(size)]
         starts = [b.select(self.is_first, self.start, goal) for goal in goals]
         sums = [self.load(self.vector_at(start, n), count, lanes) for start in starts for n in range(vectors)]
-        ahead = b.mul(self.a_inner, self.word(_AHEAD * self.itemsize))
+        bytes_ = b.mul(self.a_inner, self.word(self.itemsize))
+        by_pages = b.icmp_signed("==", b.and_(bytes_, self.word(_PAGE - 1)), self.word(0))
+        ahead = b.mul(bytes_, b.select(by_pages, self.word(_AHEAD_BY_PAGES), self.word(_AHEAD)))
 
         def accumulate(k: Any, sums: list[Any]) -> list[Any]:
             line = self.at(self.panel, b.mul(k, self.word(vectors * lanes)))
