@@ -1,16 +1,14 @@
 """Which scratch memory lives so short that others can have the same.
 
 Passes run row by row within a segment, so a value that no other segment reads needs memory for one row alone, and only
-until the last pass that reads it is over. With matrices for rows that is the difference between the nearest cache and
-the one behind it.
+until the last pass that reads it is over. With matrices for rows, or with many passes over vectors, that is the
+difference between the nearest cache and the one behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-from recurra.engine.spaces import FLAT
 
 if TYPE_CHECKING:
     from recurra.engine.schedule import Group, Schedule
@@ -21,9 +19,7 @@ _ALIGNMENT = 16  # numbers: a multiple of every vector
 
 
 def share(plan: Schedule) -> dict[int, int]:
-    """Where each scratch buffer that is for one row alone begins in the memory for such; not for plain vectors."""
-    if all(group.space == FLAT for segment in plan.segments for group in segment.groups):
-        return {}
+    """Where each scratch buffer that is for one row alone begins in the memory for such."""
     times: dict[int, list[tuple[int, int]]] = {}
     for number, segment in enumerate(plan.segments):
         for turn, group in enumerate(segment.groups):
