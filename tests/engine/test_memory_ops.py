@@ -170,6 +170,12 @@ def powers(s: Parts) -> Any:
     return m - base**-2, F.softplus(s.w, beta=2) ** 1.5, s.x + F.mish(s.h)
 
 
+def biases_and_pools(s: Parts) -> Any:
+    memory = F.linear(s.m, s.p["up"].t(), s.p["up"].sum(0)) + s.p["up"].sum()
+    heads = F.linear(s.w, s.p["square"], s.p["slot"])
+    return F.linear(memory, s.p["up"], s.p["up"].mean(1)) + s.m, heads, s.x + s.h
+
+
 STEPS = [
     content_addressing,
     erase_and_add,
@@ -186,6 +192,7 @@ STEPS = [
     moves,
     choices,
     powers,
+    biases_and_pools,
 ]
 each = pytest.mark.parametrize("function", STEPS, ids=lambda function: function.__name__)
 

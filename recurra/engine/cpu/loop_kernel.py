@@ -270,9 +270,7 @@ def _as_sum(node: fx.Node, columns: Tensor) -> Tensor:
     if columns.shape == shape:
         return columns
     source: Any = node.args[0]
-    axes = [axis - 1 for axis in summed_axes(node) if axis]
-    total = columns.view(source.meta["val"].shape[1:])
-    return (total.sum(axes) if axes else total).reshape(shape)
+    return columns.view(row_shape(source)).sum(summed_axes(node)).reshape(shape)
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
