@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from recurra.engine.borders import summed_axes
 from recurra.engine.rows import row_axis, row_shape
 from recurra.engine.trace import BATCH
 
@@ -120,7 +121,7 @@ def _turned(writer: _Writer, rows: fx.Node, weights: fx.Node) -> fx.Node:
 def gradients_of_spread_weights(graph: fx.Graph) -> None:
     """The sum over the batch of `bmm([B * f, k, n], [B * f, n, m])` as one `bmm([f, k, B * n], [f, B * n, m])`."""
     for node in list(graph.nodes):
-        if node.target is not aten.sum.dim_IntList or list(node.args[1]) != [0]:
+        if node.target is not aten.sum.dim_IntList or summed_axes(node) != [0]:
             continue
         product: Any = node.args[0]
         while isinstance(product, fx.Node) and product.target in (aten.reshape.default, aten.view.default):

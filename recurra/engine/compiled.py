@@ -39,8 +39,8 @@ from recurra.engine.region import RegionCode
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import is_random, simplify
 from recurra.engine.split import Loop, Plan, split
-from recurra.engine.trace import Unsupported, line_of, trace
-from recurra.errors import CompileError
+from recurra.engine.trace import Trace, Unsupported, line_of, trace
+from recurra.errors import CompileError, RecurraError
 from recurra.ragged import Ragged
 
 __all__ = ["Compiled", "compiled", "obstacle", "run", "run_both"]
@@ -60,6 +60,25 @@ class _Regions:
         return code
 
 
+def _planned(traced: Trace) -> Plan:
+    """A step split so that its loops can be lowered.
+
+    Raises:
+        Unsupported: an operation that is truly recurrent has no vector form.
+    """
+    formless: set[str] = set()
+    while True:
+        plan = split(traced, formless)
+        try:
+            lower(plan.forward), lower(plan.reverse)
+        except Unsupported as error:
+            if error.op in formless:
+                raise
+            formless.add(error.op)
+        else:
+            return plan
+
+
 class Compiled:
     """Everything that was compiled for a cell in one precision; see also `in_bf16`."""
 
@@ -72,7 +91,8 @@ class Compiled:
         self.draws = any(is_random(node) for node in trace_.graph.nodes)
         if not self.draws:
             expect_rows_apart(cell, dtype)
-        self.plan: Plan = split(trace_)
+        # the loops are lowered now: what cannot run backward must not run forward
+        self.plan = _planned(trace_)
         self.dtype = dtype
         self.constants, self.learned, self.fields = trace_.constants, trace_.learned, trace_.fields
         inputs, outputs = tuple(trace_.inputs), trace_.outputs
@@ -81,8 +101,6 @@ class Compiled:
         self.output: fx.Node = outputs[0]
         gradients = outputs[1 + len(self.fields) : -len(self.fields)]
         self.gradients = tuple(node if isinstance(node, fx.Node) else None for node in gradients)
-        # both are lowered now: what cannot run backward must not run forward
-        lower(self.plan.forward), lower(self.plan.reverse)
         self.regions = _Regions(self.plan, dtype)
         # where weights are but looked at in another way, every pass does so anew, and a recorded one for nothing
         plan = self.plan
@@ -463,6 +481,11 @@ def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:
         return CompileError(f"`{type(cell).__name__}.step`{line and f' ({line})'}: {error}")
     except CompileError as error:
         return error
+    except RecurraError:
+        raise
+    except Exception as error:  # whatever goes wrong in here, the reference engine runs the step as it is written
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        return CompileError(f"`{type(cell).__name__}.step` has no compiled form, for a reason of ours: {why}")
 
 
 def obstacle(reading: Reading, x: Tensor) -> str:

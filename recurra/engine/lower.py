@@ -13,6 +13,7 @@ from recurra.engine.builder import Builder
 from recurra.engine.loop import COMPARISONS, LOGIC, POINTWISE, Map, Program, Value, verify
 from recurra.engine.movement import origins
 from recurra.engine.rows import row_axis, row_shape, row_width
+from recurra.engine.simplify import strided, strided_scatter
 from recurra.engine.split import Loop
 from recurra.engine.trace import Unsupported
 
@@ -20,6 +21,7 @@ __all__ = ["lower"]
 
 aten, prims = torch.ops.aten, torch.ops.prims
 
+_WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64)  # in a loop they are counts and signs: floats hold them
 _CONSTANT = ("full", "zeros", "ones", "scalar_tensor")  # written where they are read, wherever they were computed
 
 
@@ -108,7 +110,7 @@ class _Builder(Builder):
 
 
 def _is_real(node: fx.Node) -> bool:
-    return node.meta["val"].dtype in (torch.float32, torch.float64, torch.bool)
+    return node.meta["val"].dtype in (torch.float32, torch.float64, torch.bool, *_WHOLE)
 
 
 def _name(node: fx.Node) -> str:
@@ -304,9 +306,17 @@ def _cast(builder: _Builder, node: fx.Node) -> Value:
     to, was = node.meta["val"].dtype, source.meta["val"].dtype
     if to == torch.bool:
         return builder.flag(value)
-    if to != was and was.is_floating_point:  # whole numbers in a loop are counts and signs: floats hold them exactly
+    if to != was and was.is_floating_point:
         raise Unsupported("to", f"from {was} to {to}")
     return builder.number(value)
+
+
+def _written(builder: _Builder, node: fx.Node) -> Value:
+    """`copy(old, new)`, what a step that writes into a part of a tensor is made of."""
+    new = _arg(node, 1)
+    if new.meta["val"].dtype != node.meta["val"].dtype:
+        raise Unsupported("copy", f"from {new.meta['val'].dtype} to {node.meta['val'].dtype}")
+    return builder.operand(new, node)
 
 
 def _same(builder: _Builder, node: fx.Node) -> Value:
@@ -328,6 +338,7 @@ def _table() -> dict[Any, _Lowering]:
         give(_pointwise(name), name)
     for name in LOGIC:
         give(_pointwise(name), f"logical_{name}", f"bitwise_{name}")
+    give(_pointwise("ne"), "bitwise_xor")
     give(_pointwise("div"), "prims:div")
     give(_composed(lambda make, x: make("maximum", x, 0.0)), "relu")
     give(_composed(lambda make, x: make("div", 1.0, x)), "reciprocal")
@@ -342,7 +353,9 @@ def _table() -> dict[Any, _Lowering]:
     give(_composed(_sign), "sign", "sgn")
     give(_moved, "view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "expand", "prims:broadcast_in_dim")
     give(_moved, "slice", "select", "cat", "permute", "flip", "repeat", "constant_pad_nd", "slice_scatter")
-    give(_moved, "select_scatter", "t", "transpose", "roll", "unfold", "diagonal", "as_strided_copy")
+    give(_moved, "select_scatter", "t", "transpose", "roll", "unfold", "diagonal", "diagonal_scatter")
+    give(_moved, "as_strided_copy")
+    table[strided] = table[strided_scatter] = _moved
     give(_dot, "mm")
     give(_bmm, "bmm")
     give(_reduction("sum"), "sum", "prims:sum")
@@ -353,6 +366,7 @@ def _table() -> dict[Any, _Lowering]:
     give(_variance, "var", "prims:var")
     give(_full, "full", "zeros", "ones", "scalar_tensor")
     give(_cast, "_to_copy", "prims:convert_element_type")
+    give(_written, "copy")
     give(_same, "clone", "alias", "detach")
     return table
 

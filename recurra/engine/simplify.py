@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from recurra.engine.blocks import gradients_of_spread_weights, products_of_heads, products_of_spread_weights
 from recurra.engine.borders import summed_axes
+from recurra.engine.trace import Unsupported, op_name
 
-__all__ = ["simplify"]
+__all__ = ["simplify", "strided", "strided_scatter"]
 
 aten = torch.ops.aten
 
@@ -23,8 +26,11 @@ def simplify(graph: fx.Graph) -> fx.Graph:
     """Run every rewrite once, in order; the graph is changed in place."""
     rewrites = (
         _out_of_place,
+        _strides_of_rows_in_order,
         _shapes_only,
         _slices_for_splits,
+        _checks_of_matrices,
+        _one_result_a_call,
         _reshapes_for_views,
         _drop_identities,
         _cancel_transposes,
@@ -61,12 +67,38 @@ def _out_of_place(graph: fx.Graph) -> None:
             node.target = getattr(plain, target._overloadname)
 
 
+def strided(tensor: Tensor, *args: Any) -> Tensor:
+    """`as_strided` of numbers in order, wherever they lie."""
+    return aten.as_strided.default(tensor.clone(memory_format=torch.contiguous_format), *args)
+
+
+def strided_scatter(tensor: Tensor, *args: Any) -> Tensor:
+    """`as_strided_scatter`, likewise."""
+    return aten.as_strided_scatter.default(tensor.clone(memory_format=torch.contiguous_format), *args)
+
+
+_STRIDED = {aten.as_strided.default: strided, aten.as_strided_scatter.default: strided_scatter}
+for _call, _in_order in _STRIDED.items():
+    _in_order.__dict__["overloadpacket"] = _call.overloadpacket  # its name in messages
+
+
+def _strides_of_rows_in_order(graph: fx.Graph) -> None:
+    """`as_strided` reads memory as it lay when the step was traced: put in that order first, it is like any view."""
+    for node in graph.nodes:
+        if node.target in _STRIDED:
+            source = node.args[0].meta["val"]
+            if not source.is_contiguous() or source.storage_offset():
+                raise Unsupported(op_name(node), "its numbers lie in another order in memory")
+            node.target = _STRIDED[node.target]
+
+
 _LIKE = {
     aten.rand_like.default: aten.rand.default,
     aten.randn_like.default: aten.randn.default,
     aten.zeros_like.default: aten.zeros.default,
     aten.ones_like.default: aten.ones.default,
     aten.empty_like.default: aten.zeros.default,
+    aten.new_empty_strided.default: aten.zeros.default,
 }
 
 
@@ -103,6 +135,39 @@ def _slices_for_splits(graph: fx.Graph) -> None:
             piece = graph.call_function(aten.slice.Tensor, (source, dim, start, start + sizes[index]))
         piece.meta = dict(node.meta)
         node.replace_all_uses_with(piece)
+
+
+def _checks_of_matrices(graph: fx.Graph) -> None:
+    """That a matrix has an inverse is looked at by the call that takes it: a call without a result is run by nobody."""
+    for node in list(graph.nodes):
+        if node.target is aten._linalg_check_errors.default:
+            call = node.args[0].args[0]
+            call.kwargs = {**call.kwargs, "check_errors": True}
+            graph.erase_node(node)
+
+
+def _one_result_a_call(graph: fx.Graph) -> None:
+    """`getitem(topk(x, 2), k)` becomes a call that gives this result alone: every other stage knows lone tensors."""
+    for node in list(graph.nodes):
+        if isinstance(node.meta.get("val"), tuple | list) and is_random(node):
+            raise Unsupported(op_name(node), "it draws more than one tensor")
+        if node.target is not operator.getitem:
+            continue
+        call, index = node.args
+        with graph.inserting_before(node):
+            alone = graph.call_function(_result(call.target, index), call.args, call.kwargs)
+        alone.meta = dict(node.meta)
+        node.replace_all_uses_with(alone)
+
+
+@functools.cache  # equal calls are found by what is called
+def _result(target: Any, index: int) -> Callable[..., Tensor]:
+    def result(*args: Any, **kwargs: Any) -> Tensor:
+        found: Tensor = target(*args, **kwargs)[index]
+        return found
+
+    result.__dict__["overloadpacket"] = target.overloadpacket  # its name in messages
+    return result
 
 
 def _reshapes_for_views(graph: fx.Graph) -> None:

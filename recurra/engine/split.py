@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from recurra.engine.borders import (
 )
 from recurra.engine.rows import row_axis
 from recurra.engine.simplify import is_random
-from recurra.engine.trace import BATCH, Trace, Unsupported, batch_factor
+from recurra.engine.trace import BATCH, Trace, Unsupported, batch_factor, op_name
 
 __all__ = ["Loop", "Plan", "Region", "is_rows", "split"]
 
@@ -136,11 +136,16 @@ class _Inside:
     own: tuple[set[fx.Node], set[fx.Node]]
 
 
-def split(trace: Trace) -> Plan:
-    """Split a traced step."""
+def split(trace: Trace, formless: Collection[str] = ()) -> Plan:
+    """Split a traced step.
+
+    Args:
+        trace: the step.
+        formless: names of operations that have no form in a loop: what need not be there is left to torch.
+    """
     step = _sorted_out(trace)
     _refuse_shared_draws(step.nodes)
-    return _around(trace, step, _inside(step))
+    return _around(trace, step, _inside(step, formless))
 
 
 def _sorted_out(trace: Trace) -> _Step:
@@ -172,7 +177,7 @@ def _sorted_out(trace: Trace) -> _Step:
     )
 
 
-def _inside(step: _Step) -> _Inside:
+def _inside(step: _Step, formless: Collection[str]) -> _Inside:
     """What feeds the state, or its gradient, and what is better done where that is computed."""
     nodes, depends, of_forward = step.nodes, step.depends, step.of_forward
     into_state, into_d_state = _ancestors(step.state_after), _ancestors(step.d_before)
@@ -185,13 +190,13 @@ def _inside(step: _Step) -> _Inside:
         lambda n: bool(depends[n] & _STATE),
     )
     forward |= _slices_of_rows(nodes, [*_reads(forward), *step.state_after])
-    reverse |= _pulled_in(nodes, reverse, of_forward, depends)
+    reverse |= _pulled_in(nodes, reverse, of_forward, depends, formless)
     reverse |= _drawn_into_reverse(nodes, reverse, of_forward, depends)
     reverse |= {n for n in _slices_of_rows(nodes, _reads(reverse)) if n.args[0] not in forward}
     late = [n for n in nodes if n not in of_forward and n not in reverse and depends[n] & _D_STATE]
     finished = finished_in(nodes, reverse, set(late), {n for n in depends if not depends[n] & _D_STATE})
     reverse |= finished
-    reverse |= _pulled_in(nodes, finished, of_forward, depends)
+    reverse |= _pulled_in(nodes, finished, of_forward, depends, formless)
     late = [n for n in late if n not in finished]
     totals, terms = added_up(late, reverse, lambda n: n not in of_forward and n not in reverse, depends)
     reverse |= terms
@@ -283,8 +288,7 @@ def _refuse_shared_draws(nodes: list[fx.Node]) -> None:
     """Random numbers that all sequences share are new at each step: nothing before the loop can draw them."""
     for node in nodes:
         if is_random(node) and row_axis(node) is None:
-            name = node.target.overloadpacket.__name__  # type: ignore[union-attr]
-            raise Unsupported(name, "it draws numbers that have no row for each sequence")
+            raise Unsupported(op_name(node), "it draws numbers that have no row for each sequence")
 
 
 def is_rows(node: fx.Node) -> bool:
@@ -366,7 +370,11 @@ def _drawn_into_reverse(
 
 
 def _pulled_in(
-    nodes: list[fx.Node], core: set[fx.Node], forward_nodes: set[fx.Node], depends: dict[fx.Node, int]
+    nodes: list[fx.Node],
+    core: set[fx.Node],
+    forward_nodes: set[fx.Node],
+    depends: dict[fx.Node, int],
+    formless: Collection[str],
 ) -> set[fx.Node]:
     """What joins the reverse loop although it need not.
 
@@ -378,7 +386,8 @@ def _pulled_in(
     while stack:
         for arg in stack.pop().all_input_nodes:
             joins = arg not in core and arg not in pulled and arg.op == "call_function" and arg not in forward_nodes
-            if joins and depends[arg] and arg.target not in _PRODUCTS and row_axis(arg) is not None:
+            has_form = arg.target not in _PRODUCTS and row_axis(arg) is not None and op_name(arg) not in formless
+            if joins and depends[arg] and has_form:
                 pulled.add(arg)
                 stack.append(arg)
     for node in nodes:

@@ -32,7 +32,7 @@ from recurra.engine.contract import Cell
 from recurra.engine.reference import checked
 from recurra.errors import CompileError, ShapeError, TraceError
 
-__all__ = ["BATCH", "Trace", "Unsupported", "batch_factor", "line_of", "trace", "without_parametrizations"]
+__all__ = ["BATCH", "Trace", "Unsupported", "batch_factor", "line_of", "op_name", "trace", "without_parametrizations"]
 
 BATCH = 999_983  # prime, and larger than any layer: a size that it divides is a size that the batch went into
 
@@ -47,6 +47,13 @@ def batch_factor(number: Any) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or number % BATCH or abs(number) >= 2**62:
         return 0
     return number // BATCH
+
+
+def op_name(node: fx.Node) -> str:
+    """The ATen name of what a node calls; an input of the graph goes by its own."""
+    target: Any = getattr(node.target, "overloadpacket", node.target)
+    name: str = target if isinstance(target, str) else target.__name__
+    return name
 
 
 class Unsupported(CompileError):
@@ -230,10 +237,15 @@ class _OneRow(Exception):
 
 
 class _RowsTogether(TorchFunctionMode):
-    """Refuses to hand out the rows of a batch one by one: there are a million of them, and tracing would not end."""
+    """Refuses to hand out the rows of a batch one by one: there are a million of them, and tracing would not end.
+
+    Classes that are counted are compared with all numbers of one: torch looks for the largest and the smallest first.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is nn.functional.one_hot:
+            return _one_hot(*args, **kwargs)
         axis = None
         if func in (Tensor.unbind, torch.unbind):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
@@ -243,6 +255,12 @@ class _RowsTogether(TorchFunctionMode):
         if axis is not None and args and args[0].dim() and batch_factor(args[0].shape[axis]):
             raise _OneRow
         return func(*args, **kwargs)
+
+
+def _one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    if num_classes < 1:  # as many as there are is a look at the values
+        return nn.functional.one_hot(tensor, num_classes)
+    return (tensor[..., None] == torch.arange(num_classes, device=tensor.device)).to(torch.int64)
 
 
 def _bake_literals(cell: Cell, module: fx.GraphModule) -> None:

@@ -219,7 +219,63 @@ class Noisy(Small):
         return h, One(h)
 
 
+class SomeResults(Small):
+    """Calls with several results, of which it reads some."""
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        most, where = x.max(-1, keepdim=True)
+        h = self.mix(x.topk(3, -1).values, state.h) + most + where * x.sort(-1).values.std(-1, keepdim=True)
+        return torch.tanh(h), One(torch.tanh(h))
+
+
+class Orthogonal(Small):
+    """A weight that is made by linear algebra: by QR, by a Cayley transform, and divided by a norm."""
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        skew = self.u - self.u.t()
+        cayley = torch.linalg.solve(torch.eye(5, dtype=x.dtype) + skew, torch.eye(5, dtype=x.dtype) - skew)
+        h = torch.tanh(self.w(x) + state.h @ torch.linalg.qr(self.u)[0] @ cayley + self.u.norm() * self.u.std())
+        return h, One(h)
+
+
+class Parts(Small):
+    """Writes into parts of tensors."""
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h).clone()
+        h[:, 1:3] = state.h[:, 2:4] * 2
+        h[:, 0] += 1
+        rest = torch.empty_like(h)
+        rest[:, ::2], rest[:, 1::2] = h[:, 2:], torch.tanh(h[:, :2])
+        outer = (rest[:, :, None] * h[:, None]).clone()
+        outer.diagonal(dim1=1, dim2=2).zero_()
+        return torch.tanh(outer.sum(1)), One(torch.tanh(rest))
+
+
+class WholeNumbers(Small):
+    """Counts, truth values and numbers of classes, in a buffer, made of the input, and of the state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("counts", torch.arange(1, 6))
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        kind = nn.functional.one_hot((x[:, 0] > 0).long() + (x[:, 1] > 0), 5)
+        h = self.mix(x, state.h / self.counts) + kind
+        some = (h > 0.5) ^ (state.h > 0)
+        return h * some.sum(-1, keepdim=True), One(torch.tanh(torch.where(some, h, -h)))
+
+
+class SortedOutput(Small):
+    """What has no form inside a loop need not be there."""
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h)
+        return h.sort(-1).values.cumsum(-1) * x[:, :1] + h.max(-1, keepdim=True).values, One(h)
+
+
 KINDS = [Swap, Through, InputOnly, StateOnly, OldState, InPlace, Literal, Wide, Tied]
+KINDS += [SomeResults, Orthogonal, Parts, WholeNumbers, SortedOutput]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -531,6 +587,32 @@ def test_what_has_no_compiled_form_runs_on_the_reference_with_one_warning(kind: 
     want, _ = recurra.scan(cell, x, engine="reference")
     assert torch.equal(got, want)
     assert torch.equal(again, want)
+
+
+def test_a_matrix_without_an_inverse_is_an_error_as_it_is_in_the_loop() -> None:
+    class Inverse(Small):
+        def step(self, x: Tensor, state: Any) -> Any:
+            h = torch.tanh(self.w(x) + state.h @ torch.linalg.inv(self.u))
+            return h, One(h)
+
+    cell = Inverse()
+    assert_engines_agree(cell, [3, 2])
+    with torch.no_grad():
+        cell.u.zero_()
+    for engine in ("compiled", "reference"):
+        with pytest.raises(RuntimeError, match="singular"):
+            recurra.scan(cell, torch.randn(4, 2, 3).double(), engine=engine)
+
+
+def test_a_failure_of_ours_is_a_reason_to_run_on_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise KeyError("val")
+
+    monkeypatch.setattr("recurra.engine.compiled.simplify", fails)
+    cell, x = Swap(), torch.randn(4, 2, 3).double()
+    with pytest.warns(UserWarning, match="`Swap.step` has no compiled form, for a reason of ours: KeyError: 'val'"):
+        got, _ = recurra.scan(cell, x)
+    assert torch.equal(got, recurra.scan(cell, x, engine="reference")[0])
 
 
 def test_a_step_that_returns_the_wrong_shape_is_refused() -> None:
