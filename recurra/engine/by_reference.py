@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recurra.engine import reference
 from recurra.engine.contract import Cell
+from recurra.engine.trace import without_parametrizations
 from recurra.errors import CompileError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def by_reference(
     with torch.enable_grad():
         view = [tensor.view_as(tensor) if i in wanted else tensor for i, tensor in enumerate(tensors)]
         weights = dict(zip(code.constants, view, strict=False))
-        twin = reference.WithStep(cell, lambda x, state: torch.func.functional_call(cell, weights, (x, state)))
+        # to set a parametrized weight would write into what it is made of
+        plain = without_parametrizations(cell)
+        twin = reference.WithStep(cell, lambda x, state: torch.func.functional_call(plain, weights, (x, state)))
         x = layout.to_ragged(view[count])
         output, after = reference.run(twin, x, cell.State(*view[count + 1 :]))
         results, inputs = (layout.from_ragged(output), *after), [view[i] for i in wanted]

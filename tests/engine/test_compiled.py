@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
 
 import recurra
 from recurra import Cell, Ragged
@@ -383,6 +384,28 @@ def test_a_gradient_of_the_gradient() -> None:
     noisy = recurra.scan(Noisy(), torch.randn(3, 2, 3).double().requires_grad_(), engine="compiled")[0]
     with pytest.raises(CompileError, match="draws random numbers"):
         noisy.sum().backward(create_graph=True)
+
+
+def test_a_gradient_of_the_gradient_reaches_what_a_weight_is_made_of_and_leaves_it() -> None:
+    class Symmetric(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            return weight.triu() + weight.triu(1).t()
+
+    cell = Through()
+    parametrizations.weight_norm(cell.w)
+    parametrize.register_parametrization(cell, "u", Symmetric())
+    before = [parameter.detach().clone() for parameter in cell.parameters()]
+    found = []
+    for engine in ("reference", "compiled"):
+        torch.manual_seed(0)
+        x = torch.randn(4, 2, 3).double().requires_grad_()
+        begin = Two(*torch.randn(2, 2, 5).double())
+        outputs, _ = recurra.scan(cell, x, begin, engine=engine)
+        (gradient,) = torch.autograd.grad(outputs.square().sum(), x, create_graph=True)
+        found.append(torch.autograd.grad(gradient.square().sum(), [x, *cell.parameters()]))
+    for got, want in zip(found[1], found[0], strict=True):
+        assert_close(got, want)
+    assert all(map(torch.equal, before, cell.parameters()))
 
 
 def test_transforms_of_torch_func_go_to_the_reference() -> None:
