@@ -51,8 +51,12 @@ def by_reference(
         twin = reference.WithStep(cell, lambda x, state: torch.func.functional_call(plain, weights, (x, state)))
         x = layout.to_ragged(view[count])
         output, after = reference.run(twin, x, cell.State(*view[count + 1 :]))
-        results, inputs = (layout.from_ragged(output), *after), [view[i] for i in wanted]
-        found = torch.autograd.grad(results, inputs, d_outputs, create_graph=True, allow_unused=True)
+        # a state that a step hands on, or makes of nothing, may have no gradient
+        pairs = zip((layout.from_ragged(output), *after), d_outputs, strict=True)
+        learned = [(result, d_result) for result, d_result in pairs if result.requires_grad]
+        results, d_results = [result for result, _ in learned], [d_result for _, d_result in learned]
+        inputs = [view[i] for i in wanted]
+        found = torch.autograd.grad(results, inputs, d_results, create_graph=True, allow_unused=True)
     gradients: list[Tensor | None] = [None] * len(tensors)
     for i, gradient in zip(wanted, found, strict=True):
         gradients[i] = gradient

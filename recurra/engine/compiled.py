@@ -32,7 +32,7 @@ from recurra.engine.cpu.replay import Given, Programs, Results
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.kept import Kept
 from recurra.engine.lower import lower
-from recurra.engine.probe import expect_contract, expect_rows_apart
+from recurra.engine.probe import expect_contract, expect_no_hooks, expect_rows_apart
 from recurra.engine.products import has_bf16, is_plain_eager
 from recurra.engine.reading import Reading, read
 from recurra.engine.region import RegionCode
@@ -85,6 +85,7 @@ class Compiled:
     bf16 = False
 
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
+        expect_no_hooks(cell)
         expect_contract(cell, dtype)
         trace_ = trace(cell, dtype)
         simplify(trace_.graph)

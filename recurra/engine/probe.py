@@ -1,4 +1,4 @@
-"""A step run on a few rows, for what no graph tells: whether the rows of its batch see each other."""
+"""What no graph of a step tells: whether hooks look on, and, run on a few rows, whether these see each other."""
 
 from __future__ import annotations
 
@@ -8,11 +8,27 @@ import torch
 from torch import Tensor
 
 from recurra.engine.contract import Cell
+from recurra.engine.reading import hooks_of
 from recurra.engine.reference import checked
 from recurra.engine.trace import without_parametrizations
 from recurra.errors import CompileError, ShapeError
 
-__all__ = ["expect_contract", "expect_rows_apart"]
+__all__ = ["expect_contract", "expect_no_hooks", "expect_rows_apart"]
+
+
+def expect_no_hooks(cell: Cell) -> None:
+    """Refuse hooks, which are to see every step, but for those by which torch makes weights.
+
+    Raises:
+        CompileError: there is one.
+    """
+    for name, module in cell.named_modules():
+        hooks = hooks_of(module) if name else []
+        if any(not type(hook).__module__.startswith("torch.nn.utils.") for hook in hooks):
+            raise CompileError(
+                f"`{type(cell).__name__}.step` has no compiled form while `{name}` has a hook, which is to be called "
+                "at every step."
+            )
 
 
 def expect_contract(cell: Cell, dtype: torch.dtype) -> None:

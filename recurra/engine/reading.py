@@ -5,6 +5,7 @@ A key is made at every call of an engine, so it is made in one walk over the mod
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from dataclasses import dataclass
 from types import NoneType
@@ -12,9 +13,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Reading", "read", "tensor_at"]
+__all__ = ["Reading", "hooks_of", "read", "tensor_at"]
 
 _TORCHS_OWN = {*nn.Module().__dict__, "_arguments"} - {"training"}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _PLAIN = frozenset((int, bool, str, type(None)))
 
 
@@ -52,6 +54,8 @@ def _walk(module: nn.Module, prefix: str, key: list[Any], reading: Reading, seen
         return
     seen.add(id(module))
     contents = module.__dict__
+    if prefix and any(contents[kind] for kind in _HOOKS):  # of the cell itself they are never called: `step` is
+        key += prefix, _frozen(hooks_of(module))
     for name, value in contents.items():
         if name not in _TORCHS_OWN:
             kind = type(value)  # 1 and True are equal
@@ -69,6 +73,11 @@ def _walk(module: nn.Module, prefix: str, key: list[Any], reading: Reading, seen
             _walk(part, f"{prefix}{name}.", key, reading, seen)
 
 
+def hooks_of(module: nn.Module) -> list[Any]:
+    """What is called before or after a module, forward or back."""
+    return [hook for kind in _HOOKS for hook in vars(module)[kind].values()]
+
+
 def _frozen(value: Any) -> Any:
     if isinstance(value, (int, float, str, NoneType)):
         return repr(value)  # 1, 1.0 and True are equal, and so are 0.0 and -0.0: their words are not
@@ -76,6 +85,8 @@ def _frozen(value: Any) -> Any:
         return tuple((key, _frozen(item)) for key, item in value.items())
     if isinstance(value, tuple | list | set):
         return tuple(_frozen(item) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return type(value), *(_frozen(getattr(value, field.name)) for field in dataclasses.fields(value))
     return _Same(value)
 
 

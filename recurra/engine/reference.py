@@ -13,7 +13,7 @@ from recurra.errors import ShapeError
 from recurra.ragged import Ragged, take_rows
 from recurra.shapes import describe, shape_text
 
-__all__ = ["Stepped", "WithStep", "checked", "run"]
+__all__ = ["Stepped", "WithStep", "checked", "run", "run_padded"]
 
 
 class Stepped(Protocol):
@@ -88,6 +88,22 @@ def run(cell: Stepped, x: Ragged, state: Any, read: Read = Tensor.split) -> tupl
     if not outputs:
         return x.values.new_zeros(0, *cell.output_shape), last
     return take_rows(torch.cat(outputs), rows.argsort()), last
+
+
+def run_padded(cell: Stepped, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """As `run`, for sequences of one length: nothing looks at a value, so that torch's tracers can follow.
+
+    Shapes: x [T, B, *input_shape], fields of state [B, ...] -> outputs [T, B, *output_shape], state after the
+        last step.
+    """
+    fields = tuple(state)
+    outputs: list[Tensor] = []
+    for inputs in x.unbind() if x.shape[1] else ():
+        output, after = checked(cell, cell.step(inputs, cell.State(*fields)), fields)
+        outputs.append(output)
+        fields = tuple(after)
+    values = torch.stack(outputs) if outputs else x.new_zeros(*x.shape[:2], *cell.output_shape)
+    return values, cell.State(*fields)
 
 
 def _counts(x: Ragged) -> list[int]:

@@ -100,7 +100,12 @@ def _for_blocks(run: RaggedEngine) -> Engine:
     return engine
 
 
-_reference = _for_blocks(reference.run)
+def _reference(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    if isinstance(x, Ragged):
+        return reference.run(cell, x, state)
+    values, state = reference.run_padded(cell, x.turned(x.values), state)
+    return x.turned(values), state
+
 
 ENGINES: dict[str, Engine] = {
     "auto": _auto,  # the fastest engine that computes exactly the same

@@ -23,6 +23,7 @@ from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.packing import pack
 from recurra.engine.loop import Program, Value
 from recurra.engine.lower import lower
+from recurra.engine.probe import expect_no_hooks
 from recurra.engine.region import RegionCode
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import simplify
@@ -43,6 +44,7 @@ class StepCode:
     """
 
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
+        expect_no_hooks(cell)
         traced = trace(cell, dtype)
         simplify(traced.graph)
         self.plan: Plan = split(traced)

@@ -70,7 +70,8 @@ class Trace:
 
     Inputs of the graph, in order: the constants (parameters and buffers of the cell), `x`, the state fields, the
     gradient of the output, the gradients of the state fields after the step. Outputs: the output, the state after the
-    step, then the gradients of the float constants that need one, of `x` and of the state fields before the step.
+    step, then the gradients of the float constants that need one, of `x` and of the state fields before the step; None
+    for a constant or an `x` that the step does not read.
 
     Attributes:
         graph: core ATen calls; `meta["val"]` of each node has its shape and type.
@@ -204,7 +205,9 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
         joint: Callable[..., Any] = step_and_pull
         flat = [*(constants[name] for name in (*fixed, *learned)), x, *state, d_output, *d_state]
         try:
-            with warnings.catch_warnings(), sources.forgotten(), _RowsTogether():
+            # torch's search for NaN in gradients looks at values
+            no_search = torch.autograd.set_detect_anomaly(False)
+            with warnings.catch_warnings(), sources.forgotten(), _RowsTogether(), no_search:
                 warnings.simplefilter("ignore")  # torch's own, about its own internals
                 module = make_fx(joint, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
                 if _writes_in_place(module.graph):  # a step may write `h += x`; its graph may not
@@ -227,9 +230,21 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
             raise CompileError(
                 f"`{type(cell).__name__}.step` cannot be traced{_user_line(cell, error)}: {why}"
             ) from error
+    _drop_zeros(module.graph, 1 + len(fields), 1 + len(fields) + len(learned) + 1)
     module.graph.eliminate_dead_code()
     _bake_literals(cell, module)
     return Trace(module.graph, (*fixed, *learned), learned, fields)
+
+
+def _drop_zeros(graph: fx.Graph, start: int, end: int) -> None:
+    """A gradient of what the step does not read is none, as it is for torch; these of the outputs are gradients."""
+    output = graph.output_node()
+    results: Any = list(output.args[0])  # type: ignore[arg-type]
+    for index in range(start, end):
+        node = results[index]
+        if op_name(node) in ("zeros_like", "full_like", "zeros", "full") and node.args[1:] in ((), (0,), (0.0,)):
+            results[index] = None
+    output.args = (results,)
 
 
 class _OneRow(Exception):

@@ -6,6 +6,7 @@ import copy
 import gc
 import warnings
 import weakref
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
@@ -326,6 +327,55 @@ def test_an_option_changed_later_is_seen() -> None:
     assert not torch.equal(recurra.scan(zone, x, engine="compiled")[0], recurra.scan(zone, x, engine="compiled")[0])
 
 
+def test_a_field_of_an_option_changed_later_is_seen() -> None:
+    @dataclass
+    class Options:
+        gain: float = 1.0
+
+    class Configured(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.options = Options()
+
+        def step(self, x: Tensor, state: Any) -> Any:
+            h = self.mix(x, state.h * self.options.gain)
+            return h, One(h)
+
+    cell = Configured()
+    assert_engines_agree(cell, [4, 2])
+    cell.options.gain = 0.3
+    assert_engines_agree(cell, [4, 2])
+
+
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
+def test_hooks_are_called_at_every_step(kind: str) -> None:
+    cell, x = InputOnly(), torch.randn(4, 2, 3).double().requires_grad_()
+    assert_engines_agree(cell, [4, 2])
+    calls: list[int] = []
+    handle = getattr(cell.w, f"register_{kind}")(lambda *_: calls.append(1))
+    with pytest.raises(CompileError, match="`w` has a hook, which is to be called at every step"):
+        recurra.scan(cell, x, engine="compiled")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is slow
+        recurra.scan(cell, x)[0].sum().backward()
+    assert len(calls) == len(x)
+    handle.remove()
+    recurra.scan(cell, x, engine="compiled")
+    assert len(calls) == len(x)
+
+
+@pytest.mark.parametrize("name", ["u", "w.weight"])
+def test_what_a_step_does_not_read_has_no_gradient(name: str) -> None:
+    cell: Any = InputOnly() if name == "u" else StateOnly()
+    x = torch.randn(4, 2, 3).double().requires_grad_()
+    for _ in range(4):
+        cell.zero_grad()
+        x.grad = None
+        recurra.scan(cell, x, engine="compiled")[0].sum().backward()
+        assert cell.get_parameter(name).grad is None
+        assert (x.grad is None) == (name == "w.weight")
+
+
 def test_random_numbers_are_new_at_each_step_and_the_same_backward() -> None:
     cell = Noisy()
     x = torch.randn(200, 8, 3).double().requires_grad_()
@@ -423,6 +473,14 @@ def test_transforms_of_torch_func_go_to_the_reference() -> None:
     (want,) = torch.autograd.grad(loss(leaf), leaf)
     assert_close(through, want)
     assert_close(each, torch.stack([loss(x[:, b : b + 1]) for b in range(2)]).detach())
+
+
+def test_the_first_call_may_be_under_a_search_for_nan() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is slow
+        with torch.autograd.detect_anomaly():
+            recurra.scan(Swap(), torch.randn(4, 2, 3).double(), engine="compiled")[0].sum().backward()
+            assert torch.is_anomaly_enabled()
 
 
 def test_autocast_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import recurra
 from recurra.cells import GRU, LSTM, RNN
@@ -314,3 +316,16 @@ def test_the_gradient_of_a_long_loop_is_taken_from_every_step_once() -> None:
         seen.add(node)
         nodes += [before for before, _ in node.next_functions]
     assert sum("IndexSelect" in type(node).__name__ for node in seen) <= 2  # of x and of the state, not of each step
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_tracers_of_torch_can_follow_a_scan_of_padded_inputs(reverse: bool) -> None:
+    cell = GRU(3, 5).double().requires_grad_(False)
+
+    def outputs(x: Tensor) -> Tensor:
+        return recurra.scan(cell, x, reverse=reverse)[0]
+
+    x, other = torch.randn(2, 4, 2, 3).double()
+    assert_close(make_fx(outputs)(other)(x), outputs(x))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert outputs(torch.empty(4, 2, 3).double()).shape == (4, 2, 5)
