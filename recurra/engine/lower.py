@@ -153,8 +153,9 @@ def _composed(function: Callable[..., Value]) -> _Lowering:
 
 
 def _power(make: Any, base: Any, exponent: Any) -> Any:
-    plain = isinstance(exponent, int | float) and math.isfinite(exponent)
-    if not plain or 2 * exponent != int(2 * exponent) or abs(exponent) > 16:
+    is_plain = isinstance(exponent, int | float) and math.isfinite(exponent)
+    # 1.5 could be a root, too, but not of -0 and of an infinity: as for torch, 0.5 and -0.5 alone are
+    if not is_plain or (exponent != int(exponent) and abs(exponent) != 0.5) or abs(exponent) > 16:
         return make("pow", base, exponent)
     if exponent == 0:
         return make("copy", 1.0)

@@ -54,7 +54,8 @@ def _walk(module: nn.Module, prefix: str, key: list[Any], reading: Reading, seen
         return
     seen.add(id(module))
     contents = module.__dict__
-    if prefix and any(contents[kind] for kind in _HOOKS):  # of the cell itself they are never called: `step` is
+    is_hooked = contents["_forward_hooks"] or contents["_forward_pre_hooks"] or contents["_backward_hooks"]
+    if prefix and (is_hooked or contents["_backward_pre_hooks"]):  # of the cell itself none is called: `step` is
         key += prefix, _frozen(hooks_of(module))
     for name, value in contents.items():
         if name not in _TORCHS_OWN:

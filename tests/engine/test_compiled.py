@@ -276,6 +276,23 @@ class SortedOutput(Small):
         return h.sort(-1).values.cumsum(-1) * x[:, :1] + h.max(-1, keepdim=True).values, One(h)
 
 
+class Power(Small):
+    def __init__(self, exponent: float) -> None:
+        super().__init__()
+        self.exponent = exponent
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        return state.h**self.exponent, One(self.w(x))
+
+
+@pytest.mark.parametrize("exponent", [-2, -1.5, -0.5, 0.5, 2.5, 3])
+def test_powers_of_infinities_and_zeros_are_those_of_torch(exponent: float) -> None:
+    cell, x = Power(exponent), torch.zeros(1, 1, 3).double()
+    begin = One(torch.tensor([[0.0, -0.0, torch.inf, -torch.inf, torch.nan]]).double())
+    got, want = (recurra.scan(cell, x, begin, engine=engine)[0] for engine in ("compiled", "reference"))
+    torch.testing.assert_close(got, want, equal_nan=True)
+
+
 KINDS = [Swap, Through, InputOnly, StateOnly, OldState, InPlace, Literal, Wide, Tied]
 KINDS += [SomeResults, Orthogonal, Parts, WholeNumbers, SortedOutput]
 

@@ -25,6 +25,13 @@ class State2(NamedTuple):
     b: Tensor
 
 
+def written(value: Tensor) -> Tensor:
+    made = torch.zeros_like(value)
+    made[:, ::2] = value[:, ::2] * 0.5
+    made[:, -1] += value[:, 0]
+    return made
+
+
 UNARY: dict[str, Any] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
@@ -63,6 +70,8 @@ UNARY: dict[str, Any] = {
     "number": lambda v: 1.5 - 0.5 * v,
     "flag": lambda v: (v > 0.1).to(v.dtype),
     "in place": lambda v: v.clone().mul_(0.5).add_(0.25),
+    "written part": written,
+    "count": lambda v: v * (v > 0.1).sum(-1, keepdim=True) * 0.3,
 }
 BINARY: dict[str, Any] = {
     "add": torch.add,
@@ -74,6 +83,7 @@ BINARY: dict[str, Any] = {
     "where": lambda v, w: torch.where(v > w, v, 0.5 * w),
     "either": lambda v, w: torch.where((v > 0) & ~(w > 0) | (v > 1), v * 0.3, w),
     "mask": lambda v, w: v * (w > 0),
+    "one of both": lambda v, w: torch.where((v > 0) ^ (w > 0), v, 0.4 * w),
     "lerp": lambda v, w: torch.lerp(v, w, 0.3),
     "addcmul": lambda v, w: torch.addcmul(v, torch.tanh(w), torch.tanh(v), value=0.5),
     "dot": lambda v, w: (torch.tanh(v) * w).sum(-1, keepdim=True),
