@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +14,12 @@ from recurra.cli.show import print_table
 from recurra.data.readers import read_pairs
 from recurra.engine.contract import Cell
 from recurra.errors import ConfigError, DataError, did_you_mean, import_extra
-from recurra.inspect import gradient_flow, record, step_jacobians
+from recurra.inspect import gradient_flow, record
 from recurra.networks.recurrent import Recurrent
-from recurra.tasks.inspection import Inspection, Layer
+from recurra.tasks.inspection import Inspection, Layer, jacobians_if_small
 from recurra.tasks.translate import load
 from recurra.tasks.translate.inspection import inspect as inspect_translator
+from recurra.training.files import json_text
 
 __all__ = ["register"]
 
@@ -66,7 +66,7 @@ def inspect(
         folder = out or Path("inspect")
     files = found.write(folder)
     if as_json:
-        print(json.dumps(found.to_json()))
+        print(json_text(found.to_json()))
         return
     _print(found)
     print(f"{len(files)} files are in {folder}: gradients.png first.")
@@ -82,18 +82,20 @@ def _of_run(run: Path, paths: list[Path], limit: int) -> Inspection:
 
 
 def _of_cells(names: list[str], steps: int, input_size: int, hidden_size: int) -> Inspection:
-    """The same random inputs for all."""
+    """The same random inputs for all of one shape."""
     # in float64: what vanishes is still a number
     cells = [_cell(name, input_size, hidden_size).double() for name in names]
-    x = torch.randn(steps, 8, input_size, dtype=torch.float64)
-    flows = [gradient_flow(cell, x)[0] for cell in cells]
+    shapes = dict.fromkeys(cell.input_shape for cell in cells)
+    inputs = {shape: torch.randn(steps, 8, *shape, dtype=torch.float64) for shape in shapes}
+    flows = [gradient_flow(cell, inputs[cell.input_shape])[0] for cell in cells]
     layers = []
     for cell, name in zip(cells, names, strict=True):
+        x = inputs[cell.input_shape]
         with torch.no_grad(), record(cell, gates=True) as passages:
             Recurrent(cell)(x[:, :1])
         (passage,) = passages
         passage.name = name.replace('"', "")
-        layers.append(Layer(passage, None, step_jacobians(cell, x[:, 0])))
+        layers.append(Layer(passage, None, jacobians_if_small(cell, x[:, 0])))
     return Inspection(flows, names, layers)
 
 

@@ -15,6 +15,7 @@ from recurra.cli.shared import Device
 from recurra.cli.show import print_table
 from recurra.errors import ConfigError
 from recurra.tasks.prove import PROBLEMS, Outcome, Problem, Settings, make_problem, prove
+from recurra.training.files import json_text
 
 __all__ = ["register"]
 
@@ -82,7 +83,7 @@ def prove_command(
         cells = [_settings(made, text, changes) for text in (cell or ["lstm"])]
         outcomes = [prove(made, name, settings, seed=seed, device=device, progress="auto") for name, settings in cells]
     if as_json:
-        print(json.dumps([outcome.to_json() for outcome in outcomes]))
+        print(json_text([outcome.to_json() for outcome in outcomes]))
     else:
         _print(outcomes)
 

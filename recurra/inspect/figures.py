@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_gates", "draw_gradients", "draw_heatmaps", "draw_jacobians", "draw_projection", "draw_unrolled"]
 
 SMALLEST = 1e-30  # what a logarithmic axis shows of a zero
+LARGEST = 1e30  # what a picture shows of what is larger
 
 
 def draw_gradients(flows: Sequence[GradientFlow], names: Sequence[str] | None = None) -> bytes:
@@ -67,11 +68,11 @@ def draw_heatmaps(values: Mapping[str, Tensor], *, steps: Sequence[str] | None =
 
 
 def _heatmap(panel: Axes, name: str, values: Tensor) -> None:
-    numbers = values.detach().float().flatten(1).t().cpu().numpy()
+    numbers = values.detach().flatten(1).clamp(-LARGEST, LARGEST).float()
     signed = bool((values < 0).any())
-    bound = float(values.detach().abs().nan_to_num().max()) if values.numel() else 1.0
+    bound = float(numbers.abs().nan_to_num().max()) if values.numel() else 1.0
     shown = panel.imshow(
-        numbers, aspect="auto", interpolation="nearest", cmap="RdBu_r" if signed else "Blues",
+        numbers.t().cpu().numpy(), aspect="auto", interpolation="nearest", cmap="RdBu_r" if signed else "Blues",
         vmin=-bound if signed else 0, vmax=bound or 1,
     )  # fmt: skip
     panel.set_ylabel(name.replace("$", r"\$"), color=INK)
@@ -127,7 +128,7 @@ def draw_projection(points: Tensor, labels: Sequence[str] | None = None) -> byte
     panel = figure.subplots()
     for row in range(points.shape[1]):
         path = points[:, row]
-        places = path[~path.isnan().any(1)].cpu().numpy()
+        places = path[~path.isnan().any(1)].clamp(-LARGEST, LARGEST).cpu().numpy()
         if not len(places):
             continue
         colour = SERIES[row % len(SERIES)]

@@ -14,7 +14,8 @@ __all__ = ["project"]
 def project(states: Tensor) -> Tensor:
     """The two directions in which states differ most (principal components).
 
-    Shapes: states [T, B, ...], NaN where a sequence has ended -> [T, B, 2], NaN there too.
+    Shapes: states [T, B, ...], NaN where a sequence has ended -> [T, B, 2], NaN there too, and where a state has
+        grown beyond all numbers.
 
     Raises:
         ShapeError: there are fewer than two numbers in a state.
@@ -24,7 +25,7 @@ def project(states: Tensor) -> Tensor:
             f"`states` must have shape [T, B, ...] with two numbers a state at least, got {describe(states)}."
         )
     rows = states.detach().flatten(2)
-    there = ~rows.isnan().any(-1)
+    there = rows.isfinite().all(-1)
     points = rows[there].double()
     points = points - points.mean(0)
     _, _, directions = torch.linalg.svd(points, full_matrices=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from recurra.inspect import GradientFlow, Passage, StepJacobians, project, saturation
+from recurra.engine.contract import Cell
+from recurra.inspect import GradientFlow, Passage, StepJacobians, project, saturation, step_jacobians
 from recurra.inspect.figures import (
     draw_gates,
     draw_gradients,
@@ -20,9 +20,20 @@ from recurra.inspect.figures import (
     draw_unrolled,
 )
 from recurra.tasks.report import AttentionMap, draw_attention
-from recurra.training.files import write_atomically
+from recurra.training.files import json_text, write_atomically
 
-__all__ = ["Inspection", "Layer"]
+__all__ = ["Inspection", "Layer", "jacobians_if_small"]
+
+LARGEST = 1024  # numbers of a state whose Jacobian is still looked at
+
+
+def jacobians_if_small(cell: Cell, x: Tensor) -> StepJacobians | None:
+    """The Jacobians along one sequence; None of a state so large that they would fill the memory.
+
+    Shapes: x [T, I].
+    """
+    size = sum(field[0].numel() for field in cell.initial_state(1))
+    return step_jacobians(cell, x) if size <= LARGEST else None
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Layer:
     Attributes:
         passage: what the cell did.
         steps: what stood at each step, e.g. words, in the order of running.
-        jacobians: of its steps.
+        jacobians: of its steps; None where the state is too large for them.
     """
 
     passage: Passage
@@ -84,7 +95,7 @@ class Inspection:
             files |= _pictures(layer)
         if self.attention:
             files["attention.png"] = draw_attention(self.attention)
-        files["inspect.json"] = (json.dumps(self.to_json(), indent=1) + "\n").encode()
+        files["inspect.json"] = (json_text(self.to_json(), indent=1) + "\n").encode()
         for name, content in files.items():
             write_atomically(folder / name, content)
         return [folder / name for name in files]

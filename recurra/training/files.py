@@ -1,15 +1,30 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and JSON that any program can read."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from recurra.errors import RunError
 
-__all__ = ["write_atomically"]
+__all__ = ["json_text", "write_atomically"]
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Plain values as JSON; a number that is not finite is null, for JSON has no word for it."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recurra.errors import RunError
-from recurra.training.files import write_atomically
+from recurra.training.files import json_text, write_atomically
 
 __all__ = ["append_metrics", "keep_metrics_until", "read_metrics"]
 
@@ -22,7 +22,7 @@ def append_metrics(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None
     """
     try:
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json_text(row) + "\n")
     except OSError as error:
         raise RunError(f"`{path}` could not be written ({(error.strerror or str(error)).lower()}).") from error
 
@@ -45,4 +45,4 @@ def keep_metrics_until(path: str | os.PathLike[str], step: int) -> None:
     Gradients are looked at as an update begins, so their line with this very step belongs to the update after it.
     """
     kept = [row for row in read_metrics(path) if row["step"] + (row.get("split") == "gradients") <= step]
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+    write_atomically(path, "".join(json_text(row) + "\n" for row in kept))

@@ -28,6 +28,30 @@ def test_cells_are_compared_by_how_far_their_gradients_reach(
     assert {"gradients.png", "inspect.json", "states-rnn.png", "jacobians-rnn.png", "unrolled-rnn.png"} <= files
 
 
+def test_cells_of_images_see_images_and_large_states_go_without_jacobians(tmp_path: Path) -> None:
+    cells = ["rnn", 'convlstm:{"size": [2, 3]}', "ntm"]
+    assert main(["inspect", *cells, "--out", str(tmp_path), "--steps", "4", "--hidden-size", "4"]) == 0
+
+    rnn, images, memory = json.loads((tmp_path / "inspect.json").read_text())["layers"]
+    assert len(images["states"]["h"][0]) == 4
+    assert len(rnn["spectral_radius"]) == len(images["spectral_radius"]) == 4
+    assert memory["spectral_radius"] is None
+    assert not (tmp_path / "jacobians-ntm.png").exists()
+
+
+def test_what_grows_beyond_all_numbers_is_null_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = 'irnn:{"scale": 1e30}'
+    assert main(["inspect", cell, "--out", str(tmp_path), "--steps", "30", "--hidden-size", "4", "--json"]) == 0
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    for text in (capsys.readouterr().out, (tmp_path / "inspect.json").read_text()):
+        (flow,) = json.loads(text, parse_constant=refuse)["gradients"]
+        assert flow["norms"][-1] is None
+        assert flow["verdict"] == "explodes"
+
+
 def test_a_run_is_seen_reading_pairs(learned_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pairs = write_pairs(tmp_path / "pairs.tsv")
 

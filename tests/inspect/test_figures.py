@@ -36,3 +36,14 @@ def test_gradients_are_drawn_by_layer_or_by_name_down_to_zero() -> None:
     assert min(flows[0].norms) == 0  # in float32 it vanishes indeed
     assert figures.draw_gradients(flows).startswith(PNG)
     assert figures.draw_gradients(flows, ["mine"]).startswith(PNG)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_states_that_grow_beyond_all_numbers_are_drawn(dtype: torch.dtype) -> None:
+    states = torch.tensor([[1.0, 2.0], [-3.0, 1.0], [torch.finfo(dtype).max, 1.0], [torch.inf, 1.0]], dtype=dtype)
+    assert figures.draw_heatmaps({"h": states}).startswith(PNG)
+
+    points = project(states[:, None])
+    assert points[:3].isfinite().all()
+    assert points[3].isnan().all()
+    assert figures.draw_projection(points).startswith(PNG)

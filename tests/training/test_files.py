@@ -12,11 +12,17 @@ from typing import Any
 import pytest
 
 from recurra.errors import RunError
-from recurra.training.files import write_atomically
+from recurra.training.files import json_text, write_atomically
 
 
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_numbers_that_json_has_no_word_for_are_null() -> None:
+    assert json_text({"a": [1.5, float("inf")], "b": (float("nan"), 2), "c": "x"}) == (
+        '{"a": [1.5, null], "b": [null, 2], "c": "x"}'
+    )
 
 
 @pytest.mark.parametrize("content", [b"new", "new", lambda file: file.write(b"new")])
@@ -45,7 +51,7 @@ def test_a_real_limit_of_the_operating_system_keeps_the_old_file(tmp_path: Path)
 import resource
 from pathlib import Path
 from recurra.errors import RunError
-from recurra.training.files import write_atomically
+from recurra.training.files import json_text, write_atomically
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     write_atomically(Path({str(tmp_path / "file")!r}), bytes(100_000))

@@ -10,15 +10,13 @@ import torch
 from recurra.data.batches import BatchItem, BucketedBatches, PairBatch
 from recurra.data.readers import Pair
 from recurra.errors import DataError
-from recurra.inspect import Passage, passage_gradients, record, step_jacobians
+from recurra.inspect import Passage, passage_gradients, record
 from recurra.ragged import Ragged
-from recurra.tasks.inspection import Inspection, Layer
+from recurra.tasks.inspection import Inspection, Layer, jacobians_if_small
 from recurra.tasks.report import AttentionMap
 from recurra.tasks.translate.predict import Translator
 
 __all__ = ["inspect"]
-
-LARGEST = 1024  # numbers of a state whose Jacobian is still looked at
 
 
 def inspect(translator: Translator, pairs: Sequence[Pair]) -> Inspection:
@@ -64,7 +62,5 @@ def _layer(passage: Passage, read: list[str], written: list[str]) -> Layer:
     words = read if passage.name.startswith("encoder") else written
     if passage.name.startswith("encoder") and passage.name.endswith(".1"):  # the direction that reads from the end
         words = words[::-1]
-    size = sum(field[0].numel() for field in passage.before[0])
     inputs = torch.stack([x[0] for x in passage.inputs])
-    jacobians = step_jacobians(passage.cell, inputs) if size <= LARGEST else None
-    return Layer(passage, words, jacobians)
+    return Layer(passage, words, jacobians_if_small(passage.cell, inputs))
