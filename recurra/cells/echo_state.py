@@ -154,6 +154,8 @@ class ESN(Cell):
         else:
             if not isinstance(given, Tensor) or given.shape != (units, units):
                 raise ShapeError(f"`recurrent` must have shape [H={units}, H={units}], got {describe(given)}.")
+            if not bool(given.isfinite().all()):
+                raise ConfigError("`recurrent` must be finite numbers, got a NaN or an infinity.")
             rows, columns = given.detach().nonzero().unbind(1)
             values = given.detach()[rows, columns].double()
             largest = None if radius is None else spectral_radius(rows, columns, values, units)

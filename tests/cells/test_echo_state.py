@@ -111,6 +111,8 @@ def test_a_matrix_without_eigenvalues_cannot_be_scaled() -> None:
         ESN(1, 6, recurrent=line)
     with pytest.raises(ConfigError, match="all its eigenvalues are 0"):
         ESN(1, 6, recurrent=torch.zeros(6, 6))
+    with pytest.raises(ConfigError, match="`recurrent` must be finite numbers, got a NaN or an infinity"):
+        ESN(1, 6, recurrent=torch.full((6, 6), torch.nan))
     with pytest.raises(ShapeError, match=r"`recurrent` must have shape \[H=6, H=6\], got \[5, 6\]"):
         ESN(1, 6, recurrent=torch.ones(5, 6))
 

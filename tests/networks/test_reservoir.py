@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 from typing import Any
 
 import numpy as np
@@ -478,6 +479,8 @@ def test_what_does_not_fit_the_fitted_network_is_refused() -> None:
         model.predict(torch.zeros(5, 2, 1), state=model.state_)
     with pytest.raises(ShapeError, match="`state` must be a ReservoirState"):
         model.predict(x, state=3)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"`state` must be a ReservoirState.*, got \[3\]"):
+        model.generate(3, state=torch.zeros(3))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="`x` of `generate` is for networks with feedback"):
         model.generate(3, x=x)
     with pytest.raises(ConfigError, match="`steps` must be a whole number of at least 1, got 0"):
@@ -486,6 +489,34 @@ def test_what_does_not_fit_the_fitted_network_is_refused() -> None:
         model.generate(3, prompt=x[:0])
     with pytest.raises(ConfigError, match="An output of O=2 numbers cannot be the next input of I=1"):
         small().fit(x, x.expand(-1, 2)).generate(3)
+
+
+@pytest.mark.parametrize("other", [{"units": 20}, {"layers": 2}, {"groups": 2}, {"members": 3}])
+def test_the_state_of_another_network_is_refused(other: dict[str, Any]) -> None:
+    x = chaos()[:100]
+    model, state = small().fit(x[:-1], x[1:]), small(**other).fit(x[:-1], x[1:]).state_
+    for use in (lambda: model.predict(x, state=state), lambda: model.generate(3, state=state)):
+        with pytest.raises(ShapeError, match=r"`state` must be one of this network, of .* units and O=1 outputs"):
+            use()
+
+
+def test_a_network_that_was_fitted_to_one_series_generates_several_from_their_states() -> None:
+    x = chaos()[:100]
+    model = small().fit(x[:-1], x[1:])
+    _, state = model.run(torch.stack([x[:40], x[20:60]], 1))
+    made = model.generate(5, state=state)
+    assert made.shape == (5, 2, 1)
+    torch.testing.assert_close(made[:, 1], model.generate(5, state=model.run(x[20:60])[1]))
+
+
+@pytest.mark.parametrize("kind", ["numpy", "tensor"])
+def test_a_fitted_network_can_be_pickled(kind: str) -> None:
+    x = chaos()[:100]
+    model = small(layers=2).fit(*((x[:-1].numpy(), x[1:].numpy()) if kind == "numpy" else (x[:-1], x[1:])))
+    expected = model.generate(5)
+    again = pickle.loads(pickle.dumps(model)).generate(5)
+    assert type(again) is type(expected)
+    torch.testing.assert_close(torch.as_tensor(again), torch.as_tensor(expected))
 
 
 def test_a_free_run_with_feedback_needs_its_inputs() -> None:
@@ -510,6 +541,10 @@ def test_a_free_run_with_feedback_needs_its_inputs() -> None:
         ({"readout": "rigde"}, "Unknown read-out `rigde`. Did you mean `ridge`"),
         ({"ridge": -1.0}, "`ridge` must be a number of at least 0, got -1.0"),
         ({"readout": "rls", "ridge": 0.0}, "`ridge` must be above 0 for the read-out 'rls'"),
+        ({"readout": "rls", "forgetting": "1"}, "`forgetting` must be a number above 0, got '1'"),
+        ({"readout": "lms", "rate": "1"}, "`rate` must be a number above 0, got '1'"),
+        ({"seed": "0"}, "`seed` must be a whole number or None, got '0'"),
+        ({"plasticity": True}, "`plasticity` must be an IntrinsicPlasticity or None, got True"),
         ({"readout": "rls", "forgetting": 1.1}, "`forgetting` must be above 0 and at most 1, got 1.1"),
         ({"readout": "lms", "rate": 2.0}, "`rate` of the read-out 'lms' must be above 0 and below 2, got 2.0"),
         ({"leak": [0.5, 0.4]}, "`leak` must be one number or 1, one for each of 1 layers of 1 groups, got 2"),
@@ -530,8 +565,10 @@ def test_plasticity_needs_all_of_the_series_at_once() -> None:
         small(plasticity=IntrinsicPlasticity()).partial_fit(x, x)
     with pytest.raises(ShapeError, match="With `plasticity` all series must have the same length, got 50, 40"):
         small(plasticity=IntrinsicPlasticity()).fit([x[:50], x[:40]], [x[:50], x[:40]])
-    with pytest.raises(ConfigError, match="`deviation` and `rate` of IntrinsicPlasticity must be above 0"):
+    with pytest.raises(ConfigError, match="`rate` must be a number above 0, got 0"):
         IntrinsicPlasticity(rate=0)
+    with pytest.raises(ConfigError, match="`deviation` must be a number above 0, got '1'"):
+        IntrinsicPlasticity(deviation="1")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -541,6 +578,8 @@ def test_plasticity_needs_all_of_the_series_at_once() -> None:
         ({"trials": 0}, "`trials` must be a whole number of at least 1, got 0"),
         ({"ranges": {"lek": (0, 1)}}, "A search has no range `lek`. Did you mean `leak`"),
         ({"ranges": {"leak": (0.0, 1.0)}}, "The range `leak` must be two numbers above 0, the lower first"),
+        ({"ranges": {"leak": (0.5,)}}, "The range `leak` must be two numbers above 0, the lower first"),
+        ({"ranges": {"leak": "ab"}}, "The range `leak` must be two numbers above 0, the lower first"),
         ({"leak": 0.5}, "use `ranges` to fix one of them"),
     ],
 )

@@ -14,6 +14,7 @@ from recurra.networks.reservoir.readouts import Readout
 from recurra.networks.reservoir.reservoirs import Reservoirs, ReservoirState
 from recurra.networks.reservoir.series import lengths_text, windows
 from recurra.ragged import Ragged
+from recurra.shapes import describe
 
 __all__ = ["Drawn"]
 
@@ -145,7 +146,10 @@ class Drawn:
         Raises:
             ShapeError: the state is none of these series.
         """
-        return self.outputs_with(self.narrow_weights(), x, self._check(state, x))
+        begin = self.fresh(x.batch_size) if state is None else self.checked(state)
+        if begin.output.shape[1] != x.batch_size:
+            raise ShapeError(f"`state` must be of {x.batch_size} series as `x` is, got {begin.output.shape[1]}.")
+        return self.outputs_with(self.narrow_weights(), x, begin)
 
     def outputs_with(self, weights: Tensor, x: Ragged, state: ReservoirState) -> tuple[Tensor, ReservoirState]:
         """The same with other read-outs [S, F, O], in the precision of the reservoirs."""
@@ -163,14 +167,32 @@ class Drawn:
         last[:, there] = outputs[:, x.offsets[1:][there] - 1]
         return outputs, ReservoirState(units, last)
 
-    def _check(self, state: ReservoirState | None, x: Ragged) -> ReservoirState:
-        if state is None:
-            return self.fresh(x.batch_size)
+    def checked(self, state: ReservoirState) -> ReservoirState:
+        """The state, if these reservoirs can go on from it.
+
+        Raises:
+            ShapeError: it is none, or that of other reservoirs.
+        """
         if not isinstance(state, ReservoirState):
-            raise ShapeError(f"`state` must be a ReservoirState, as `run` gives it and `state_` is, got {state!r}.")
-        if state.output.shape[1] != x.batch_size:
-            raise ShapeError(f"`state` must be of {x.batch_size} series as `x` is, got {state.output.shape[1]}.")
+            raise ShapeError(
+                f"`state` must be a ReservoirState, as `run` gives it and `state_` is, got {describe(state)}."
+            )
+        expected = self.fresh(state.output.shape[1])
+        if _units(state) != _units(expected) or state.output.shape[2] != self.sizes[1]:
+            raise ShapeError(
+                f"`state` must be one of this network, of {_in_words(expected)}, got one of {_in_words(state)}."
+            )
         return state
+
+
+def _units(state: ReservoirState) -> list[list[tuple[int, ...]]]:
+    """Series and units of each reservoir of each layer."""
+    return [[tuple(h.shape) for h in layer] for layer in state.units]
+
+
+def _in_words(state: ReservoirState) -> str:
+    layers = " and ".join(", ".join(str(h.shape[1]) for h in layer) for layer in state.units)
+    return f"{layers} units and O={state.output.shape[2]} outputs"
 
 
 def _last(y: Ragged, before: Tensor) -> Tensor:

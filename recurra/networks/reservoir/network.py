@@ -14,7 +14,7 @@ from recurra.networks.reservoir.free_run import closed_loop, own_input
 from recurra.networks.reservoir.plasticity import IntrinsicPlasticity
 from recurra.networks.reservoir.readouts import make_readout
 from recurra.networks.reservoir.reservoirs import ReservoirState
-from recurra.networks.reservoir.series import Series, as_series, lengths_text
+from recurra.networks.reservoir.series import Form, Series, as_series, lengths_text
 from recurra.networks.reservoir.wiring import PerReservoir, draw_reservoirs
 from recurra.ragged import Ragged
 
@@ -149,7 +149,7 @@ class EchoStateNetwork:
     # --- fitting ---------------------------------------------------------------------------------------------------
 
     _drawn: Drawn | None = None
-    _targets: Series  # answers without inputs come in the form of the targets
+    _form: Form  # answers without inputs come in the form of the targets
 
     def fit(self, x: Any, y: Any) -> Self:
         """Draw the reservoirs and fit the read-out.
@@ -228,9 +228,11 @@ class EchoStateNetwork:
             raise ShapeError("`x` must have I=1 column or more, or `feedback` must be True, got 0 columns.")
         if isinstance(self.washout, bool) or not isinstance(self.washout, int) or self.washout < 0:
             raise ConfigError(f"`washout` must be a whole number of at least 0, got {self.washout!r}.")
+        if not isinstance(self.plasticity, IntrinsicPlasticity | None):
+            raise ConfigError(f"`plasticity` must be an IntrinsicPlasticity or None, got {self.plasticity!r}.")
         readout = make_readout(self.readout, ridge=self.ridge, forgetting=self.forgetting, rate=self.rate)
         reservoirs = draw_reservoirs(self, *sizes, x.ragged.values.device)
-        self._targets = y
+        self._form = y.form
         return Drawn(reservoirs, readout, sizes, feedback=self.feedback, washout=self.washout)
 
     def _check_washout(self, x: Ragged) -> None:
@@ -312,11 +314,12 @@ class EchoStateNetwork:
             state: where to begin, with the prompt if there is one; where fitting ended if neither is given. The first
                 output is the step after the last target.
 
-        Returns: outputs in the form of the prompt, or of the targets of `fit`; [steps, O] for one series.
+        Returns: outputs in the form of the prompt, or of the targets of `fit`; [steps, O] for one series, [steps, B, O]
+            where that is of one series and the state of several.
 
         Raises:
             ConfigError: nothing was fitted yet, or outputs cannot be inputs.
-            ShapeError: an argument has the wrong shape.
+            ShapeError: an argument has the wrong shape, or the state is not of this network.
         """
         drawn = self.drawn_
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
@@ -324,9 +327,9 @@ class EchoStateNetwork:
         if self.feedback:
             if prompt is not None:
                 raise ConfigError("`prompt` is for networks without feedback: `run` the series and give its `state`.")
-            begin = drawn.state if state is None else state
+            begin = drawn.state if state is None else drawn.checked(state)
             made, _ = closed_loop(drawn.reservoirs, drawn.narrow_weights(), self._drive(x, steps, begin), begin)
-            return _answer(made, self._targets)
+            return _answer(made, self._form)
         if x is not None:
             raise ConfigError("`x` of `generate` is for networks with feedback: in others the output is the input.")
         return self._generate_inputs(drawn, steps, prompt, state)
@@ -351,17 +354,17 @@ class EchoStateNetwork:
                 "with `feedback`."
             )
         if prompt is None:
-            made = own_input(drawn.reservoirs, drawn.narrow_weights(), steps, drawn.state if state is None else state)
-            return _answer(made, self._targets)
+            begin = drawn.state if state is None else drawn.checked(state)
+            return _answer(own_input(drawn.reservoirs, drawn.narrow_weights(), steps, begin), self._form)
         series = self._input(prompt)
         if not bool((series.ragged.lengths > 0).all()):
             raise ShapeError("`prompt` must have at least one step in each series.")
         _, begin = drawn.outputs(series.ragged, state)  # its output is the first that is made
         made = own_input(drawn.reservoirs, drawn.narrow_weights(), steps - 1, begin)
-        return _answer(torch.cat([begin.output[None], made]), series)
+        return _answer(torch.cat([begin.output[None], made]), series.form)
 
 
-def _answer(made: Tensor, form: Series) -> Any:
+def _answer(made: Tensor, form: Form) -> Any:
     """[steps, S, B, O] in the form of some series, the mean of the members."""
     rows = made.mean(dim=1)
     steps, batch, _ = rows.shape

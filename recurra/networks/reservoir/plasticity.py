@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from recurra.cells.checks import check_count, check_number
 from recurra.cells.echo_state import ESN
 from recurra.cells.rnn import ACTIVATIONS
 from recurra.errors import ConfigError
@@ -33,6 +34,9 @@ class IntrinsicPlasticity:
         rate: η, the size of a step.
         epochs: how often the data are gone through.
 
+    Raises:
+        ConfigError: a number cannot be.
+
     Source: Schrauwen et al. 2008, "Improving reservoirs using intrinsic plasticity"; Steil 2007, "Online reservoir
         adaptation by intrinsic plasticity for backpropagation-decorrelation and echo state learning".
     """
@@ -43,11 +47,10 @@ class IntrinsicPlasticity:
     epochs: int = 1
 
     def __post_init__(self) -> None:
-        if not self.deviation > 0 or not self.rate > 0 or self.epochs < 0:
-            raise ConfigError(
-                "`deviation` and `rate` of IntrinsicPlasticity must be above 0 and `epochs` at least 0, got "
-                f"{self.deviation!r}, {self.rate!r} and {self.epochs!r}."
-            )
+        check_number("mean", self.mean)
+        check_number("deviation", self.deviation, above=0)
+        check_number("rate", self.rate, above=0)
+        check_count("epochs", self.epochs, least=0)
 
     @torch.no_grad()
     def adapt(self, cell: ESN, x: Tensor) -> None:

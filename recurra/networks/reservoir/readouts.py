@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from recurra.cells.checks import check_number
 from recurra.errors import ConfigError, did_you_mean
 
 __all__ = ["LMS", "READOUTS", "RLS", "QRRidge", "Readout", "Ridge", "make_readout"]
@@ -157,7 +158,7 @@ class RLS:
     def __init__(self, ridge: float, forgetting: float = 1.0) -> None:
         if not ridge > 0:
             raise ConfigError(f"`ridge` must be above 0 for the read-out 'rls', which begins from it, got {ridge!r}.")
-        if not 0 < forgetting <= 1:
+        if check_number("forgetting", forgetting, above=0) > 1:
             raise ConfigError(f"`forgetting` must be above 0 and at most 1, got {forgetting!r}.")
         self.ridge, self.forgetting = ridge, forgetting
         self.inverse: Tensor | None = None  # [S, F, F], of the weighted Gram matrix
@@ -200,7 +201,7 @@ class LMS:
     """
 
     def __init__(self, rate: float) -> None:
-        if not 0 < rate < 2:
+        if check_number("rate", rate, above=0) >= 2:
             raise ConfigError(f"`rate` of the read-out 'lms' must be above 0 and below 2, got {rate!r}.")
         self.rate = rate
         self.current: Tensor | None = None  # [S, F, O]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,9 +130,14 @@ def _check_ranges(given: Mapping[str, tuple[float, float]]) -> dict[str, tuple[f
     for name, span in given.items():
         if name not in RANGES:
             raise ConfigError(f"A search has no range `{name}`.{did_you_mean(name, RANGES)} All: {', '.join(RANGES)}.")
-        if not 0 < span[0] <= span[1] < math.inf:
+        if not _is_range(span):
             raise ConfigError(f"The range `{name}` must be two numbers above 0, the lower first, got {span!r}.")
     return {**RANGES, **given}
+
+
+def _is_range(span: Any) -> bool:
+    pair = isinstance(span, Sequence) and len(span) == 2 and all(isinstance(bound, int | float) for bound in span)
+    return pair and 0 < span[0] <= span[1] < math.inf
 
 
 def _draw(span: tuple[float, float], name: str, draw: torch.Generator) -> float:

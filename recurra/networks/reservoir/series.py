@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,35 +15,43 @@ from recurra.errors import DataError, ShapeError
 from recurra.ragged import Ragged
 from recurra.shapes import describe
 
-__all__ = ["Series", "as_series", "lengths_text", "windows"]
+__all__ = ["Form", "Series", "as_series", "lengths_text", "windows"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a user gave, and how answers go back to that form.
+
+    Args:
+        kind: one series as a "row" [T] or a "block" [T, I], or several as a "batch" [T, B, I], a "list" or "ragged".
+        back: a tensor in the kind of array that the user gave.
+    """
+
+    kind: Literal["row", "block", "batch", "list", "ragged"]
+    back: Callable[[Tensor], Any]
+
+    def restore(self, rows: Tensor, offsets: Tensor) -> Any:
+        """Rows [N, O] of sequences with these offsets in this form; where it is of one series, several are a batch."""
+        lengths = offsets.diff().tolist()
+        if self.kind == "list":
+            return [self.back(part) for part in rows.split(lengths)]
+        if self.kind == "ragged":
+            return Ragged(self.back(rows), offsets)
+        if self.kind == "batch" or len(lengths) > 1:
+            return self.back(rows.unflatten(0, (len(lengths), -1)).transpose(0, 1))
+        return self.back(rows[:, 0] if self.kind == "row" and rows.shape[1] == 1 else rows)
 
 
 @dataclass(frozen=True)
 class Series:
-    """Sequences as a Ragged batch, and how answers go back to the form that the sequences had.
-
-    Args:
-        ragged: the sequences.
-        form: what the user gave: one series as a "row" [T] or a "block" [T, I], or several as a "batch" [T, B, I], a
-            "list" or "ragged".
-        back: a tensor in the kind of array that the user gave.
-    """
+    """Sequences as a Ragged batch, and the form that they came in."""
 
     ragged: Ragged
-    form: Literal["row", "block", "batch", "list", "ragged"]
-    back: Callable[[Tensor], Any]
+    form: Form
 
-    def restore(self, rows: Tensor, offsets: Tensor | None = None) -> Any:
-        """Rows [N, O] in the form that came, of the same sequences or of others with these offsets."""
-        offsets = self.ragged.offsets if offsets is None else offsets
-        lengths = offsets.diff().tolist()
-        if self.form == "row" and rows.shape[1] == 1:
-            return self.back(rows[:, 0])
-        if self.form == "batch":
-            return self.back(rows.unflatten(0, (len(lengths), -1)).transpose(0, 1))
-        if self.form == "list":
-            return [self.back(part) for part in rows.split(lengths)]
-        return Ragged(self.back(rows), offsets) if self.form == "ragged" else self.back(rows)
+    def restore(self, rows: Tensor) -> Any:
+        """Rows [N, O] of the same sequences in the form that came."""
+        return self.form.restore(rows, self.ragged.offsets)
 
 
 def as_series(name: str, given: Any, *, dtype: torch.dtype, device: torch.device | None = None) -> Series:
@@ -61,7 +70,7 @@ def as_series(name: str, given: Any, *, dtype: torch.dtype, device: torch.device
     if isinstance(given, Ragged):
         if given.resets is not None:
             raise ShapeError(f"`{name}` must be a Ragged without resets: give each stretch as a sequence of its own.")
-        series = Series(given.to(device=device, dtype=dtype), "ragged", _back(given.values))
+        series = Series(given.to(device=device, dtype=dtype), Form("ragged", _back(given.values)))
     elif isinstance(given, list | tuple) and given and all(isinstance(one, np.ndarray | Tensor) for one in given):
         series = _of_list(name, given, dtype, device)
     else:
@@ -79,7 +88,7 @@ def _of_list(name: str, given: Any, dtype: torch.dtype, device: torch.device | N
         raise ShapeError(
             f"`{name}` must be a list of series [T, I] with the same I, got {', '.join(map(describe, parts[:4]))}."
         )
-    return Series(Ragged.from_list(parts), "list", _back(given[0]))
+    return Series(Ragged.from_list(parts), Form("list", _back(given[0])))
 
 
 def _of_block(name: str, given: Any, dtype: torch.dtype, device: torch.device | None) -> Series:
@@ -88,12 +97,12 @@ def _of_block(name: str, given: Any, dtype: torch.dtype, device: torch.device | 
     if block.dim() in (1, 2):
         rows = block.reshape(len(block), -1) if block.dim() == 1 else block
         offsets = torch.tensor([0, len(rows)], device=rows.device)
-        return Series(Ragged(rows, offsets), "row" if block.dim() == 1 else "block", back)
+        return Series(Ragged(rows, offsets), Form("row" if block.dim() == 1 else "block", back))
     if block.dim() != 3:
         raise ShapeError(f"`{name}` must have shape [T, I], [T] or [T, B, I], got {describe(block)}.")
     steps, batch = block.shape[:2]
     offsets = torch.arange(batch + 1, device=block.device) * steps
-    return Series(Ragged(block.transpose(0, 1).flatten(0, 1).contiguous(), offsets), "batch", back)
+    return Series(Ragged(block.transpose(0, 1).flatten(0, 1).contiguous(), offsets), Form("batch", back))
 
 
 def _tensor(name: str, given: Any, dtype: torch.dtype, device: torch.device | None) -> Tensor:
@@ -107,8 +116,16 @@ def _tensor(name: str, given: Any, dtype: torch.dtype, device: torch.device | No
 def _back(given: Any) -> Callable[[Tensor], Any]:
     if isinstance(given, Tensor):
         kind = given.dtype if given.is_floating_point() else torch.get_default_dtype()
-        return lambda rows: rows.to(given.device, kind)
-    return lambda rows: rows.cpu().numpy()
+        return functools.partial(_to_tensor, device=given.device, dtype=kind)
+    return _to_array
+
+
+def _to_tensor(rows: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return rows.to(device, dtype)
+
+
+def _to_array(rows: Tensor) -> np.ndarray:
+    return rows.cpu().numpy()
 
 
 def _check_finite(name: str, series: Ragged) -> None:

@@ -51,6 +51,8 @@ def draw_reservoirs(options: Options, input_size: int, output_size: int, device:
             raise ConfigError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
     if options.dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"`dtype` must be torch.float32 or torch.float64, got {options.dtype!r}.")
+    if options.seed is not None and (isinstance(options.seed, bool) or not isinstance(options.seed, int)):
+        raise ConfigError(f"`seed` must be a whole number or None, got {options.seed!r}.")
     draw = torch.Generator()
     draw.manual_seed(int(torch.randint(2**62, ())) if options.seed is None else options.seed)
     radius, leak, scaling = (_each(options, name) for name in ("spectral_radius", "leak", "input_scaling"))
