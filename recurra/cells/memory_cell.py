@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import math
-from collections import namedtuple
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recurra.cells.checks import check_count, check_number
+from recurra.cells.state_class import state_class
 from recurra.cells.wrapper import check_probability
 from recurra.engine.contract import Cell, Source
 from recurra.engine.reference import checked
@@ -114,7 +113,8 @@ class MemoryCell(Cell):
     @property
     def State(self) -> Any:
         """The memory and its heads, then the state of the controller."""
-        return _with_controller(f"{type(self).__name__}State", self.own_fields, self.controller.State)
+        controller = (f"controller_{field}" for field in self.controller.State._fields)
+        return state_class(f"{type(self).__name__}State", (*self.own_fields, *controller))
 
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -161,11 +161,6 @@ class MemoryCell(Cell):
         if self.bypass_dropout and self.training:
             h = functional.dropout(h, self.bypass_dropout)  # the heads were told before, by all units
         return self.output(torch.cat([h, reads.flatten(1)], -1))
-
-
-@functools.cache  # one class for one kind of state, or no two states would be of the same
-def _with_controller(name: str, own: tuple[str, ...], inner: Any) -> Any:
-    return namedtuple(name, (*own, *(f"controller_{field}" for field in inner._fields)))
 
 
 def _make_controller(

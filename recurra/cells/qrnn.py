@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections import namedtuple
 from typing import Any, Literal
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
 from recurra.cells.checks import check_choice, check_count
+from recurra.cells.state_class import state_class
 from recurra.engine.contract import Cell, Source
 
 __all__ = ["QRNN"]
@@ -83,7 +82,7 @@ class QRNN(Cell):
     @property
     def State(self) -> Any:
         """c and, for each of the next k - 1 steps, what is known of its sums."""
-        return _state(self.window)
+        return state_class("QRNNState", ("c", *(f"ahead_{j}" for j in range(1, self.window))))
 
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -108,8 +107,3 @@ class QRNN(Cell):
         c = f * c + i * tanh(z)
         output = c if self.pooling == "f" else sigmoid(others[0]) * c
         return output, self.State(c, *later)
-
-
-@functools.cache
-def _state(window: int) -> Any:
-    return namedtuple("QRNNState", ("c", *(f"ahead_{j}" for j in range(1, window))))

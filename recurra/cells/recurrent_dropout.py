@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from recurra.cells.state_class import state_class
 from recurra.cells.wrapper import Wrapper, check_fields, check_probability, step_reading
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
@@ -66,7 +65,9 @@ class RecurrentDropout(Wrapper):
     @property
     def State(self) -> Any:
         """The state of the cell inside, and a mask for each dropped field."""
-        return _with_masks(self.cell.State, self.fields)
+        inner = self.cell.State
+        names = (*inner._fields, *(f"{name}_mask" for name in self.fields))
+        return state_class(f"{inner.__name__}WithMasks", names)
 
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -111,12 +112,6 @@ class RecurrentDropout(Wrapper):
         """That of the cell inside where nothing is dropped."""
         inner = None if self.training and self.p > 0 else kernel_of(self.cell)
         return None if inner is None else _CarryMasks(inner, self.cell.State)
-
-
-@functools.cache
-def _with_masks(inner: Any, fields: tuple[str, ...]) -> Any:
-    names = (*inner._fields, *(f"{name}_mask" for name in fields))
-    return namedtuple(f"{inner.__name__}WithMasks", names)
 
 
 @dataclass(frozen=True)

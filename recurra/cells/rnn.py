@@ -19,11 +19,16 @@ __all__ = ["ACTIVATIONS", "RNN", "Activation", "RNNState", "find_activation"]
 
 Activation = Callable[[Tensor], Tensor]
 
+
+def _same(values: Tensor) -> Tensor:
+    return values
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "elu": functional.elu,
     "gelu": functional.gelu,
     "hardtanh": functional.hardtanh,
-    "identity": lambda values: values,
+    "identity": _same,
     "leaky_relu": functional.leaky_relu,
     "relu": torch.relu,
     "selu": functional.selu,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import pickle
 import pkgutil
 from typing import Any
 
@@ -120,6 +121,16 @@ def test_a_scan_is_the_step_again_and_again(
     assert isinstance(last, cell.State)
     for got, want in zip(last, state, strict=True):
         assert_close(got, want)
+
+
+@every_cell
+def test_cells_and_states_are_pickled(name: str, options: dict[str, Any], equations: Any) -> None:
+    cell = make(name, options)
+    state = random_state(cell, 2)
+    twin, again = pickle.loads(pickle.dumps((cell, state)))
+    assert type(again) is type(state)
+    x = torch.randn(2, *cell.input_shape).double()
+    assert_close(twin(x, again)[0], cell(x, state)[0])
 
 
 @every_cell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -350,3 +351,11 @@ def test_a_learned_state_around_masks_learns_the_state_and_draws_the_masks() -> 
     assert list(cell.initial) == ["h"]
     state = cell.initial_state(2)
     assert set(state.h_mask.unique().tolist()) == {0.0, 2.0}
+
+
+def test_a_state_with_masks_is_pickled() -> None:
+    cell = RecurrentDropout(LSTM(3, 4), 0.5)
+    state = cell(torch.randn(2, 3))[1]
+    again = pickle.loads(pickle.dumps(state))
+    assert type(again) is type(state)
+    assert_close(again.h, state.h)

@@ -1,0 +1,22 @@
+"""Kinds of states whose fields depend on the options of a cell."""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+from collections import namedtuple
+from typing import Any
+
+__all__ = ["state_class"]
+
+
+@functools.cache  # one class for one kind of state, or no two states would be of the same
+def state_class(name: str, fields: tuple[str, ...]) -> Any:
+    """The named tuple of these fields; unlike one made in a function, its states can be pickled."""
+    kind: Any = namedtuple(name, fields)  # type: ignore[misc]  # of a name that is no literal
+    copyreg.pickle(kind, lambda state: (_state, (name, fields, *state)))
+    return kind
+
+
+def _state(name: str, fields: tuple[str, ...], *values: Any) -> Any:
+    return state_class(name, fields)(*values)
