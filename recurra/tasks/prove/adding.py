@@ -56,6 +56,8 @@ class Adding(Problem):
         "lstm": {"options": {"forget_bias": 1.5}, "steps": 8000}
     }
 
+    least: ClassVar = {"length": 2, "shortest": 2}
+
     length: int = 600
     shortest: int = 20
     test_size: int = 1000

@@ -37,6 +37,8 @@ class AssociativeRecall(Problem):
         "dnc": {"options": {"memory_size": 32, "word_size": 20}},
     }
 
+    least: ClassVar = {"max_items": 2, "tests_at": 2}
+
     bits: int = 6
     item_length: int = 3
     max_items: int = 6

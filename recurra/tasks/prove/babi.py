@@ -66,14 +66,17 @@ class Babi(Problem):
     shuffled: bool = False
     foretell: bool = False
 
-    @cached_property
-    def _tasks(self) -> tuple[int, ...]:
-        tasks = (self.task,) if isinstance(self.task, int) else self.task
+    def __post_init__(self) -> None:
+        """Check the tasks and the questions."""
+        tasks = self._tasks
         if self.questions not in FOLDERS or not tasks or not all(one in range(1, 21) for one in tasks):
             raise ConfigError(
                 f"`questions` must be 10k or 1k and `task` 1 to 20, got {self.questions!r} and {self.task!r}."
             )
-        return tasks
+
+    @property
+    def _tasks(self) -> tuple[int, ...]:
+        return (self.task,) if isinstance(self.task, int) else self.task
 
     @cached_property
     def _train(self) -> list[Story]:

@@ -39,6 +39,8 @@ class Dyck(Problem):
     answer = Answer(BITS.loss, BITS.count, "steps all right (%)", _all_right, "{:.2f}")
     settings = Settings(hidden_size=64, steps=4000, batch_size=32, learning_rate=2e-3, goal=1e-5)
 
+    least: ClassVar = {"max_length": 2, "tests_at": 2}
+
     kinds: int = 2
     max_depth: int = 4
     max_length: int = 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NamedTuple
@@ -11,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
+from recurra.errors import ConfigError
 from recurra.ragged import Ragged
 from recurra.tasks.prove.problem import NUMBERS, Answer, Batch, Problem
 
@@ -45,10 +47,17 @@ class Forecast(Problem):
     """
 
     answer: ClassVar[Answer] = NMSE
+    least: ClassVar[Mapping[str, int]] = {"test_steps": 2, "warm_up": 0}  # one number has no variance
 
     test_steps: int = 500
     window: int = 150
     warm_up: int = 50
+
+    def __post_init__(self) -> None:
+        """Check the sizes; a stretch must have steps that count."""
+        super().__post_init__()
+        if self.warm_up >= self.window:
+            raise ConfigError(f"`warm_up` must be below `window={self.window}`, got {self.warm_up}.")
 
     @abstractmethod
     def series(self) -> Series:
@@ -57,6 +66,11 @@ class Forecast(Problem):
     @cached_property
     def _scaled(self) -> Series:
         x, y = self.series()
+        if len(x) < self.window + self.test_steps:
+            raise ConfigError(
+                f"The series has {len(x)} steps, too few for `window={self.window}` and "
+                f"`test_steps={self.test_steps}`: give more `steps`."
+            )
         return Series(self._scale(x), self._scale(y))
 
     def _scale(self, values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Generator
 
+from recurra.errors import ConfigError
 from recurra.ragged import Ragged
 from recurra.tasks.prove.problem import BITS, Batch, Problem, Published, Settings
 
@@ -40,6 +41,12 @@ class PrioritySort(Problem):
     read: int = 20
     asked: int = 16
     test_size: int = 256
+
+    def __post_init__(self) -> None:
+        """Check the sizes; no more can be asked for than was read."""
+        super().__post_init__()
+        if self.asked > self.read:
+            raise ConfigError(f"`asked` must be at most `read={self.read}`, got {self.asked}.")
 
     @property
     def input_size(self) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, one_hot
 
+from recurra.cells.checks import check_count
+from recurra.errors import ConfigError
 from recurra.ragged import Ragged
 
 __all__ = ["BITS", "CLASSES", "NUMBERS", "Answer", "Batch", "Problem", "Published", "Settings", "join", "symbols"]
@@ -136,6 +138,10 @@ class Problem(ABC):
         cell_settings: changes to `settings`, by the name of the cell.
         input_size: I.
         output_size: O, classes where the answers are classes.
+        least: the smallest value of a size, where it is not 1.
+
+    Raises:
+        ConfigError: a size cannot be.
     """
 
     name: ClassVar[str]
@@ -145,6 +151,12 @@ class Problem(ABC):
     published: ClassVar[Sequence[Published]] = ()
     settings: ClassVar[Settings] = Settings()
     cell_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    least: ClassVar[Mapping[str, int]] = {}
+
+    def __post_init__(self) -> None:
+        """Check the sizes, before hours are spent on a test that cannot be made."""
+        for name, default in _sizes(type(self)).items():
+            _check_size(name, getattr(self, name), default, self.least.get(name, 1))
 
     @property
     @abstractmethod
@@ -178,6 +190,25 @@ class Problem(ABC):
         """The figure to compare with: that of the cell itself, or else the first there is."""
         fitting = [one for one in self.published if one.test in (None, test)]
         return next((one for one in fitting if one.who == cell), fitting[0] if fitting else None)
+
+
+def _sizes(kind: type[Problem]) -> dict[str, Any]:
+    """The sizes among the fields of a problem, with their defaults: whole numbers, and tuples of them."""
+    defaults = {one.name: one.default for one in fields(kind)}  # type: ignore[arg-type]
+    return {name: value for name, value in defaults.items() if type(value) in (int, tuple)}
+
+
+def _check_size(name: str, value: Any, default: Any, least: int) -> None:
+    if not isinstance(default, tuple):
+        check_count(name, value, least=least)
+        return
+    if not isinstance(value, tuple) or not value:
+        raise ConfigError(f"`{name}` must be one or more like {default!r}, got {value!r}.")
+    for one in value:
+        if isinstance(default[0], tuple) and (not isinstance(one, tuple) or len(one) != len(default[0])):
+            raise ConfigError(f"`{name}` must be one or more like {default!r}, got {value!r}.")
+        for number in one if isinstance(one, tuple) else (one,):
+            check_count(name, number, least=least)
 
 
 def join(sequences: Sequence[Tensor], counted: Sequence[Tensor], targets: Sequence[Tensor]) -> Batch:

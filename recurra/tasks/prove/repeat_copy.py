@@ -39,6 +39,8 @@ class RepeatCopy(Problem):
         "dnc": {"options": {"memory_size": 32, "word_size": 16}, "batch_size": 4},
     }
 
+    least: ClassVar = {"max_times": 2}
+
     bits: int = 8
     max_length: int = 10
     max_times: int = 10

@@ -37,6 +37,8 @@ class TemporalOrder(Problem):
         "gru": {"options": {"chrono": 110}},
     }
 
+    least: ClassVar = {"length": 10}  # places are tenths of it
+
     length: int = 100
     test_size: int = 2560
 

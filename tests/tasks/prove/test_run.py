@@ -137,6 +137,39 @@ def test_what_is_no_problem_is_one_sentence(name: str, options: dict[str, Any], 
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("copy", {"tests_at": []}, r"`tests_at` must be one or more like \(20, 80\), got \(\)"),
+        ("copy", {"tests_at": ["a"]}, "`tests_at` must be a whole number of at least 1, got 'a'"),
+        ("copy", {"bits": 0}, "`bits` must be a whole number of at least 1, got 0"),
+        ("repeat-copy", {"tests_at": [[5]]}, r"`tests_at` must be one or more like .*, got \(\(5,\),\)"),
+        ("repeat-copy", {"max_times": 1}, "`max_times` must be a whole number of at least 2, got 1"),
+        ("associative-recall", {"max_items": 1}, "`max_items` must be a whole number of at least 2, got 1"),
+        ("associative-recall", {"tests_at": 1}, "`tests_at` must be a whole number of at least 2, got 1"),
+        ("priority-sort", {"read": 5}, "`asked` must be at most `read=5`, got 16"),
+        ("adding", {"length": 1}, "`length` must be a whole number of at least 2, got 1"),
+        ("temporal-order", {"length": 9}, "`length` must be a whole number of at least 10, got 9"),
+        ("parity", {"test_size": 0}, "`test_size` must be a whole number of at least 1, got 0"),
+        ("dyck", {"max_length": 1}, "`max_length` must be a whole number of at least 2, got 1"),
+        ("mackey-glass", {"ahead": 0}, "`ahead` must be a whole number of at least 1, got 0"),
+        ("mackey-glass", {"window": 50}, "`warm_up` must be below `window=50`, got 50"),
+        ("babi", {"task": [1, 21]}, r"`task` 1 to 20, got '10k' and \(1, 21\)"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused_before_anything_is_learned(
+    name: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_problem(name, options)
+
+
+def test_a_series_without_room_for_a_stretch_and_the_test_is_refused() -> None:
+    problem = make_problem("mackey-glass", {"steps": 500})
+    with pytest.raises(ConfigError, match="The series has 499 steps, too few for `window=150` and `test_steps=400`"):
+        prove(problem, "gru", QUICK)
+
+
 def test_cells_that_read_images_are_turned_away() -> None:
     problem = make_problem("parity", SMALLEST["parity"])
 
