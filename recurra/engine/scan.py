@@ -101,9 +101,10 @@ def _for_blocks(run: RaggedEngine) -> Engine:
 
 
 def _reference(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
-    if isinstance(x, Ragged):
-        return reference.run(cell, x, state)
-    values, state = reference.run_padded(cell, x.turned(x.values), state)
+    with parametrize.cached():  # see `_for_blocks`
+        if isinstance(x, Ragged):
+            return reference.run(cell, x, state)
+        values, state = reference.run_padded(cell, x.turned(x.values), state)
     return x.turned(values), state
 
 
