@@ -40,8 +40,8 @@ class HoistedKernel:
         return True
 
     def is_fast(self, x: Ragged) -> bool:
-        """Always: a cell says this of steps that have no compiled form."""
-        return True
+        """Never, where the step can be compiled."""
+        return False
 
     def run(self, x: Ragged, state: Any) -> tuple[Tensor, Any]:
         """Run every sequence from its first step to its last.

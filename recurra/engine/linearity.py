@@ -81,7 +81,7 @@ def _of(value: Value, found: dict[Value, Recurrence]) -> Recurrence:
     most = max((found[arg] for arg in operands), default=Recurrence.WINDOW)
     if most == Recurrence.WINDOW:
         return most
-    if value.op == "dot":
+    if value.op in ("dot", "conv"):
         return Recurrence.PRODUCTS
     spread = any(found[arg] and arg.width != value.width for arg in operands)  # one number for the whole row
     if value.op in (*REDUCTIONS, *MOVES, "cat", "join") or spread:

@@ -100,9 +100,9 @@ class Value:
     """One vector for each sequence.
 
     Attributes:
-        op: a leaf, `dot`, `slice`, `view`, `cat`, `join`, a reduction, or a pointwise operation.
+        op: a leaf, `dot`, `conv`, `slice`, `view`, `cat`, `join`, a reduction, or a pointwise operation.
         args: the values it is made of; for a `const` the number, for a `slice` also its start, for a `view` its `Map`,
-            for a `join` the `Map` of the places of each piece after it. For a reduction over some axes of its operand
+            for a `join` the `Map` of the places of each piece after it, for a `conv` its `Convolution`. For a reduction over some axes of its operand
             the sizes of that and the axes.
         width: numbers in the vector; 1 for a number that serves the whole row.
         boolean: whether it holds truth values.
@@ -199,6 +199,8 @@ def verify(program: Program) -> Program:
             assert all(places.limits[1] < value.width for _, places in value.pieces()), f"{value} is too short"
         elif value.op == "dot":
             assert operands[1].op == "matrix", f"{value} is no product with a matrix"
+        elif value.op == "conv":
+            _verify_convolution(value)
         elif value.op in REDUCTIONS:
             _verify_reduction(value)
         else:
@@ -207,6 +209,15 @@ def verify(program: Program) -> Program:
     for carry, after in zip(program.carries, program.results, strict=True):
         assert carry.width == after.width, f"{carry} changes its width to {after.width}"
     return program
+
+
+def _verify_convolution(value: Value) -> None:
+    *(source, weight, *bias), of = value.args
+    assert source.op != "view", f"{value} reads numbers that do not stand side by side"
+    assert source.width == of.channels * math.prod(of.size), f"{value} has other sizes than its operand"
+    assert value.width == of.out_channels * math.prod(of.out_size), f"{value} has other sizes than its result"
+    assert weight.width == of.channels * of.out_channels * of.taps, f"{value} has another weight"
+    assert all(each.width == of.out_channels for each in bias), f"{value} has another bias"
 
 
 def _verify_reduction(value: Value) -> None:

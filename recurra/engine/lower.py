@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from recurra.engine.builder import Builder
+from recurra.engine.convolution import convolution_of
 from recurra.engine.loop import COMPARISONS, LOGIC, POINTWISE, Map, Program, Value, verify
 from recurra.engine.movement import origins
 from recurra.engine.rows import row_axis, row_shape, row_width
@@ -228,6 +229,16 @@ def _contraction(builder: _Builder, node: fx.Node, left: tuple[int, ...], right:
     return builder.view(made, Map(0, (b, n, m), (n * m, 1, n))) if transposed else made
 
 
+def _convolution(builder: _Builder, node: fx.Node) -> Value:
+    of = convolution_of(node)
+    source, weight, bias = (_arg(node, index) for index in range(3))
+    image = builder.full(builder.number(builder.value(source)), row_width(source))
+    if image.op == "view":  # it reads numbers that stand side by side
+        image = builder.pointwise("copy", image)
+    parameters = [builder.leaf("vector", each, row_width(each)) for each in (weight, bias) if each is not None]
+    return builder.add("conv", (image, *parameters, of), row_width(node))
+
+
 # --- over a row ------------------------------------------------------------------------------------------------------
 
 
@@ -359,6 +370,7 @@ def _table() -> dict[Any, _Lowering]:
     table[strided] = table[strided_scatter] = _moved
     give(_dot, "mm")
     give(_bmm, "bmm")
+    give(_convolution, "convolution")
     give(_reduction("sum"), "sum", "prims:sum")
     give(_reduction("max"), "amax", "prims:amax")
     give(_reduction("min"), "amin", "prims:amin")

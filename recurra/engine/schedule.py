@@ -213,9 +213,10 @@ class _Passes:
         self.keys: dict[Value, Key] = {}
         for value in program.values:
             key = (0, 0)
+            is_pass = is_computed(value) or value.op == "conv"
             for arg in value.operands():
                 ready = self.keys[arg]
-                crosses = value.op != "dot" and is_computed(value) and self._ends_pass(arg, value)
+                crosses = is_pass and self._ends_pass(arg, value)
                 key = max(key, (ready[0], ready[1] + 1) if crosses else ready)
             self.keys[value] = (key[0] + 1, 0) if value.op == "dot" else key
 
@@ -226,13 +227,13 @@ class _Passes:
     def _ends_pass(self, arg: Value, user: Value) -> bool:
         """Whether `user` can only read `arg` after the pass that computes it is over."""
         source = root(arg)
-        if source.op in REDUCTIONS or source.op in ("cat", "join"):
+        if source.op in REDUCTIONS or source.op in ("cat", "join", "conv"):
             return True
         return is_computed(source) and (source is not arg or not self.one_space(arg, user))
 
     def order(self, value: Value) -> tuple[Key, int, tuple[int, ...], tuple[tuple[int, int], ...]]:
         """What the passes of a step are ordered by, for a computed value."""
-        space = self.space[value]
+        space = self.space.get(value, FLAT)
         return self.keys[value], span(value), space.cuts, space.reduced
 
 
@@ -312,7 +313,7 @@ def _readers(program: Program, source: Value) -> Iterator[tuple[Value, bool]]:
     for value in program.values:
         for arg in value.operands():
             if root(arg) is source and value.op not in MOVES:
-                yield value, arg is source
+                yield value, arg is source and value.op != "conv"
 
 
 def _place_outputs(plan: Schedule, kept: dict[fx.Node, Value], totals: dict[fx.Node, Value]) -> None:
@@ -350,7 +351,7 @@ def _place_the_rest(plan: Schedule, passes: _Passes) -> None:
 
     def read_elsewhere(value: Value) -> bool:
         for user in passes.users[value]:
-            if user.op in ("dot", *MOVES):
+            if user.op in ("dot", "conv", *MOVES):
                 return True
             if is_computed(user) and (
                 passes.keys[user] != passes.keys[value] or not passes.one_space(value, user) or value.op in REDUCTIONS
@@ -361,7 +362,7 @@ def _place_the_rest(plan: Schedule, passes: _Passes) -> None:
     for value in plan.program.values:
         if value.op == "dot":
             plan.place[value] = _buffer(plan, value.width)
-        elif is_computed(value) and value not in plan.place and read_elsewhere(value):
+        elif value.op == "conv" or (is_computed(value) and value not in plan.place and read_elsewhere(value)):
             home = _buffer(plan, value.width)
             plan.place[value] = home
             plan.stores.setdefault(value, []).append(home)
@@ -387,6 +388,8 @@ def _order(plan: Schedule, passes: _Passes, temporary: list[tuple[Value, Place]]
     for value in plan.program.values:
         if value.op == "dot":
             plan.segments[keys[value][0]].dots.append(value)
+        elif value.op == "conv":
+            groups[value] = Group(value.width, [value])
         elif is_computed(value):
             groups.setdefault(passes.order(value), Group(span(value), [], passes.space[value])).values.append(value)
     for group in sorted(groups.values(), key=lambda group: passes.order(group.values[0])):

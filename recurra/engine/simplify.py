@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from recurra.engine.blocks import gradients_of_spread_weights, products_of_heads, products_of_spread_weights
 from recurra.engine.borders import summed_axes
+from recurra.engine.convolution_gradients import gradients_of_convolutions
 from recurra.engine.trace import Unsupported, op_name
 
 __all__ = ["simplify", "strided", "strided_scatter"]
@@ -29,6 +30,7 @@ def simplify(graph: fx.Graph) -> fx.Graph:
         _strides_of_rows_in_order,
         _shapes_only,
         _slices_for_splits,
+        gradients_of_convolutions,
         _checks_of_matrices,
         _one_result_a_call,
         _reshapes_for_views,

@@ -18,6 +18,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from recurra.engine.cpu.convolution import Convolver
 from recurra.engine.cpu.functions import OPERATIONS, SLOW, Vectors
 from recurra.engine.cpu.nest import Nest
 from recurra.engine.cpu.target import Target
@@ -85,11 +86,15 @@ class Emitter(Writer):
         self.dot_tile = dict(zip(dots, self.tiles, strict=True))
         self.shared = share(plan)
         ends = [start + plan.scratch[buffer] + self.lanes for buffer, start in self.shared.items()]
+        self.of_rows = -(-max(ends, default=0) // self.lanes) * self.lanes
+        groups = [group for segment in plan.segments for group in segment.groups]
+        convolutions = [value for group in groups for value in group.values if value.op == "conv"]
+        self.convolvers = {value: Convolver(self, value) for value in convolutions}
         self.layout = Layout(
             self.lanes,
             self._panels(),
             self._strides(),
-            -(-max(ends, default=0) // self.lanes) * self.lanes,
+            self.of_rows + sum(each.room for each in self.convolvers.values()),
             max((rows for rows, _ in self.tiles), default=1),
             *self._totals(),
         )
@@ -163,9 +168,13 @@ class Emitter(Writer):
             of_team = self.pointer(base if number < len(plan.scratch) else own)
             self.buffers.append(self.at(of_team, b.mul(start, scratch_rows)))
             start = self.word(start.constant + stride)
+        for_one = self.at(self.pointer(own), b.mul(self.word(sum(self.layout.strides)), scratch_rows))
         for buffer, offset in self.shared.items():
-            after = b.add(b.mul(self.word(sum(self.layout.strides)), scratch_rows), self.word(offset))
-            self.buffers[buffer] = self.at(self.pointer(own), after)
+            self.buffers[buffer] = self.at(for_one, self.word(offset))
+        offset = self.of_rows
+        for convolver in self.convolvers.values():
+            convolver.begin(self.at(for_one, self.word(offset)))
+            offset += convolver.room
 
         def tile(index: Any) -> None:
             words = self.at(tiles, b.mul(index, self.word(TILE_WORDS)), 8)
@@ -230,18 +239,9 @@ class Emitter(Writer):
                     lanes = self.lanes
                     self.store(self.load(self.at(source, column), count, lanes), self.at(goal, column), count, lanes)
 
-                self._columns(width, columns)
+                self.columns(width, columns)
 
             self.each(self.member, rows, self.sharers, row)
-
-    def _columns(self, width: int, body: Callable[[Any, int], None]) -> None:
-        """Run `body(column, count)` over whole vectors, then over the rest."""
-        whole = width // self.lanes * self.lanes
-
-        if whole:
-            self.each(self.word(0), self.word(whole), self.lanes, lambda column: body(column, self.lanes))
-        if width % self.lanes:
-            body(self.word(whole), width % self.lanes)
 
     def _step(self, first: Any, t: Any, running: Any) -> None:
         shift = self.b.mul(t, self.row_stride)
@@ -378,7 +378,7 @@ class Emitter(Writer):
                 words = self.words_of_neighbours(self.load(self.at(old, column), count, self.lanes))
                 self.b.store(words, self.at(new, self.b.sdiv(column, self.word(2))), align=4)
 
-            self._columns(inner, columns)
+            self.columns(inner, columns)
 
         self.each(self.word(0), running, 1, row)
         return goal
@@ -400,6 +400,9 @@ class Emitter(Writer):
 
     def _row(self, groups: list[Group], r: Any, row: Any) -> None:
         for group in groups:
+            if group.values[0] in self.convolvers:
+                self.convolvers[group.values[0]].emit(r, row)
+                continue
             nest = Nest(self, group) if group.width > 1 else None
             if nest is None or nest.is_plain:
                 self._group(group, r, row)

@@ -111,6 +111,14 @@ class Writer:
 
         self.loop(start, stop, step, [], once)
 
+    def columns(self, width: int, body: Callable[[Any, int], None]) -> None:
+        """Run `body(column, count)` over whole vectors, then over the rest."""
+        whole = width // self.lanes * self.lanes
+        if whole:
+            self.each(self.word(0), self.word(whole), self.lanes, lambda column: body(column, self.lanes))
+        if width % self.lanes:
+            body(self.word(whole), width % self.lanes)
+
     def each_of_thread(self, thread: Any, count: Any, threads: Any, body: Callable[[Any], None]) -> None:
         """`body(k)` for every k below `count` that is the thread's: k modulo the number of threads is its own."""
         rounds = self.b.sdiv(self.b.add(self.b.sub(count, thread), self.b.sub(threads, self.word(1))), threads)

@@ -1,0 +1,143 @@
+"""Convolutions of images, lines and volumes, as far as the engine has them, and where their numbers stand in memory.
+
+An image is copied once into a plane with zeros around it. Neighbouring lines share the zeros between them: what is left
+of a line is right of the one before. So a place of the result and a tap of the kernel are two plain numbers, and their
+sum says where in the plane the factor stands: whole vectors of places are read at once, whatever the size of an image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx
+
+from recurra.engine.rows import row_axis, row_shape
+from recurra.engine.trace import Unsupported
+
+__all__ = ["Convolution", "convolution_of", "obstacle"]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of the image of one row, with steps of one place.
+
+    Attributes:
+        channels, out_channels: of what is read, and of the result.
+        size: of an image that is read.
+        kernel: taps along each axis.
+        padding: zeros before and behind an image along each axis.
+        transposed: whether it is the gradient of a convolution: its weight is [channels, out_channels, *kernel] and
+            has the taps in reverse, where that of others is [out_channels, channels, *kernel].
+    """
+
+    channels: int
+    out_channels: int
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    padding: tuple[int, ...]
+    transposed: bool = False
+
+    @property
+    def out_size(self) -> tuple[int, ...]:
+        """Of an image of the result."""
+        return tuple(n + 2 * p - k + 1 for n, p, k in zip(self.size, self.padding, self.kernel, strict=True))
+
+    @property
+    def taps(self) -> int:
+        """Of the kernel of one channel."""
+        return math.prod(self.kernel)
+
+    # --- planes ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _extents(self) -> tuple[int, ...]:
+        """Places along each axis of a plane, the zeros between two lines once."""
+        return tuple(max(n + p, out) for n, p, out in zip(self.size, self.padding, self.out_size, strict=True))
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Numbers from one place of a plane to the next along each axis."""
+        return _products(self._extents)
+
+    @property
+    def plane(self) -> int:
+        """Numbers from one plane to the next."""
+        return math.prod(self._extents)
+
+    @property
+    def first(self) -> int:
+        """Where the first number of an image stands in its plane."""
+        return sum(p * step for p, step in zip(self.padding, self.steps, strict=True))
+
+    @property
+    def places(self) -> int:
+        """Numbers from the first place of a result to the last one, those between two lines included."""
+        return 1 + sum((out - 1) * step for out, step in zip(self.out_size, self.steps, strict=True))
+
+    @property
+    def reach(self) -> int:
+        """How far behind a place its last tap stands."""
+        return sum((k - 1) * step for k, step in zip(self.kernel, self.steps, strict=True))
+
+    # --- the weight --------------------------------------------------------------------------------------------------
+
+    @property
+    def of_channels(self) -> tuple[int, int]:
+        """Numbers from one channel of the result to the next in the weight, and from one that is read to the next."""
+        if self.transposed:
+            return self.taps, self.out_channels * self.taps
+        return self.channels * self.taps, self.taps
+
+    @property
+    def of_taps(self) -> tuple[int, ...]:
+        """Numbers in the weight from one tap to the next along each axis."""
+        return tuple(-step if self.transposed else step for step in _products(self.kernel))
+
+    @property
+    def first_tap(self) -> int:
+        """Where the tap stands that is applied to what stands first."""
+        return self.taps - 1 if self.transposed else 0
+
+    def __str__(self) -> str:
+        sizes = (self.channels, *self.size), (self.out_channels, *self.out_size), self.kernel
+        return "{} -> {}, kernel {}".format(*(" x ".join(map(str, size)) for size in sizes))
+
+
+def _products(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers from one entry to the next along each axis of a tensor of these sizes."""
+    return tuple(math.prod(sizes[axis + 1 :]) for axis in range(len(sizes)))
+
+
+def obstacle(stride: Sequence[int], dilation: Sequence[int], output_padding: Sequence[int], groups: int) -> str:
+    """What of these arguments of a convolution the engine does not have, or ""."""
+    if any(each != 1 for each in stride):
+        return f"stride {tuple(stride)}"
+    if any(each != 1 for each in dilation):
+        return f"dilation {tuple(dilation)}"
+    if any(output_padding):
+        return f"output_padding {tuple(output_padding)}"
+    return f"{groups} groups" if groups != 1 else ""
+
+
+def convolution_of(node: fx.Node) -> Convolution:
+    """What a call of `aten.convolution` computes.
+
+    Raises:
+        Unsupported: it is none of those that the engine has.
+    """
+    args: tuple[Any, ...] = node.args
+    x, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args
+    why = obstacle(stride, dilation, output_padding, groups)
+    if why:
+        raise Unsupported("convolution", f"it has {why}")
+    if row_axis(x) != 0 or row_shape(x)[0] != 1 or any(row_axis(each) is not None for each in (weight, bias) if each):
+        raise Unsupported("convolution", "only one image of a row with a weight of parameters")
+    first, second, *kernel = row_shape(weight)
+    channels, out_channels = (first, second) if transposed else (second, first)
+    padding = tuple(k - 1 - p for k, p in zip(kernel, padding, strict=True)) if transposed else tuple(padding)
+    if any(each < 0 for each in padding):
+        raise Unsupported("convolution", "its padding is wider than its kernel")
+    return Convolution(channels, out_channels, row_shape(x)[2:], tuple(kernel), padding, transposed)

@@ -1,0 +1,122 @@
+"""A convolution of the image of one row, inside a loop.
+
+Vectors go along the places of the result, and a register tile is some channels of the result by some vectors: each
+tap of a channel gives a vector of factors for all these channels, and one number of the weight of each. The weight is
+read where torch has it. What stands in the planes between two lines is computed like everything else, and left behind
+when the lines go to the result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recurra.engine.convolution import Convolution
+from recurra.engine.cpu.planes import copy_lines, even, packed, zeros
+from recurra.engine.loop import Value
+
+if TYPE_CHECKING:
+    from recurra.engine.cpu.emit import Emitter
+
+__all__ = ["Convolver"]
+
+_UNROLLED = 8  # taps along the last axis that are written out one after the other
+
+
+class Convolver:
+    """One convolution of a schedule.
+
+    Attributes:
+        room: numbers of memory that a thread needs for it.
+    """
+
+    def __init__(self, emitter: Emitter, value: Value) -> None:
+        self.e, self.value = emitter, value
+        self.of: Convolution = value.args[-1]
+        lanes = emitter.lanes
+        self.vectors = -(-self.of.places // lanes)
+        rows, vectors = emitter.target.tile(self.vectors)
+        self.channel_tiles = even(self.of.out_channels, rows)
+        self.vector_tiles = even(self.vectors, vectors)
+        # behind the last plane its taps are read, of whole vectors of places
+        planes = (self.of.channels - 1) * self.of.plane + self.vectors * lanes + self.of.reach
+        self.planes = -(-planes // lanes) * lanes
+        self.room = self.planes + self.channel_tiles[0][0] * self.vectors * lanes
+
+    def begin(self, memory: Any) -> None:
+        """Take this memory of the thread, and put the zeros there that stay."""
+        self.memory = memory
+        self.sums = self.e.at(memory, self.e.word(self.planes))
+        zeros(self.e, memory, self.e.word(self.planes))
+
+    def emit(self, r: Any, row: Any) -> None:
+        """Emit the convolution for row `r` of the tile, which is `row` of the arrays."""
+        e, of, place = self.e, self.of, self.e.plan.place
+        source, self.weight, *bias = (e.address(place[each], r, row) for each in self.value.operands())
+        self.bias = bias[0] if bias else None
+        self.goal = e.address(place[self.value], r, row)
+        inside = e.at(self.memory, e.word(of.first))
+        copy_lines(e, source, inside, (of.channels, *of.size), packed(of.size), (of.plane, *of.steps))
+        start = 0
+        for size, count in self.channel_tiles:
+            end = start + size * count
+            e.each(e.word(start), e.word(end), size, lambda channel, size=size: self._channels(channel, size))
+            start = end
+
+    def _channels(self, channel: Any, size: int) -> None:
+        """So many channels of the result."""
+        e, of = self.e, self.of
+        start = 0
+        for vectors, count in self.vector_tiles:
+            end = start + vectors * count * e.lanes
+            e.each(
+                e.word(start),
+                e.word(end),
+                vectors * e.lanes,
+                lambda place, vectors=vectors: self._tile(channel, size, place, vectors),
+            )
+            start = end
+        lines = e.b.mul(channel, e.word(packed(of.out_size)[0]))
+        of_sums = (self.vectors * e.lanes, *of.steps)
+        copy_lines(e, self.sums, e.at(self.goal, lines), (size, *of.out_size), of_sums, packed(of.out_size))
+
+    def _tile(self, channel: Any, size: int, place: Any, vectors: int) -> None:
+        """The sums of some channels at some vectors of places, which stay in registers."""
+        e, of = self.e, self.of
+        of_result, of_read = of.of_channels
+        axes = [(of.channels, of.plane, of_read), *zip(of.kernel, of.steps, of.of_taps, strict=True)]
+
+        def over(number: int, image: Any, weight: Any, sums: list[Any]) -> list[Any]:
+            if number == len(axes):
+                return self._multiplied(image, weight, sums, size, vectors)
+            count, of_image, of_weight = axes[number]
+
+            def entry(index: Any, sums: list[Any]) -> list[Any]:
+                steps = (e.b.mul(index, e.word(step)) for step in (of_image, of_weight))
+                return over(number + 1, *map(e.at, (image, weight), steps), sums)
+
+            if count > (_UNROLLED if number == len(axes) - 1 else 1):
+                return e.loop(e.word(0), e.word(count), 1, sums, entry)
+            for index in range(count):
+                sums = entry(e.word(index), sums)
+            return sums
+
+        begin = [e.vectors.const(0.0)] * size
+        if self.bias is not None:
+            numbers = (e.load(e.at(e.at(self.bias, channel), e.word(r)), 1, 1) for r in range(size))
+            begin = [e.splat(number, e.vectors) for number in numbers]
+        first = e.at(self.weight, e.b.add(e.b.mul(channel, e.word(of_result)), e.word(of.first_tap)))
+        sums = over(0, e.at(self.memory, place), first, [each for each in begin for _ in range(vectors)])
+        for r in range(size):
+            line = e.at(e.at(self.sums, place), e.word(r * self.vectors * e.lanes))
+            for n in range(vectors):
+                e.store(sums[r * vectors + n], e.at(line, e.word(n * e.lanes)), e.lanes, e.lanes)
+
+    def _multiplied(self, image: Any, weight: Any, sums: list[Any], size: int, vectors: int) -> list[Any]:
+        e, sums = self.e, list(sums)
+        factors = [e.load(e.at(image, e.word(n * e.lanes)), e.lanes, e.lanes) for n in range(vectors)]
+        for r in range(size):
+            number = e.load(e.at(weight, e.word(r * self.of.of_channels[0])), 1, 1)
+            spread = e.splat(number, e.vectors)
+            for n in range(vectors):
+                sums[r * vectors + n] = e.vectors.fma(spread, factors[n], sums[r * vectors + n])
+        return sums

@@ -1,0 +1,65 @@
+"""Images in planes with zeros around them, which convolutions read; `engine.convolution` says where what stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from recurra.engine.cpu.writer import Writer
+
+__all__ = ["copy_lines", "even", "packed", "zeros"]
+
+
+def even(count: int, largest: int) -> list[tuple[int, int]]:
+    """(size, how many) of tiles of at most the largest size: as few as there can be, and all but one size the same."""
+    tiles = -(-count // largest)
+    size, more = divmod(count, tiles)
+    return [(size, many) for size, many in ((size + 1, more), (size, tiles - more)) if many]
+
+
+def packed(size: Sequence[int]) -> tuple[int, ...]:
+    """Numbers from one entry to the next of images [channels, *size], along each axis but the last."""
+    return tuple(math.prod(size[axis:]) for axis in range(len(size)))
+
+
+def zeros(writer: Writer, pointer: Any, count: Any) -> None:
+    """Fill memory with zeros, by whole vectors."""
+    none = writer.vectors.const(0.0)
+
+    def one_vector(column: Any) -> None:
+        writer.store(none, writer.at(pointer, column), writer.lanes, writer.lanes)
+
+    writer.each(writer.word(0), count, writer.lanes, one_vector)
+
+
+def copy_lines(
+    writer: Writer, source: Any, goal: Any, sizes: Sequence[Any], of_source: Sequence[Any], of_goal: Sequence[Any]
+) -> None:
+    """Copy an array, line by line.
+
+    Args:
+        writer: of the code.
+        source, goal: the first number of each.
+        sizes: along each axis; the last one, a line, is a number that the code is written for.
+        of_source, of_goal: numbers from one entry to the next along each axis but the last.
+    """
+    b = writer.b
+    if len(sizes) == 1:
+        writer.columns(
+            sizes[0],
+            lambda column, count: writer.store(
+                writer.load(writer.at(source, column), count, writer.lanes), writer.at(goal, column), count, writer.lanes
+            ),
+        )
+        return
+
+    def entry(index: Any) -> None:
+        pointers = (
+            writer.at(each, b.mul(index, writer.word(steps[0]) if isinstance(steps[0], int) else steps[0]))
+            for each, steps in ((source, of_source), (goal, of_goal))
+        )
+        copy_lines(writer, *pointers, sizes[1:], of_source[1:], of_goal[1:])
+
+    stop = writer.word(sizes[0]) if isinstance(sizes[0], int) else sizes[0]
+    writer.each(writer.word(0), stop, 1, entry)
