@@ -18,6 +18,7 @@ __all__ = [
     "WIDEST_TOTAL",
     "added_up",
     "computed_again",
+    "convolutions_at_hand",
     "drawn_in",
     "finished_in",
     "is_look",
@@ -229,6 +230,20 @@ def drawn_in(
         if all(user in joining or user not in outside for user in leaf.users)
     }
     return set().union(*(inside for inside, large in cones.values() if large & freed)) if cones else set()
+
+
+def convolutions_at_hand(nodes: list[fx.Node], loop: set[fx.Node], before: set[fx.Node]) -> set[fx.Node]:
+    """Convolutions of the input that a loop alone reads: it makes them itself.
+
+    The weight of a convolution is small and read in each step anyway, and its result is several times as large as what
+    it is made of. A product is better made before the loop, which reads its weight once for many steps.
+
+    Args:
+        nodes: all calls, in order.
+        loop: those of the loop.
+        before: those that depend on the input alone.
+    """
+    return {node for node in nodes if node in before and _name(node) == "convolution" and loop.issuperset(node.users)}
 
 
 def finished_in(nodes: list[fx.Node], loop: set[fx.Node], late: set[fx.Node], known: set[fx.Node]) -> set[fx.Node]:

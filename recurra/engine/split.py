@@ -20,6 +20,7 @@ from torch import fx
 from recurra.engine.borders import (
     added_up,
     computed_again,
+    convolutions_at_hand,
     drawn_in,
     finished_in,
     is_look,
@@ -190,6 +191,7 @@ def _inside(step: _Step, formless: Collection[str]) -> _Inside:
         lambda n: bool(depends[n] & _STATE),
     )
     forward |= _slices_of_rows(nodes, [*_reads(forward), *step.state_after])
+    forward |= convolutions_at_hand(nodes, forward, {n for n in nodes if n in of_forward and depends[n] == _X})
     reverse |= _pulled_in(nodes, reverse, of_forward, depends, formless)
     reverse |= _drawn_into_reverse(nodes, reverse, of_forward, depends)
     reverse |= {n for n in _slices_of_rows(nodes, _reads(reverse)) if n.args[0] not in forward}
