@@ -50,6 +50,11 @@ class Convolution:
         """Of the kernel of one channel."""
         return math.prod(self.kernel)
 
+    @property
+    def flops(self) -> int:
+        """Of one image."""
+        return 2 * self.channels * self.out_channels * self.taps * math.prod(self.out_size)
+
     # --- planes ------------------------------------------------------------------------------------------------------
 
     @property

@@ -9,8 +9,9 @@ from torch import fx
 
 from recurra.engine.compiled import Compiled, compiled
 from recurra.engine.contract import Cell
+from recurra.engine.cpu.weight_gradient import weight_gradient
 from recurra.engine.linearity import recurrence
-from recurra.engine.loop import Program
+from recurra.engine.loop import LEAVES, Program
 from recurra.engine.lower import lower
 from recurra.engine.region import RegionCode
 from recurra.engine.rows import row_width
@@ -19,6 +20,9 @@ from recurra.errors import ConfigError, did_you_mean
 __all__ = ["STAGES", "explain"]
 
 STAGES = ("summary", "trace", "split", "loop", "schedule", "llvm", "asm")
+
+aten = torch.ops.aten
+_PRODUCTS = (aten.mm.default, aten.bmm.default, aten.convolution.default, weight_gradient)
 
 
 def explain(cell: Cell, stage: str = "summary", *, dtype: torch.dtype = torch.float32) -> str:
@@ -70,13 +74,16 @@ def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
         ("before the reverse loop", plan.before_reverse),
         ("after the reverse loop", plan.after_reverse),
     ):
-        products = sum(node.target in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default) for node in region.nodes)
+        products = sum(node.target in _PRODUCTS for node in region.nodes)
         lines.append(f"  {title}: {len(region.nodes)} operations on all steps at once, {products} of them products")
     for program in programs:
         dots = [value for value in program.values if value.op == "dot"]
+        convolutions = [value.args[-1] for value in program.values if value.op == "conv"]
         flops = sum(2 * dot.args[0].width * dot.width for dot in dots) + _products_of_matrices(program)
-        others = sum(value.op not in ("dot", "carry", "array", "vector", "matrix", "const") for value in program.values)
-        shapes = ", ".join(f"{dot.args[0].width} x {dot.width}" for dot in dots) or "none: no product in the loop"
+        flops += sum(each.flops for each in convolutions)
+        others = sum(value.op not in ("dot", "conv", *LEAVES) for value in program.values)
+        shapes = ", ".join([f"{dot.args[0].width} x {dot.width}" for dot in dots] + [f"({each})" for each in convolutions])
+        shapes = shapes or "none: no product in the loop"
         lines.append(
             f"  inside the {program.name} loop: products {shapes}; {others} other operations; "
             f"{flops:,} flops a step and sequence"

@@ -57,8 +57,10 @@ class StepCode:
 
     @property
     def flops(self) -> int:
-        """Of the products of one step of one sequence."""
-        return sum(2 * inner * outer for inner, outer, _ in self.kernel.layout.panels)
+        """Of the products and convolutions of one step of one sequence."""
+        convolutions = (value.args[-1] for value in self.kernel.plan.program.values if value.op == "conv")
+        products = sum(2 * inner * outer for inner, outer, _ in self.kernel.layout.panels)
+        return products + sum(each.flops for each in convolutions)
 
     def parameters(self, constants: Sequence[Tensor]) -> list[Tensor]:
         """Vectors, then packed matrices, as the code reads them, from the constants of the trace."""

@@ -86,7 +86,7 @@ class Emitter(Writer):
         self.dot_tile = dict(zip(dots, self.tiles, strict=True))
         self.shared = share(plan)
         ends = [start + plan.scratch[buffer] + self.lanes for buffer, start in self.shared.items()]
-        self.of_rows = -(-max(ends, default=0) // self.lanes) * self.lanes
+        self.in_turn = -(-max(ends, default=0) // self.lanes) * self.lanes
         groups = [group for segment in plan.segments for group in segment.groups]
         convolutions = [value for group in groups for value in group.values if value.op == "conv"]
         self.convolvers = {value: Convolver(self, value) for value in convolutions}
@@ -94,7 +94,7 @@ class Emitter(Writer):
             self.lanes,
             self._panels(),
             self._strides(),
-            self.of_rows + sum(each.room for each in self.convolvers.values()),
+            self.in_turn + sum(each.room for each in self.convolvers.values()),
             max((rows for rows, _ in self.tiles), default=1),
             *self._totals(),
         )
@@ -168,12 +168,12 @@ class Emitter(Writer):
             of_team = self.pointer(base if number < len(plan.scratch) else own)
             self.buffers.append(self.at(of_team, b.mul(start, scratch_rows)))
             start = self.word(start.constant + stride)
-        for_one = self.at(self.pointer(own), b.mul(self.word(sum(self.layout.strides)), scratch_rows))
+        in_turn = self.at(self.pointer(own), b.mul(self.word(sum(self.layout.strides)), scratch_rows))
         for buffer, offset in self.shared.items():
-            self.buffers[buffer] = self.at(for_one, self.word(offset))
-        offset = self.of_rows
+            self.buffers[buffer] = self.at(in_turn, self.word(offset))
+        offset = self.in_turn
         for convolver in self.convolvers.values():
-            convolver.begin(self.at(for_one, self.word(offset)))
+            convolver.begin(self.at(in_turn, self.word(offset)))
             offset += convolver.room
 
         def tile(index: Any) -> None:

@@ -4,7 +4,7 @@
 
 Images stand in planes with zeros around them, a block of images after each other in the second-level cache, and so do
 the gradients of the result, with zeros between two lines. Then both are one long row of numbers for each channel, and
-a register tile of vectors, some channels of the result by some taps, is summed up along it. Threads share the channels,
+a register tile of vectors, some channels of the result by some taps, is summed up along it. Threads share the tiles,
 never a sum: results do not depend on how many there are.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -21,19 +21,19 @@ from torch import Tensor
 from recurra.engine.convolution import Convolution
 from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.jit import Code, compile_text
-from recurra.engine.cpu.planes import copy_lines, packed, zeros
+from recurra.engine.cpu.planes import copy_lines, even, packed, zeros
 from recurra.engine.cpu.target import Target, host
 from recurra.engine.cpu.writer import I32, Writer
 
 __all__ = ["weight_gradient"]
 
 _BLOCK_BYTES = 3 << 18  # of the planes of a block: three quarters of a common second-level cache
-_MOST_IMAGES = 128  # of a block
+_MOST_IMAGES = 64  # of a block
 _WORTH_A_THREAD = 4_000_000  # flops; fewer take less time than waking a thread
 
-# words of the table; those of each thread follow
-_TABLE = ("threads", "images", "x", "d_y", "d_weight", "planes", "planes_of_thread")
-_THREAD = ("first_channel", "last_channel", "first_out", "last_out")
+# words of the table; those of each thread follow: its tiles of channels of the result, these channels, its tiles of taps
+_TABLE = ("images", "x", "d_y", "d_weight", "planes")
+_THREAD = ("first_out", "last_out", "first_channel", "last_channel", "first_tap", "last_tap")
 
 
 def weight_gradient(x: Tensor, d_y: Tensor, kernel: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
@@ -47,49 +47,67 @@ def weight_gradient(x: Tensor, d_y: Tensor, kernel: tuple[int, ...], padding: tu
         kernel: taps along each axis.
         padding: zeros before and behind an image along each axis.
     """
-    of = Convolution(x.shape[1], d_y.shape[1], tuple(x.shape[2:]), kernel, padding)
-    return run(of, x, d_y, host())
+    return gradient(Convolution(x.shape[1], d_y.shape[1], tuple(x.shape[2:]), kernel, padding), x, d_y, host())
 
 
-def run(of: Convolution, x: Tensor, d_y: Tensor, target: Target) -> Tensor:
-    """As `weight_gradient`, by code for a processor."""
-    x, d_y = x.contiguous(), d_y.contiguous()
-    result = arena.empty((of.out_channels, of.channels, *of.kernel), x.dtype)
-    flops = 2 * result.numel() * len(x) * math.prod(of.out_size)
-    parts = _parts(of, team.num_threads() if flops >= _WORTH_A_THREAD else 1)
-    sizes = _Sizes(of, target.lanes(x.element_size()), x.element_size())
-    room = max((last - first) * sizes.x + (end - begin) * sizes.d_y for first, last, begin, end in parts)
-    planes = arena.empty((len(parts), room), x.dtype)
-    words = [len(parts), len(x), x, d_y, result, planes, room, *itertools.chain.from_iterable(parts)]
+def gradient(of: Convolution, x: Tensor, d_y: Tensor, target: Target) -> Tensor:
+    """As `weight_gradient`, on a processor that has what the target has."""
+    shape = (of.out_channels, of.channels, *of.kernel)
+    if not len(x):
+        return x.new_zeros(shape)
+    x, d_y, result = x.contiguous(), d_y.contiguous(), arena.empty(shape, x.dtype)
+    threads = team.num_threads() if len(x) * of.flops >= _WORTH_A_THREAD else 1
+    parts = _parts(*_tiles(of, target), threads)
+    planes = arena.empty((len(parts), _Planes(of, target, x.element_size()).all), x.dtype)
+    words = [len(x), x, d_y, result, planes, *itertools.chain.from_iterable(parts)]
     team.do(team.Job(_code(of, 8 * x.element_size(), target), words, len(parts)))
     return result
 
 
-def _parts(of: Convolution, threads: int) -> list[tuple[int, int, int, int]]:
-    """Channels that are read and channels of the result of each thread: all of the former, where that can be."""
-    along = threads if of.out_channels >= of.channels or of.out_channels >= 4 * threads else 1
-    across = 1 if along > 1 else min(threads, of.channels)
-    return [(*each, *other) for each in _cut(of.channels, across) for other in _cut(of.out_channels, along)]
+def _tiles(of: Convolution, target: Target) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Channels of the result and taps of all channels that are read, in tiles."""
+    rows, vectors = target.tile(target.registers)
+    return even(of.out_channels, vectors), even(of.channels * of.taps, rows)
+
+
+def _parts(outs: list[tuple[int, int]], taps: list[tuple[int, int]], threads: int) -> list[tuple[int, ...]]:
+    """The words of each thread: it has all taps of some channels, or else some taps of all channels."""
+    starts, of_taps = _edges(outs), len(_edges(taps)) - 1
+    tiles = len(starts) - 1
+    along = threads if tiles >= threads else 1
+    across = 1 if along > 1 else min(threads, of_taps)
+    return [
+        (first, last, starts[first], starts[last], *some)
+        for first, last in _cut(tiles, along)
+        for some in _cut(of_taps, across)
+    ]
+
+
+def _edges(tiles: list[tuple[int, int]]) -> list[int]:
+    """Where each tile begins, and where the last one ends."""
+    return list(itertools.accumulate((size for size, many in tiles for _ in range(many)), initial=0))
 
 
 def _cut(count: int, parts: int) -> list[tuple[int, int]]:
-    edges = [count * part // parts for part in range(parts + 1)]
-    return [(first, last) for first, last in itertools.pairwise(edges) if first < last]
+    return list(itertools.pairwise(count * part // parts for part in range(parts + 1)))
 
 
-class _Sizes:
-    """Numbers of the planes of one channel and a whole block.
+class _Planes:
+    """The planes of a block of images.
 
     Attributes:
         images: of a block.
-        x, d_y: numbers.
+        x, d_y: numbers of the planes of one channel.
+        all: numbers of all channels.
     """
 
-    def __init__(self, of: Convolution, lanes: int, itemsize: int) -> None:
+    def __init__(self, of: Convolution, target: Target, itemsize: int) -> None:
+        lanes = target.lanes(itemsize)
         image = (of.channels + of.out_channels) * of.plane * itemsize
         self.images = max(1, min(_MOST_IMAGES, _BLOCK_BYTES // image))
         self.d_y = (-(-self.images * of.plane // lanes) + 1) * lanes
         self.x = self.d_y + -(-of.reach // lanes) * lanes
+        self.all = of.channels * self.x + of.out_channels * self.d_y
 
 
 @functools.cache
@@ -101,107 +119,97 @@ def _code(of: Convolution, bits: int, target: Target) -> Code:
 class _Emitter(Writer):
     def __init__(self, of: Convolution, target: Target, bits: int) -> None:
         super().__init__(target, bits, "weight_gradient")
-        self.of, self.sizes = of, _Sizes(of, self.lanes, self.itemsize)
+        self.of, self.planes = of, _Planes(of, target, self.itemsize)
+        self.out_tiles, self.tap_tiles = _tiles(of, target)
 
     def emit(self) -> str:
-        b, of, sizes = self.b, self.of, self.sizes
+        b, of, planes = self.b, self.of, self.planes
         table, thread = self.function.args
         own = self.at(table, b.add(self.word(len(_TABLE)), b.mul(thread, self.word(len(_THREAD)))), 8)
         self.head = {**self.read_words(table, _TABLE), **self.read_words(own, _THREAD)}
         for name in ("x", "d_y", "d_weight", "planes"):
             self.head[name] = self.pointer(self.head[name])
-        head = self.head
-        channels = b.sub(head["last_channel"], head["first_channel"])
-        self.x = self.at(head["planes"], b.mul(thread, head["planes_of_thread"]))
-        of_x = b.mul(channels, self.word(sizes.x))
-        self.d_y = self.at(self.x, of_x)
-        of_d_y = b.mul(b.sub(head["last_out"], head["first_out"]), self.word(sizes.d_y))
-        zeros(self, self.x, b.add(of_x, of_d_y))
-        self._begin_sums(channels)
-        self.each(self.word(0), head["images"], sizes.images, self._block)
+        self.x = self.at(self.head["planes"], b.mul(thread, self.word(planes.all)))
+        self.d_y = self.at(self.x, self.word(of.channels * planes.x))
+        zeros(self, self.x, self.word(planes.all))
+        self.each(self.word(0), self.head["images"], planes.images, self._block)
         b.ret_void()
         return self.text()
 
-    def _begin_sums(self, channels: Any) -> None:
-        head, of = self.head, self.of
-
-        def line(out: Any) -> None:
-            first = self._goal(out, self.b.mul(head["first_channel"], self.word(of.taps)))
-            self.each(
-                self.word(0),
-                self.b.mul(channels, self.word(of.taps)),
-                1,
-                lambda k: self.store(self.numbers.const(0.0), self.at(first, k), 1, 1),
-            )
-
-        self.each(head["first_out"], head["last_out"], 1, line)
-
-    def _goal(self, out: Any, k: Any) -> Any:
-        line = self.b.mul(out, self.word(self.of.channels * self.of.taps))
-        return self.at(self.head["d_weight"], self.b.add(line, k))
-
     def _block(self, first: Any) -> None:
         """Add what some images give."""
-        b, head, of, sizes = self.b, self.head, self.of, self.sizes
+        b, head, of, planes = self.b, self.head, self.of, self.planes
         left = b.sub(head["images"], first)
-        count = b.select(b.icmp_signed("<", left, self.word(sizes.images)), left, self.word(sizes.images))
-        self._copy(head["x"], (of.channels, of.size), "channel", first, count, self.at(self.x, self.word(of.first)))
-        self._copy(head["d_y"], (of.out_channels, of.out_size), "out", first, count, self.d_y)
-        length = b.mul(count, self.word(of.plane))
-        # the last vector may go on behind the last image, where those of another block may stand
-        none = self.vectors.const(0.0)
-        self.each(
-            self.word(0),
-            b.sub(head["last_out"], head["first_out"]),
-            1,
-            lambda out: self.store(none, self.at(self._plane_of(out), length), self.lanes, self.lanes),
-        )
-        rows, vectors = self.target.tile(self.target.registers)
+        count = b.select(b.icmp_signed("<", left, self.word(planes.images)), left, self.word(planes.images))
+        self.is_first = b.icmp_signed("==", first, self.word(0))
+        self.length = b.mul(count, self.word(of.plane))
+        self._copy_images(first, count)
 
         def some_channels(outs: int, out: Any) -> None:
-            def some_taps(taps: int, k: Any) -> None:
-                self._tile(out, outs, k, taps, length)
+            self._each_tile("tap", self.tap_tiles, lambda taps, tap: self._tile(out, outs, tap, taps))
 
-            edges = (b.mul(head[name], self.word(of.taps)) for name in ("first_channel", "last_channel"))
-            self.in_pieces(*edges, rows, 1, some_taps)
+        self._each_tile("out", self.out_tiles, some_channels)
 
-        self.in_pieces(head["first_out"], head["last_out"], vectors, 1, some_channels)
-
-    def _plane_of(self, out: Any) -> Any:
-        """The plane of a channel of the result, counted within the thread."""
-        return self.at(self.d_y, self.b.mul(out, self.word(self.sizes.d_y)))
-
-    def _copy(
-        self, source: Any, sizes: tuple[int, tuple[int, ...]], which: str, first: Any, count: Any, goal: Any
-    ) -> None:
-        """Copy the thread's channels of some images to their planes."""
-        b, of = self.b, self.of
-        channels, size = sizes
-        steps = packed(size)
-        own = self.head[f"first_{which}"]
-        number = b.add(b.mul(first, self.word(channels)), own)
-        begin = self.at(source, b.mul(number, self.word(steps[0])))
-        many = b.sub(self.head[f"last_{which}"], own)
-        of_goal = self.sizes.x if which == "channel" else self.sizes.d_y
+    def _copy_images(self, first: Any, count: Any) -> None:
+        """Copy some images, and their gradients of the thread's channels of the result, to the planes."""
+        b, head, of, planes = self.b, self.head, self.of, self.planes
+        (image, *lines), (out_image, *out_lines) = packed(of.size), packed(of.out_size)
+        source = self.at(head["x"], b.mul(first, self.word(of.channels * image)))
         copy_lines(
             self,
-            begin,
-            goal,
-            (many, count, *size),
-            (steps[0], channels * steps[0], *steps[1:]),
-            (of_goal, of.plane, *of.steps),
+            source,
+            self.at(self.x, self.word(of.first)),
+            (of.channels, count, *of.size),
+            (image, of.channels * image, *lines),
+            (planes.x, of.plane, *of.steps),
         )
+        channel, last = head["first_channel"], head["last_channel"]
+        number = b.add(b.mul(first, self.word(of.out_channels)), channel)
+        copy_lines(
+            self,
+            self.at(head["d_y"], b.mul(number, self.word(out_image))),
+            self._plane_of(channel),
+            (b.sub(last, channel), count, *of.out_size),
+            (out_image, of.out_channels * out_image, *out_lines),
+            (planes.d_y, of.plane, *of.steps),
+        )
+        none = self.vectors.const(0.0)
 
-    def _tile(self, out: Any, outs: int, k: Any, taps: int, length: Any) -> None:
+        def end(out: Any) -> None:  # the last vector goes on there, where an image of the block before may stand
+            self.store(none, self.at(self._plane_of(out), self.length), self.lanes, self.lanes)
+
+        self.each(channel, last, 1, end)
+
+    def _plane_of(self, out: Any) -> Any:
+        """The planes of a channel of the result."""
+        return self.at(self.d_y, self.b.mul(out, self.word(self.planes.d_y)))
+
+    def _each_tile(self, which: str, tiles: list[tuple[int, int]], body: Callable[[int, Any], None]) -> None:
+        """`body(size, start)` for the tiles of the thread."""
+        b, begin, before = self.b, 0, 0
+        first, last = self.head[f"first_{which}"], self.head[f"last_{which}"]
+        for size, many in tiles:
+            low, high = self.word(before), self.word(before + many)
+            low = b.select(b.icmp_signed(">", first, low), first, low)
+            high = b.select(b.icmp_signed("<", last, high), last, high)
+            start = self.word(begin - before * size)
+
+            def tile(number: Any, *, size: int = size, start: Any = start) -> None:
+                body(size, b.add(b.mul(number, self.word(size)), start))
+
+            self.each(low, high, 1, tile)
+            begin, before = begin + many * size, before + many
+
+    def _tile(self, out: Any, outs: int, tap: Any, taps: int) -> None:
         """The sums of some channels of the result by some taps of channels that are read."""
-        b, head, lanes = self.b, self.head, self.lanes
-        d_y = self._plane_of(b.sub(out, head["first_out"]))
-        places = [self._place_of(b.add(k, self.word(i))) for i in range(taps)]
+        b, lanes, of_d_y = self.b, self.lanes, self.planes.d_y
+        d_y = self._plane_of(out)
+        places = [self._place_of(b.add(tap, self.word(i))) for i in range(taps)]
 
         def accumulate(at: Any, sums: list[Any]) -> list[Any]:
             sums = list(sums)
             line = self.at(d_y, at)
-            factors = [self.load(self.at(line, self.word(n * self.sizes.d_y)), lanes, lanes) for n in range(outs)]
+            factors = [self.load(self.at(line, self.word(n * of_d_y)), lanes, lanes) for n in range(outs)]
             for i, place in enumerate(places):
                 x = self.load(self.at(place, at), lanes, lanes)
                 for n in range(outs):
@@ -209,21 +217,23 @@ class _Emitter(Writer):
             return sums
 
         begin = [self.vectors.const(0.0)] * (outs * taps)
-        sums = self._added_up(self.loop(self.word(0), length, lanes, begin, accumulate))
+        sums = self._added_up(self.loop(self.word(0), self.length, lanes, begin, accumulate))
         for n in range(outs):
-            goal = self._goal(b.add(out, self.word(n)), k)
+            line = b.mul(b.add(out, self.word(n)), self.word(self.of.channels * self.of.taps))
+            goal = self.at(self.head["d_weight"], b.add(line, tap))
             for i in range(taps):
                 pointer = self.at(goal, self.word(i))
-                self.store(b.fadd(self.load(pointer, 1, 1), sums[n * taps + i]), pointer, 1, 1)
+                before = b.select(self.is_first, self.numbers.const(0.0), self.load(pointer, 1, 1))
+                self.store(b.fadd(before, sums[n * taps + i]), pointer, 1, 1)
 
-    def _place_of(self, k: Any) -> Any:
+    def _place_of(self, tap: Any) -> Any:
         """Where the numbers begin that a tap of a channel is multiplied with; both are counted as in the weight."""
         b, of = self.b, self.of
-        channel, tap = b.sdiv(k, self.word(of.taps)), b.srem(k, self.word(of.taps))
-        at = b.mul(b.sub(channel, self.head["first_channel"]), self.word(self.sizes.x))
+        channel, left = b.sdiv(tap, self.word(of.taps)), b.srem(tap, self.word(of.taps))
+        at = b.mul(channel, self.word(self.planes.x))
         for taps, step in zip(reversed(of.kernel), reversed(of.steps), strict=True):
-            at = b.add(at, b.mul(b.srem(tap, self.word(taps)), self.word(step)))
-            tap = b.sdiv(tap, self.word(taps))
+            at = b.add(at, b.mul(b.srem(left, self.word(taps)), self.word(step)))
+            left = b.sdiv(left, self.word(taps))
         return self.at(self.x, at)
 
     def _added_up(self, vectors: list[Any]) -> list[Any]:
