@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
+from recurra.engine.convolution import is_convolution
 from recurra.engine.rows import row_axis, row_width
 
 __all__ = [
@@ -243,7 +244,7 @@ def convolutions_at_hand(nodes: list[fx.Node], loop: set[fx.Node], before: set[f
         loop: those of the loop.
         before: those that depend on the input alone.
     """
-    return {node for node in nodes if node in before and _name(node) == "convolution" and loop.issuperset(node.users)}
+    return {node for node in nodes if node in before and is_convolution(node) and loop.issuperset(node.users)}
 
 
 def finished_in(nodes: list[fx.Node], loop: set[fx.Node], late: set[fx.Node], known: set[fx.Node]) -> set[fx.Node]:

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx
 
 from recurra.engine.rows import row_axis, row_shape
 from recurra.engine.trace import Unsupported
 
-__all__ = ["Convolution", "convolution_of", "obstacle"]
+__all__ = ["Convolution", "convolution_of", "is_convolution", "obstacle"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,17 @@ def obstacle(stride: Sequence[int], dilation: Sequence[int], output_padding: Seq
     if any(output_padding):
         return f"output_padding {tuple(output_padding)}"
     return f"{groups} groups" if groups != 1 else ""
+
+
+def is_convolution(node: fx.Node) -> bool:
+    """Whether a call is a convolution that the engine has."""
+    if node.target is not torch.ops.aten.convolution.default:
+        return False
+    try:
+        convolution_of(node)
+    except Unsupported:
+        return False
+    return True
 
 
 def convolution_of(node: fx.Node) -> Convolution:

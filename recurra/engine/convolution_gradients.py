@@ -15,7 +15,7 @@ from torch import Tensor, fx
 from recurra.engine.convolution import obstacle
 from recurra.engine.cpu.weight_gradient import weight_gradient
 
-__all__ = ["gradients_of_convolutions"]
+__all__ = ["gradients_of_convolutions", "input_gradient"]
 
 aten = torch.ops.aten
 
@@ -41,7 +41,7 @@ def _gradient(graph: fx.Graph, call: fx.Node, node: fx.Node) -> fx.Node:
         of_rows.meta["val"] = d_y.meta["val"].sum(list(range(2, 2 + axes)))
         return graph.call_function(aten.sum.dim_IntList, (of_rows, [0]))
     if obstacle(stride, dilation, output_padding, groups):
-        return graph.call_function((_of_input, _of_weight)[index], args[:-1])
+        return graph.call_function((input_gradient, _weight_gradient)[index], args[:-1])
     if index == 0:
         how = (stride, padding, dilation, not transposed, [0] * axes, 1)
         return graph.call_function(aten.convolution.default, (d_y, weight, None, *how))
@@ -50,9 +50,10 @@ def _gradient(graph: fx.Graph, call: fx.Node, node: fx.Node) -> fx.Node:
     return graph.call_function(weight_gradient, (read, result, kernel, tuple(padding)))
 
 
-def _of_input(*args: Any) -> Tensor:
+def input_gradient(*args: Any) -> Tensor:
+    """The gradient of what is read by a convolution that the engine does not have."""
     return aten.convolution_backward(*args, [True, False, False])[0]
 
 
-def _of_weight(*args: Any) -> Tensor:
+def _weight_gradient(*args: Any) -> Tensor:
     return aten.convolution_backward(*args, [False, True, False])[1]

@@ -82,7 +82,9 @@ def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
         flops = sum(2 * dot.args[0].width * dot.width for dot in dots) + _products_of_matrices(program)
         flops += sum(each.flops for each in convolutions)
         others = sum(value.op not in ("dot", "conv", *LEAVES) for value in program.values)
-        shapes = ", ".join([f"{dot.args[0].width} x {dot.width}" for dot in dots] + [f"({each})" for each in convolutions])
+        shapes = ", ".join(
+            [f"{dot.args[0].width} x {dot.width}" for dot in dots] + [f"({each})" for each in convolutions]
+        )
         shapes = shapes or "none: no product in the loop"
         lines.append(
             f"  inside the {program.name} loop: products {shapes}; {others} other operations; "

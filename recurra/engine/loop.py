@@ -102,8 +102,8 @@ class Value:
     Attributes:
         op: a leaf, `dot`, `conv`, `slice`, `view`, `cat`, `join`, a reduction, or a pointwise operation.
         args: the values it is made of; for a `const` the number, for a `slice` also its start, for a `view` its `Map`,
-            for a `join` the `Map` of the places of each piece after it, for a `conv` its `Convolution`. For a reduction over some axes of its operand
-            the sizes of that and the axes.
+            for a `join` the `Map` of the places of each piece after it, for a `conv` its
+            `Convolution`. For a reduction over some axes of its operand the sizes of that and the axes.
         width: numbers in the vector; 1 for a number that serves the whole row.
         boolean: whether it holds truth values.
         node: the graph node of a leaf.

@@ -11,7 +11,7 @@ from torch import nn
 import recurra
 from recurra.cells import ConvGRU, ConvLSTM
 from recurra.engine.contract import kernel_of
-from recurra.errors import CompileError, ConfigError, ShapeError
+from recurra.errors import ConfigError, ShapeError
 from tests.tolerance import assert_close
 
 CELLS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -69,11 +69,11 @@ def test_inputs_convolved_at_once_give_what_the_steps_give(name: str, options: d
     x = recurra.Ragged(x.values.requires_grad_(), x.offsets, torch.tensor([2, 7]))
     state = random_state(cell, 4)
     found: dict[str, Any] = {}
-    for engine in ("auto", "torch", "reference"):
+    for engine in ("compiled", "torch", "reference"):
         outputs, last = recurra.scan(cell, x, state, engine=engine)
         loss = outputs.values.square().sum() + sum(field.square().sum() for field in last)
         found[engine] = (outputs.values, *last, *torch.autograd.grad(loss, [x.values, *cell.parameters()]))
-    for engine in ("auto", "torch"):
+    for engine in ("compiled", "torch"):
         for got, want in zip(found[engine], found["reference"], strict=True):
             assert_close(got, want)
 
@@ -117,11 +117,6 @@ def test_products_see_what_is_read_and_the_state_is_carried_on() -> None:
         + nn.functional.conv2d(seen.h, cell.weight_hh[3:6], padding=1)
     )
     assert_close(mixed - cell.step(x, seen)[0], z * (h.h - seen.h))
-
-
-def test_a_convolution_of_the_state_has_no_compiled_form_and_says_its_line() -> None:
-    with pytest.raises(CompileError, match=r"`ConvLSTM.step` \(conv.py:\d+: `.*`\): `convolution` has no compiled"):
-        recurra.scan(make("lstm"), torch.randn(3, 1, 2, 7, 6).double(), engine="compiled")
 
 
 def test_weights_begin_as_those_of_torchs_convolution_and_peepholes_at_zero() -> None:

@@ -68,7 +68,7 @@ def test_a_cell_is_cited_as_bibtex(capsys: pytest.CaptureFixture[str], name: str
         (["cells", "gru", "--hidden-size", "many"], "`--hidden-size`"),
         (["summary", "convlstm"], "The cell `convlstm` needs the option `size`"),
         (["explain", "convgru"], "The cell `convgru` needs the option `size`"),
-        (["explain", "convgru", "--cell-options", '{"size": [4, 4]}'], "`convolution` has no compiled form"),
+        (["explain", "esn", "--cell-options", '{"storage": "sparse"}'], "`_sparse_addmm` has no compiled form"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -15,8 +15,6 @@ from tests.engine.engines import assert_engines_agree
 
 # name, options, and what the error says of the reason: cells that have no compiled form where these options are given
 NOT_COMPILED: list[tuple[str, dict[str, Any], str]] = [
-    ("convgru", {}, "`convolution` has no compiled form"),
-    ("convlstm", {}, "`convolution` has no compiled form"),
     ("esn", {"storage": "sparse"}, "`_sparse_addmm` has no compiled form"),
 ]
 

@@ -94,7 +94,7 @@ def test_a_loop_keeps_one_tensor() -> None:
     assert code.keeps == (None, code.output)
 
 
-@pytest.mark.parametrize("name", sorted({*CELLS} - {"convgru", "convlstm"}))  # which have no compiled form
+@pytest.mark.parametrize("name", sorted(CELLS))
 def test_every_pass_of_every_cell_is_a_program(name: str) -> None:
     options = getattr(CELLS[name], "example_options", {})
     cell = make_cell(name, 4, 6, **options).double()

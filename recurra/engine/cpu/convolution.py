@@ -8,6 +8,8 @@ when the lines go to the result.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from recurra.engine.convolution import Convolution
@@ -56,28 +58,23 @@ class Convolver:
         self.goal = e.address(place[self.value], r, row)
         inside = e.at(self.memory, e.word(of.first))
         copy_lines(e, source, inside, (of.channels, *of.size), packed(of.size), (of.plane, *of.steps))
-        start = 0
-        for size, count in self.channel_tiles:
-            end = start + size * count
-            e.each(e.word(start), e.word(end), size, lambda channel, size=size: self._channels(channel, size))
+        self._each_tile(self.channel_tiles, 1, self._channels)
+
+    def _each_tile(self, tiles: list[tuple[int, int]], unit: int, body: Callable[[int, Any], None]) -> None:
+        """`body(size, start)` for each of the tiles, whose sizes are so many units."""
+        e, start = self.e, 0
+        for size, count in tiles:
+            end = start + size * count * unit
+            e.each(e.word(start), e.word(end), size * unit, functools.partial(body, size))
             start = end
 
-    def _channels(self, channel: Any, size: int) -> None:
+    def _channels(self, size: int, channel: Any) -> None:
         """So many channels of the result."""
         e, of = self.e, self.of
-        start = 0
-        for vectors, count in self.vector_tiles:
-            end = start + vectors * count * e.lanes
-            e.each(
-                e.word(start),
-                e.word(end),
-                vectors * e.lanes,
-                lambda place, vectors=vectors: self._tile(channel, size, place, vectors),
-            )
-            start = end
-        lines = e.b.mul(channel, e.word(packed(of.out_size)[0]))
-        of_sums = (self.vectors * e.lanes, *of.steps)
-        copy_lines(e, self.sums, e.at(self.goal, lines), (size, *of.out_size), of_sums, packed(of.out_size))
+        self._each_tile(self.vector_tiles, e.lanes, lambda vectors, place: self._tile(channel, size, place, vectors))
+        image, *lines = packed(of.out_size)
+        goal = e.at(self.goal, e.b.mul(channel, e.word(image)))
+        copy_lines(e, self.sums, goal, (size, *of.out_size), (self.vectors * e.lanes, *of.steps), (image, *lines))
 
     def _tile(self, channel: Any, size: int, place: Any, vectors: int) -> None:
         """The sums of some channels at some vectors of places, which stay in registers."""
@@ -91,8 +88,10 @@ class Convolver:
             count, of_image, of_weight = axes[number]
 
             def entry(index: Any, sums: list[Any]) -> list[Any]:
-                steps = (e.b.mul(index, e.word(step)) for step in (of_image, of_weight))
-                return over(number + 1, *map(e.at, (image, weight), steps), sums)
+                place, tap = (
+                    e.at(each, e.b.mul(index, e.word(step))) for each, step in ((image, of_image), (weight, of_weight))
+                )
+                return over(number + 1, place, tap, sums)
 
             if count > (_UNROLLED if number == len(axes) - 1 else 1):
                 return e.loop(e.word(0), e.word(count), 1, sums, entry)

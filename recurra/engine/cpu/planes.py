@@ -12,7 +12,7 @@ __all__ = ["copy_lines", "even", "packed", "zeros"]
 
 
 def even(count: int, largest: int) -> list[tuple[int, int]]:
-    """(size, how many) of tiles of at most the largest size: as few as there can be, and all but one size the same."""
+    """(size, how many) of as few tiles as there can be: none above the largest size, and their sizes differ by one."""
     tiles = -(-count // largest)
     size, more = divmod(count, tiles)
     return [(size, many) for size, many in ((size + 1, more), (size, tiles - more)) if many]
@@ -34,7 +34,7 @@ def zeros(writer: Writer, pointer: Any, count: Any) -> None:
 
 
 def copy_lines(
-    writer: Writer, source: Any, goal: Any, sizes: Sequence[Any], of_source: Sequence[Any], of_goal: Sequence[Any]
+    writer: Writer, source: Any, goal: Any, sizes: Sequence[Any], of_source: Sequence[int], of_goal: Sequence[int]
 ) -> None:
     """Copy an array, line by line.
 
@@ -49,17 +49,20 @@ def copy_lines(
         writer.columns(
             sizes[0],
             lambda column, count: writer.store(
-                writer.load(writer.at(source, column), count, writer.lanes), writer.at(goal, column), count, writer.lanes
+                writer.load(writer.at(source, column), count, writer.lanes),
+                writer.at(goal, column),
+                count,
+                writer.lanes,
             ),
         )
         return
 
     def entry(index: Any) -> None:
-        pointers = (
-            writer.at(each, b.mul(index, writer.word(steps[0]) if isinstance(steps[0], int) else steps[0]))
-            for each, steps in ((source, of_source), (goal, of_goal))
+        old, new = (
+            writer.at(each, b.mul(index, writer.word(step)))
+            for each, step in ((source, of_source[0]), (goal, of_goal[0]))
         )
-        copy_lines(writer, *pointers, sizes[1:], of_source[1:], of_goal[1:])
+        copy_lines(writer, old, new, sizes[1:], of_source[1:], of_goal[1:])
 
     stop = writer.word(sizes[0]) if isinstance(sizes[0], int) else sizes[0]
     writer.each(writer.word(0), stop, 1, entry)

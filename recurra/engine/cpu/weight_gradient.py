@@ -31,7 +31,7 @@ _BLOCK_BYTES = 3 << 18  # of the planes of a block: three quarters of a common s
 _MOST_IMAGES = 64  # of a block
 _WORTH_A_THREAD = 4_000_000  # flops; fewer take less time than waking a thread
 
-# words of the table; those of each thread follow: its tiles of channels of the result, these channels, its tiles of taps
+# words of the table; those of each thread follow: tiles of channels of the result, these channels, and tiles of taps
 _TABLE = ("images", "x", "d_y", "d_weight", "planes")
 _THREAD = ("first_out", "last_out", "first_channel", "last_channel", "first_tap", "last_tap")
 
@@ -59,7 +59,7 @@ def gradient(of: Convolution, x: Tensor, d_y: Tensor, target: Target) -> Tensor:
     threads = team.num_threads() if len(x) * of.flops >= _WORTH_A_THREAD else 1
     parts = _parts(*_tiles(of, target), threads)
     planes = arena.empty((len(parts), _Planes(of, target, x.element_size()).all), x.dtype)
-    words = [len(x), x, d_y, result, planes, *itertools.chain.from_iterable(parts)]
+    words: list[int | Tensor] = [len(x), x, d_y, result, planes, *itertools.chain.from_iterable(parts)]
     team.do(team.Job(_code(of, 8 * x.element_size(), target), words, len(parts)))
     return result
 
