@@ -15,14 +15,14 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from llvmlite import ir
-
 from recurra.engine.cpu.convolution import Convolver
-from recurra.engine.cpu.functions import OPERATIONS, SLOW, Vectors
+from recurra.engine.cpu.dot import Dot
+from recurra.engine.cpu.functions import Vectors
 from recurra.engine.cpu.nest import Nest
+from recurra.engine.cpu.row_pass import RowPass
 from recurra.engine.cpu.target import Target
-from recurra.engine.cpu.writer import I32, I64, Writer
-from recurra.engine.loop import POINTWISE, REDUCTIONS, Value
+from recurra.engine.cpu.writer import I64, Writer
+from recurra.engine.loop import Value
 from recurra.engine.schedule import Group, Place, Schedule
 from recurra.engine.share import share
 
@@ -37,14 +37,6 @@ HEADER = (
 )
 # steps of a tile whose terms are added up before their sum joins the others': sums of many numbers stay exact
 _TERMS = 64
-_CHAINS = 4  # sums that an adder can work on before the first of them is ready
-# Measured in November 2026 on a Zen 5, whose nearest cache has 48 KiB: loops of 64 to 256 units with up to four
-# sequences take 2 to 30 % less when they go through panels of weights to and fro, with six as long, with sixteen 5 %
-# more. To go through the inside of a panel that way pays with one or two sequences where it is all there is and half
-# of it stays there; larger ones take up to 40 % more.
-_FEW, _FEWER = 4, 2
-_ONE_PANEL = range((1 << 15) + 1, (1 << 16) + 1)  # bytes
-_BETTER = {"sum": "add", "max": "maximum", "min": "minimum"}  # what puts two results of a reduction together
 
 
 @dataclass(frozen=True)
@@ -80,9 +72,7 @@ class Emitter(Writer):
     ) -> None:
         super().__init__(target, bits, name, bf16=bf16)
         self.plan, self.reverse, self.streamed = plan, reverse, plan.streamed if past_caches else set()
-        self.tiles = [self._dot_tile(dot) for segment in plan.segments for dot in segment.dots]
-        dots = [dot for segment in plan.segments for dot in segment.dots]
-        self.dot_tile = dict(zip(dots, self.tiles, strict=True))
+        self.dots = {value: Dot(self, value) for segment in plan.segments for value in segment.dots}
         self.shared = share(plan)
         ends = [start + plan.scratch[buffer] + self.lanes for buffer, start in self.shared.items()]
         self.in_turn = -(-max(ends, default=0) // self.lanes) * self.lanes
@@ -94,31 +84,26 @@ class Emitter(Writer):
             self._panels(),
             self._strides(),
             self.in_turn + sum(each.room for each in self.convolvers.values()),
-            max((rows for rows, _ in self.tiles), default=1),
+            max((dot.rows for dot in self.dots.values()), default=1),
             *self._totals(),
         )
 
     # --- sizes -----------------------------------------------------------------------------------------------------
 
-    def _dot_tile(self, dot: Value) -> tuple[int, int]:
-        return self.target.tile(-(-dot.width // self.lanes))
-
     def _panels(self) -> tuple[tuple[int, int, int], ...]:
         panels = [(0, 0, 0)] * len(self.plan.matrices)
-        for dot, (_, vectors) in self.dot_tile.items():
-            rows, matrix = dot.args
-            panels[self.plan.place[matrix].index] = (rows.width, dot.width, vectors * self.lanes)
+        for value, dot in self.dots.items():
+            panels[self.plan.place[value.args[1]].index] = (dot.inner, value.width, dot.panel)
         return tuple(panels)
 
     def _strides(self) -> tuple[int, ...]:
         strides = [-(-width // self.lanes) * self.lanes for width in self.plan.scratch]
         for buffer in self.shared:
             strides[buffer] = 0
-        for dot, (_, vectors) in self.dot_tile.items():
-            panel = vectors * self.lanes
-            strides[self.plan.place[dot].index] = -(-dot.width // panel) * panel
+        for value, dot in self.dots.items():
+            strides[self.plan.place[value].index] = dot.num_panels * dot.panel
         # rows as pairs of bfloat16 stand behind them, for one product after the other
-        widest = max((dot.args[0].width for dot in self.dot_tile), default=0) if self.bf16 else 0
+        widest = max((dot.inner for dot in self.dots.values()), default=0) if self.bf16 else 0
         return (*strides, -(-widest // (2 * self.lanes)) * self.lanes)
 
     def _totals(self) -> tuple[tuple[int, ...], int]:
@@ -248,7 +233,7 @@ class Emitter(Writer):
             if segment.dots:
                 self.emit_meeting(self.meeting, self.sharers)
                 for dot in segment.dots:
-                    self._dot(dot, t, running)
+                    self.dots[dot].emit(t, running)
                 self.emit_meeting(self.meeting, self.sharers)
             if not segment.groups:
                 continue
@@ -272,117 +257,14 @@ class Emitter(Writer):
         other = self._row_base(first, b.select(is_there, following, self.member))
         return b.add(b.sub(other, base), b.select(is_there, word(0), step))
 
-    # --- products ----------------------------------------------------------------------------------------------------
+    def _row(self, groups: list[Group], r: Any, row: Any) -> None:
+        for group in groups:
+            convolver = self.convolvers.get(group.values[0])
+            nest = Nest(self, group) if convolver is None and group.width > 1 else None
+            made = convolver or (RowPass(self, group) if nest is None or nest.is_plain else nest)
+            made.emit(r, row)
 
-    def _dot(self, dot: Value, t: Any, running: Any) -> None:
-        b = self.b
-        rows_of, matrix = dot.args
-        largest, vectors = self.dot_tile[dot]
-        inner = rows_of.width
-        panel = vectors * self.lanes
-        is_odd = b.icmp_signed("==", b.and_(t, self.word(1)), self.word(1))
-        source_place, goal_place = self.plan.place[rows_of], self.plan.place[dot]
-        source = self.at(self.buffers[source_place.index], self.word(source_place.start))
-        source_stride = self.layout.strides[source_place.index]
-        goal = self.buffers[goal_place.index]
-        goal_stride = self.layout.strides[goal_place.index]
-        weights = self.matrices[self.plan.place[matrix].index]
-        if self.bf16:
-            source, source_stride = self._rounded_rows(source, source_stride, inner, running), self.layout.strides[-1]
-            inner = -(-inner // 2)
-
-        def one_panel(p: Any) -> None:
-            panel_weights = self.at(weights, b.mul(p, self.word(inner * panel)))
-            panel_goal = self.at(goal, b.mul(p, self.word(panel)))
-
-            def tile(size: int, r: Any) -> None:
-                rows = self.at(source, b.mul(r, self.word(source_stride)))
-                goals = self.at(panel_goal, b.mul(r, self.word(goal_stride)))
-                back = is_odd if alone and size <= _FEWER else None
-                self._product(rows, source_stride, panel_weights, inner, goals, goal_stride, size, vectors, back)
-
-            self.in_pieces(self.word(0), running, largest, 1, tile)
-
-        # With few sequences a step takes as long as to read the weights. They are read forth at one step and back at
-        # the next, so that it begins with what is still in the nearest cache.
-        count = -(-dot.width // panel)
-        alone = count == 1 and inner * panel * self.itemsize in _ONE_PANEL
-        mine = b.sdiv(b.add(b.sub(self.word(count), self.member), b.sub(self.sharers, self.word(1))), self.sharers)
-        back = b.and_(is_odd, b.icmp_signed("<=", running, self.word(_FEW)))
-        begin, way = self._way(back, b.sub(mine, self.word(1)))
-
-        def of_mine(k: Any) -> None:
-            one_panel(b.add(self.member, b.mul(self.sharers, b.add(begin, b.mul(k, way)))))
-
-        self.each(self.word(0), mine, 1, of_mine)
-
-    def _way(self, back: Any, last: Any) -> tuple[Any, Any]:
-        """Where to begin and which way to go: from 0 up, or from the last one down."""
-        b, word = self.b, self.word
-        return b.select(back, last, word(0)), b.select(back, word(-1), word(1))
-
-    def _product(
-        self,
-        rows: Any,
-        stride: int,
-        weights: Any,
-        inner: int,
-        goals: Any,
-        goal_stride: int,
-        size: int,
-        vectors: int,
-        back: Any,
-    ) -> None:
-        """goals[r, :] = rows[r, :] @ panel, for `size` rows; the sums stay in registers.
-
-        Entries of the inner size are taken from the last one to the first where `back` is true.
-        """
-        v, lanes = self.vectors, self.lanes
-        # one or two rows leave too few sums to hide the latency of an FMA: split the inner size among more of them
-        chains = 4 if size == 1 else 2 if size == 2 else 1
-        chains = chains if inner % chains == 0 else 1
-        begin, way = (self.word(0), self.word(1)) if back is None else self._way(back, self.word(inner - chains))
-
-        def accumulate(k: Any, sums: list[Any]) -> list[Any]:
-            k = self.b.add(begin, self.b.mul(k, way))
-            for chain in range(chains):
-                at = self.b.add(k, self.word(chain))
-                line = self.at(weights, self.b.mul(at, self.word(vectors * lanes)))
-                columns = [self.factors(self.at(line, self.word(n * lanes))) for n in range(vectors)]
-                for r in range(size):
-                    spread = self.spread_factor(self.at(rows, self.b.add(at, self.word(r * stride))))
-                    for n in range(vectors):
-                        index = (chain * size + r) * vectors + n
-                        sums[index] = self.add_product(spread, columns[n], sums[index])
-            return sums
-
-        sums = self.loop(self.word(0), self.word(inner), chains, [v.const(0.0)] * (chains * size * vectors), accumulate)
-        for r in range(size):
-            for n in range(vectors):
-                total = sums[r * vectors + n]
-                for chain in range(1, chains):
-                    total = self.b.fadd(total, sums[(chain * size + r) * vectors + n])
-                self.store(total, self.at(goals, self.word(r * goal_stride + n * lanes)), lanes, lanes)
-
-    def _rounded_rows(self, source: Any, stride: int, inner: int, running: Any) -> Any:
-        """The rows that a product reads as words of two bfloat16, an odd one beside a 0; returns where they stand."""
-        goal, goal_stride = self.buffers[-1], self.layout.strides[-1]
-
-        def row(r: Any) -> None:
-            old, new = (
-                self.at(place, self.b.mul(r, self.word(n))) for place, n in ((source, stride), (goal, goal_stride))
-            )
-
-            def columns(column: Any, count: int) -> None:
-                words = self.words_of_neighbours(self.load(self.at(old, column), count, self.lanes))
-                self.b.store(words, self.at(new, self.b.sdiv(column, self.word(2))), align=4)
-
-            self.columns(inner, columns)
-
-        self.each(self.word(0), running, 1, row)
-        return goal
-
-    # --- passes over a row -------------------------------------------------------------------------------------------
+    # --- where values stand ------------------------------------------------------------------------------------------
 
     def address(self, place: Place, r: Any, row: Any) -> Any:
         """Where the row of a place begins: `r` counts within the tile, `row` within the arrays."""
@@ -397,113 +279,17 @@ class Emitter(Writer):
             return self.at(self.totals, self.word(self.layout.totals[place.index] + begin))
         return self.at(self.vector_addresses[place.index], self.word(begin))
 
-    def _row(self, groups: list[Group], r: Any, row: Any) -> None:
-        for group in groups:
-            if group.values[0] in self.convolvers:
-                self.convolvers[group.values[0]].emit(r, row)
-                continue
-            nest = Nest(self, group) if group.width > 1 else None
-            if nest is None or nest.is_plain:
-                self._group(group, r, row)
-            else:
-                nest.emit(r, row)
-
-    def _group(self, group: Group, r: Any, row: Any) -> None:
-        single = group.width == 1
-        vectors = self.numbers if single else self.vectors
-        inside = set(group.values)
-        needed = {arg for value in group.values for arg in value.operands() if arg not in inside and arg.op != "const"}
-        ordered = sorted(needed, key=lambda value: value.name)
-        starts = {value: self.address(self.plan.place[value], r, row) for value in ordered}
-        goals = {
-            value: [(place, self.address(place, r, row)) for place in self.plan.stores.get(value, [])]
-            for value in group.values
-        }
-        spread = {v: self.load_flagged(v, starts[v], 1, self.numbers) for v in ordered if v.width == 1}
-        spread = {value: self.splat(number, vectors) for value, number in spread.items()}
-        fetched = {} if single else {value: self._bytes_ahead(value) for value in ordered if self._is_rows(value)}
-        sums = [value for value in group.values if value.op in REDUCTIONS]
-
-        def block(column: Any, count: int, totals: list[Any]) -> list[Any]:
-            known: dict[Value, Any] = dict(spread)
-            for value in ordered:
-                if value not in known:
-                    pointer = self.at(starts[value], column)
-                    known[value] = self.load_flagged(value, pointer, count, vectors)
-                    if value in fetched and count == self.lanes:
-                        self.fetch(pointer, fetched[value])
-            results = dict(zip(sums, totals, strict=True))
-            for value in group.values:
-                if value.op in REDUCTIONS:
-                    x = self._operand(value.args[0], known, vectors)
-                    results[value] = self.accumulate(value.op, results[value], x, count, vectors)
-                else:
-                    args = [self._operand(arg, known, vectors) for arg in value.args]
-                    known[value] = OPERATIONS[value.op](vectors, *args)
-            # all reads come before all writes: a pass may write the state that it reads
-            for value in group.values:
-                if value.op in POINTWISE:
-                    for place, goal in goals[value]:
-                        streamed = self._is_streamed(place)
-                        self.put(place, value, known[value], self.at(goal, column), count, vectors, streamed=streamed)
-            return [results[value] for value in sums]
-
-        begin = [vectors.const({"sum": 0.0, "max": float("-inf"), "min": float("inf")}[value.op]) for value in sums]
-        if single:
-            totals = block(self.word(0), 1, begin)
-        else:
-            chains = self._chains(group)
-
-            def some_blocks(column: Any, carried: list[Any]) -> list[Any]:
-                found: list[Any] = []
-                for chain in range(chains):
-                    mine = carried[chain * len(sums) : (chain + 1) * len(sums)]
-                    found += block(self.b.add(column, self.word(chain * self.lanes)), self.lanes, mine)
-                return found
-
-            step = chains * self.lanes
-            even, whole = (group.width // size * size for size in (step, self.lanes))
-            ends = (
-                self.loop(self.word(0), self.word(even), step, begin * chains, some_blocks) if even else begin * chains
-            )
-            totals = ends[: len(sums)]
-            for chain in range(1, chains):
-                others = ends[chain * len(sums) : (chain + 1) * len(sums)]
-                totals = [
-                    OPERATIONS[_BETTER[value.op]](vectors, *pair)
-                    for value, pair in zip(sums, zip(totals, others, strict=True), strict=True)
-                ]
-            for column in range(even, whole, self.lanes):
-                totals = block(self.word(column), self.lanes, totals)
-            if group.width % self.lanes:
-                totals = block(self.word(whole), group.width % self.lanes, totals)
-        for value, total in zip(sums, totals, strict=True):
-            number = total if single else self.across(value.op, total)
-            for place, goal in goals[value]:
-                self.put(place, value, number, goal, 1, self.numbers)
-
-    def _is_rows(self, value: Value) -> bool:
-        return value.width > 1 and self.plan.place[value].kind == "array"
-
-    def _bytes_ahead(self, value: Value) -> Any:
+    def bytes_ahead(self, place: Place) -> Any:
         """From the row of an array to the one that is read next."""
-        width = self.plan.arrays[self.plan.place[value].index][1]
+        width = self.plan.arrays[place.index][1]
         return self.b.mul(self.ahead, self.word(width * self.itemsize))
-
-    def _chains(self, group: Group) -> int:
-        """How many sums of its own each reduction has: alone, every addition would wait for the one before."""
-        waits = any(value.op in REDUCTIONS for value in group.values) and group.width >= _CHAINS * self.lanes
-        return _CHAINS if waits and not any(value.op in SLOW for value in group.values) else 1
-
-    def _operand(self, value: Value, known: dict[Value, Any], vectors: Vectors) -> Any:
-        return vectors.const(value.args[0]) if value.op == "const" else known[value]
 
     def load_flagged(self, value: Value, pointer: Any, count: int, vectors: Vectors) -> Any:
         """Truth values stand in memory as 0 and 1."""
         loaded = self.load(pointer, count, vectors.lanes)
         return self.b.fcmp_unordered("!=", loaded, vectors.const(0.0)) if value.boolean else loaded
 
-    def _is_streamed(self, place: Place) -> bool:
+    def is_streamed(self, place: Place) -> bool:
         """Whether vectors go past the caches: those of an array that is made of whole ones."""
         if place.kind != "array" or place.index not in self.streamed or place.map is not None:
             return False
@@ -526,38 +312,6 @@ class Emitter(Writer):
         if place.kind == "total":
             what = self.b.fadd(self.load(pointer, count, vectors.lanes), what)
         self.store(what, pointer, count, vectors.lanes, streamed=streamed)
-
-    def accumulate(self, op: str, total: Any, x: Any, count: int, vectors: Vectors) -> Any:
-        result = OPERATIONS[_BETTER[op]](vectors, total, x)
-        if count == vectors.lanes:
-            return result
-        mask = ir.Constant(vectors.flag, [lane < count for lane in range(vectors.lanes)])
-        return vectors.choose(mask, result, total)
-
-    def across(self, op: str, total: Any) -> Any:
-        """The sum or extremum of the lanes, by halves."""
-        better = OPERATIONS[_BETTER[op]]
-        lanes = total.type.count
-        while lanes > 1:
-            half = lanes // 2
-            undefined = ir.Constant(total.type, ir.Undefined)
-            parts = []
-            for start in (0, half):
-                pick = ir.Constant(ir.VectorType(I32, half), [start + lane for lane in range(half)])
-                parts.append(self.b.shuffle_vector(total, undefined, pick))
-            total = better(Vectors(self.b, self.bits, half) if half > 1 else _Pair(self.b, self.bits), *parts)
-            lanes = half
-        return self.b.extract_element(total, ir.Constant(I32, 0))
-
-
-class _Pair(Vectors):
-    """Vectors of one lane, as `shufflevector` leaves them."""
-
-    def __init__(self, builder: ir.IRBuilder, bits: int) -> None:
-        super().__init__(builder, bits, 1)
-        self.real = ir.VectorType(self.real, 1)
-        self.whole = ir.VectorType(self.whole, 1)
-        self.flag = ir.VectorType(self.flag, 1)
 
 
 def layout_of(plan: Schedule, target: Target, bits: int, *, bf16: bool = False) -> Layout:

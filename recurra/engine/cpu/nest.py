@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 
 from recurra.engine.cpu.functions import OPERATIONS, SLOW, Vectors
+from recurra.engine.cpu.reductions import START, accumulate, across
 from recurra.engine.loop import POINTWISE, REDUCTIONS, Map, Value
 from recurra.engine.schedule import Group, Place
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Nest"]
 
 _AT_A_TIME = (4, 3, 2)
-_START = {"sum": 0.0, "max": -math.inf, "min": math.inf}
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Nest:
         for point in points:
             self._read_ahead(point, axes)
         if totals is None and all(self.reduced[axis] for axis in axes):
-            begin = [self.vectors.const(_START[value.op]) for _ in points for value in self.sums]
+            begin = [self.vectors.const(START[value.op]) for _ in points for value in self.sums]
             self._store_totals(points, self._over(axes, points, begin) or [])
             return None
         if not axes:
@@ -249,7 +249,7 @@ class Nest:
     def _added(self, value: Value, total: Any, known: dict[Value, Any], count: int) -> Any:
         v, source = self.vectors, value.args[0]
         if source not in self.fused:
-            return self.e.accumulate(value.op, total, self._operand(source, known), count, v)
+            return accumulate(v, value.op, total, self._operand(source, known), count)
         result = v.fma(self._operand(source.args[0], known), self._operand(source.args[1], known), total)
         if count == v.lanes or not self.reduced[self.vector]:
             return result
@@ -264,7 +264,7 @@ class Nest:
                     if access.value is not value:
                         continue
                     if self.reduced[self.vector]:
-                        total_ = total if self.lanes == 1 else self.e.across(value.op, total)
+                        total_ = total if self.lanes == 1 else across(self.vectors, value.op, total)
                         self.e.put(access.place, value, total_, point.pointers[number], 1, self.e.numbers)
                     else:
                         self._store(access, total, point.pointers[number], point.count)
