@@ -14,7 +14,7 @@ from recurra.engine.trace import without_parametrizations
 from recurra.errors import CompileError
 
 if TYPE_CHECKING:
-    from recurra.engine.compiled import Compiled
+    from recurra.engine.cell_code import Compiled
     from recurra.engine.cpu.tiling import Layout
 
 __all__ = ["by_reference"]

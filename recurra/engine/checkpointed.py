@@ -19,7 +19,7 @@ from recurra.engine.cpu.tiling import Layout
 from recurra.ragged import take_rows
 
 if TYPE_CHECKING:
-    from recurra.engine.compiled import Compiled
+    from recurra.engine.cell_code import Compiled
 
 __all__ = ["ScanAgain"]
 

@@ -7,7 +7,8 @@ import copy
 import torch
 from torch import fx
 
-from recurra.engine.compiled import Compiled, compiled
+from recurra.engine.cell_code import Compiled
+from recurra.engine.compiled import compiled
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.weight_gradient import weight_gradient
 from recurra.engine.linearity import recurrence

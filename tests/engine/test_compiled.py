@@ -706,7 +706,7 @@ def test_a_failure_of_ours_is_a_reason_to_run_on_the_reference(monkeypatch: pyte
     def fails(*_: Any) -> Any:
         raise KeyError("val")
 
-    monkeypatch.setattr("recurra.engine.compiled.simplify", fails)
+    monkeypatch.setattr("recurra.engine.cell_code.simplify", fails)
     cell, x = Swap(), torch.randn(4, 2, 3).double()
     with pytest.warns(UserWarning, match="`Swap.step` has no compiled form, for a reason of ours: KeyError: 'val'"):
         got, _ = recurra.scan(cell, x)

@@ -1,0 +1,277 @@
+"""What was compiled for a cell in one precision: its loops, what stands around them, and both passes over a batch.
+
+Stages, one file each: trace -> simplify -> split -> lower -> schedule -> cpu.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from recurra.engine.borders import is_look
+from recurra.engine.contract import Cell
+from recurra.engine.cpu import team
+from recurra.engine.cpu.loop_kernel import LoopKernel
+from recurra.engine.cpu.replay import Given, Programs, Results
+from recurra.engine.cpu.tiling import Layout
+from recurra.engine.kept import Kept
+from recurra.engine.lower import lower
+from recurra.engine.probe import expect_contract, expect_no_hooks, expect_rows_apart
+from recurra.engine.region import RegionCode
+from recurra.engine.schedule import schedule
+from recurra.engine.simplify import is_random, simplify
+from recurra.engine.split import Loop, Plan, split
+from recurra.engine.trace import Trace, Unsupported, trace
+
+__all__ = ["Compiled"]
+
+
+class _Regions:
+    """What runs outside the loops, compiled when first needed."""
+
+    def __init__(self, plan: Plan, dtype: torch.dtype, *, bf16: bool = False) -> None:
+        self._plan, self._dtype, self._bf16 = plan, dtype, bf16
+
+    def __getattr__(self, name: str) -> RegionCode:
+        # what depends on weights alone is no product that autocast would round
+        bf16 = self._bf16 and name not in ("prelude", "postlude")
+        code = RegionCode(getattr(self._plan, name), self._dtype, bf16=bf16)
+        setattr(self, name, code)
+        return code
+
+
+def _planned(traced: Trace) -> Plan:
+    """A step split so that its loops can be lowered.
+
+    Raises:
+        Unsupported: an operation that is truly recurrent has no vector form.
+    """
+    formless: set[str] = set()
+    while True:
+        plan = split(traced, formless)
+        try:
+            lower(plan.forward), lower(plan.reverse)
+        except Unsupported as error:
+            if error.op in formless:
+                raise
+            formless.add(error.op)
+        else:
+            return plan
+
+
+class Compiled:
+    """Everything that was compiled for a cell in one precision; see also `in_bf16`."""
+
+    bf16 = False
+
+    def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
+        expect_no_hooks(cell)
+        expect_contract(cell, dtype)
+        trace_ = trace(cell, dtype)
+        simplify(trace_.graph)
+        self.draws = any(is_random(node) for node in trace_.graph.nodes)
+        if not self.draws:
+            expect_rows_apart(cell, dtype)
+        # the loops are lowered now: what cannot run backward must not run forward
+        self.plan = _planned(trace_)
+        self.dtype = dtype
+        self.constants, self.learned, self.fields = trace_.constants, trace_.learned, trace_.fields
+        inputs, outputs = tuple(trace_.inputs), trace_.outputs
+        self.takes = len(self.constants) + 1 + len(self.fields)
+        self.inputs, self.d_output = inputs[: self.takes], inputs[self.takes]
+        self.output: fx.Node = outputs[0]
+        gradients = outputs[1 + len(self.fields) : -len(self.fields)]
+        self.gradients = tuple(node if isinstance(node, fx.Node) else None for node in gradients)
+        self.regions = _Regions(self.plan, dtype)
+        # where weights are but looked at in another way, every pass does so anew, and a recorded one for nothing
+        plan = self.plan
+        self._of_weights = () if all(map(is_look, plan.prelude.nodes)) else plan.prelude.outputs
+        # truth values that loops alone read may stay what they are there, numbers
+        regions = (plan.before, plan.after, plan.before_reverse, plan.after_reverse, plan.postlude)
+        outside = {self.output, *self.gradients}.union(*(region.inputs for region in regions))
+        rows = [node for node in plan.kept if node.meta["val"].dim() == 2]
+        truths = [node for node in (*rows, *self._of_weights) if node.meta["val"].dtype is torch.bool]
+        self._numbers = {node for node in truths if node not in outside}
+
+    @functools.cached_property
+    def in_bf16(self) -> Compiled:
+        """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
+        twin = copy.copy(self)
+        for made in ("training", "inference", "reverse", "_programs", "_together"):
+            twin.__dict__.pop(made, None)
+        twin.bf16, twin.regions = True, _Regions(self.plan, self.dtype, bf16=True)
+        return twin
+
+    @functools.cached_property
+    def training(self) -> LoopKernel:
+        """The forward loop that keeps what the backward pass reads."""
+        plan = schedule(lower(self.plan.forward), streamed=set(self.plan.kept) - {self.output})
+        return LoopKernel(plan, self.dtype, reverse=False, bf16=self.bf16)
+
+    @functools.cached_property
+    def inference(self) -> LoopKernel:
+        """The forward loop that keeps nothing but what the region after it reads."""
+        loop = self.plan.forward
+        read = {*self.plan.after.inputs, self.output}
+        bare = Loop(loop.name, loop.nodes, loop.carries, loop.results, tuple(n for n in loop.saved if n in read))
+        return LoopKernel(schedule(lower(bare)), self.dtype, reverse=False, bf16=self.bf16)
+
+    @functools.cached_property
+    def reverse(self) -> LoopKernel:
+        """The loop of the backward pass."""
+        plan = schedule(lower(self.plan.reverse), streamed=self.plan.reverse.saved)
+        return LoopKernel(plan, self.dtype, reverse=True, bf16=self.bf16)
+
+    @functools.cached_property
+    def _together(self) -> Kept:
+        """What is kept for the backward pass in one tensor."""
+        kernels = (*self.regions.before.kernels, self.training, *self.regions.after.kernels)
+        return Kept(set(self.plan.kept) - {self.output}, kernels, self._numbers, self.dtype)
+
+    @functools.cached_property
+    def keeps(self) -> tuple[fx.Node | None, ...]:
+        """What the tensors are that a backward pass reads besides what the forward pass was given; None is the one that
+        holds several."""
+        together = self._together.nodes
+        return (*([None] if together else []), *(node for node in self.plan.kept if node not in together))
+
+    @functools.cached_property
+    def _programs(self) -> dict[str, Programs]:
+        return {name: Programs(is_fixed=not self.draws) for name in ("training", "inference", "backward")}
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    def given(self, layout: Layout, tensors: Sequence[Tensor]) -> Given:
+        """What a pass begins with: the constants, rows of x, the state before the first steps, and the prelude's part.
+
+        Args:
+            layout: where the steps of each sequence stand among the rows.
+            tensors: the constants, x as it is handed in, and the fields of the state.
+        """
+        x = len(self.constants)
+        given = (*tensors[:x], layout.rows(tensors[x]), *tensors[x + 1 :])
+        if not self._of_weights:
+            return given
+        values = dict(zip(self.inputs, given, strict=True))
+        self.regions.prelude.run(values, layout.num_rows)
+        numbers = self._numbers
+        made = (values[node].to(self.dtype) if node in numbers else values[node] for node in self._of_weights)
+        return (*given, *made)
+
+    def _values(self, layout: Layout, given: Given, others: Iterable[fx.Node | None] = ()) -> dict[Any, Tensor]:
+        """What a pass begins with, by node."""
+        values: dict[Any, Tensor] = dict(zip((*self.inputs, *self._of_weights, *others), given, strict=True))
+        if not self._of_weights:
+            self.regions.prelude.run(values, layout.num_rows)
+        return values
+
+    def forward(self, layout: Layout, given: Given, *, keep: bool) -> Results:
+        """Outputs in the shape of the batch, the state after the last steps, and what the backward pass reads besides.
+
+        Args:
+            layout: where the steps of each sequence stand among the rows.
+            given: see `given`.
+            keep: whether a backward pass may come; if none, nothing is kept for it.
+        """
+        run = functools.partial(self._forward, layout, 1, keep)
+        return self._programs["training" if keep else "inference"].run(run, layout, given)
+
+    def forward_in_turns(self, layout: Layout, given: Given, *, keep: bool, jobs: int) -> team.Turns[Results]:
+        """As `forward`, for `team.together` with so many jobs."""
+        kernel = self.training if keep else self.inference
+        run = functools.partial(self._forward, layout, jobs, keep)
+        return _beside_others(self._programs["training" if keep else "inference"], kernel, run, layout, given, jobs)
+
+    def _forward(self, layout: Layout, jobs: int, keep: bool, given: Given) -> team.Turns[Results]:
+        kernel, count = self.training if keep else self.inference, layout.num_rows
+        values = self._values(layout, given)
+        goals: dict[fx.Node, Tensor] = {}
+        if keep and self._together.nodes:
+            values[None] = self._together.new(count)
+            goals = self._together.rows(values[None], count)
+        self.regions.before.run(values, count, goals)
+        state = given[len(self.constants) + 1 : self.takes]
+        after = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, count, goals)
+        self.regions.after.run(values, count, goals)
+        return [layout.shaped(values[self.output]), *after, *(values[node] for node in self.keeps if keep)]
+
+    def backward(self, layout: Layout, given: Given) -> Results:
+        """Gradients of the learned constants and of x, None where there is none; then of the state at the beginning.
+
+        Args:
+            layout: see `forward`.
+            given: what `forward` was given, what it kept, and the gradients of outputs [N, O] and of the state after
+                the last steps.
+        """
+        run = functools.partial(self._backward, layout, 1)
+        return self._concluded(layout, given, self._programs["backward"].run(run, layout, given))
+
+    def backward_in_turns(self, layout: Layout, given: Given, *, jobs: int) -> team.Turns[Results]:
+        """As `backward`, for `team.together` with so many jobs."""
+        run = functools.partial(self._backward, layout, jobs)
+        found = yield from _beside_others(self._programs["backward"], self.reverse, run, layout, given, jobs)
+        return self._concluded(layout, given, found)
+
+    def _backward(self, layout: Layout, jobs: int, given: Given) -> team.Turns[Results]:
+        kernel = self.reverse
+        values = self._values(layout, given, (*self.keeps, self.d_output, *self.plan.reverse.carries))
+        if self._together.nodes:
+            values.update(self._together.rows(values[None], layout.num_rows))
+        self.regions.before_reverse.run(values, layout.num_rows)
+        d_state = given[len(given) - len(self.fields) :]
+        d_before = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), d_state, layout.num_rows)
+        self.regions.after_reverse.run(values, layout.num_rows)
+        return [*(None if node is None else values[node] for node in self._summed), *d_before]
+
+    @functools.cached_property
+    def _summed(self) -> tuple[fx.Node | None, ...]:
+        """What a backward pass ends with: the gradients, or what they are concluded from; None where there is none."""
+        postlude = self.plan.postlude
+        made = {*postlude.nodes, *self.inputs, *self.plan.prelude.outputs}
+        if made.isdisjoint(self.gradients):
+            return self.gradients
+        found = [node for node in (*self.gradients, *postlude.inputs) if node is not None and node not in made]
+        return tuple(dict.fromkeys(found))
+
+    def _concluded(self, layout: Layout, given: Given, found: Results) -> Results:
+        """The gradients in place of the sums that they are made of: what torch computes of weights is in no program."""
+        if self._summed is self.gradients:
+            return found
+        values = self._values(layout, given[: len(self.inputs) + len(self._of_weights)])
+        values.update(zip(self._summed, found, strict=False))
+        self.regions.postlude.run(values, layout.num_rows)
+        gradients = [None if node is None else values[node] for node in self.gradients]
+        return [*gradients, *found[len(self._summed) :]]
+
+    def sorted_out(self, found: Results) -> tuple[list[Tensor | None], Tensor | None, tuple[Tensor, ...]]:
+        """Gradients of the learned constants, of x and of the state, from what `backward` gives."""
+        count = len(self.learned)
+        return found[:count], found[count], tuple(found[count + 1 :])
+
+    def of_all(
+        self, layout: Layout, d_learned: Sequence[Tensor | None], d_x: Tensor | None, d_state: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of all that a scan takes, in its order."""
+        by_name = dict(zip(self.learned, d_learned, strict=True))
+        d_constants = (by_name.get(name) for name in self.constants)
+        return (*d_constants, None if d_x is None else layout.shaped(d_x), *d_state)
+
+
+def _beside_others(
+    programs: Programs,
+    kernel: LoopKernel,
+    run: Callable[[Given], team.Turns[Results]],
+    layout: Layout,
+    given: Given,
+    jobs: int,
+) -> team.Turns[Results]:
+    """A pass that may run at the same time as others, with one thread, or with some that share the loop's products."""
+    sharers = kernel.tiling(layout, jobs=jobs).sharers
+    if 1 < sharers <= team.num_threads() // jobs:  # a program with threads of its own would run alone
+        return run(given)
+    return programs.turns(run, layout, given, alone=sharers == 1)
