@@ -36,6 +36,7 @@ def main() -> int:
     options.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS), help="leave others out")
     options.add_argument("--threads", type=int, default=2, help="threads of torch and of the compiled engine")
     options.add_argument("--seconds", type=float, default=2.0, help="for each cell, but three turns at least")
+    options.add_argument("--cell-options", type=json.loads, default={}, metavar="JSON", help="options of the cells")
     options.add_argument("--json", type=Path, help="file for the figures")
     for letter, size in SIZES.items():
         options.add_argument(f"-{letter}", type=int, default=size, metavar="INTEGER", help=f"default {size}")
@@ -44,7 +45,7 @@ def main() -> int:
     sizes = {letter: getattr(given, letter) for letter in SIZES}
     rows = []
     for name in given.cells:
-        rows.append(measure(name, sizes, given.seconds))
+        rows.append(measure(name, sizes, given.seconds, given.cell_options))
         print(_line(rows[-1]), flush=True)
     found = {"machine": machine(given.threads), "sizes": sizes, "cells": rows}
     if given.json:
@@ -53,10 +54,10 @@ def main() -> int:
     return 1 if any(row.get("differs") for row in rows) else 0
 
 
-def measure(name: str, sizes: dict[str, int], seconds: float) -> dict[str, Any]:
+def measure(name: str, sizes: dict[str, int], seconds: float, cell_options: dict[str, Any]) -> dict[str, Any]:
     """One cell: milliseconds of both, and the ratio; or the reason why there is none."""
     torch.manual_seed(0)
-    cell = _cell(name, sizes["I"], sizes["H"])
+    cell = _cell(name, sizes["I"], sizes["H"], cell_options)
     row: dict[str, Any] = {"cell": name, "parameters": sum(parameter.numel() for parameter in cell.parameters())}
     x = torch.randn(sizes["T"], sizes["B"], *cell.input_shape)
     try:
@@ -66,20 +67,20 @@ def measure(name: str, sizes: dict[str, int], seconds: float) -> dict[str, Any]:
     # the same in double precision; in single, where a hundred roundings add up, only nearly so
     few = x[:7]
     for checked, steps, limit in ((copy.deepcopy(cell).double(), few.double(), 1e-9), (cell, few, 1e-3)):
-        error = _difference(checked, steps)
+        error = difference(checked, steps)
         if not error < limit:
             return {**row, "differs": error}
-    runs = {"ours": _train(cell, x, _scan), "loop": _train(cell, x, _loop)}
+    runs = {"ours": train(cell, x, scanned), "loop": train(cell, x, loop)}
     row["ms"] = {side: 1e3 * value for side, value in interleaved(runs, seconds, rounds=3).items()}
     row["ratio"] = row["ms"]["loop"] / row["ms"]["ours"]
     return row
 
 
-def _cell(name: str, input_size: int, hidden_size: int) -> recurra.Cell:
+def _cell(name: str, input_size: int, hidden_size: int, options: dict[str, Any]) -> recurra.Cell:
     """A cell with I numbers in and H units; one of images has them in channels of 4 x 4."""
     if "size" in getattr(CELLS[name], "example_options", {}):
-        return make_cell(name, max(1, input_size // 16), max(1, hidden_size // 16), size=(4, 4))
-    return make_cell(name, input_size, hidden_size)
+        return make_cell(name, max(1, input_size // 16), max(1, hidden_size // 16), size=(4, 4), **options)
+    return make_cell(name, input_size, hidden_size, **options)
 
 
 def _engine(cell: recurra.Cell, x: Tensor) -> str:
@@ -95,11 +96,13 @@ def _engine(cell: recurra.Cell, x: Tensor) -> str:
     return "compiled"
 
 
-def _scan(cell: recurra.Cell, x: Tensor) -> Tensor:
+def scanned(cell: recurra.Cell, x: Tensor) -> Tensor:
+    """The outputs [T, B, *output_shape] as `engine="auto"` gives them."""
     return recurra.scan(cell, x)[0]
 
 
-def _loop(cell: recurra.Cell, x: Tensor) -> Tensor:
+def loop(cell: recurra.Cell, x: Tensor) -> Tensor:
+    """The same by a loop over the step."""
     state, outputs = cell.initial_state(x.shape[1], dtype=x.dtype), []
     for step in x:
         output, state = cell.step(step, state)
@@ -107,9 +110,10 @@ def _loop(cell: recurra.Cell, x: Tensor) -> Tensor:
     return torch.stack(outputs)
 
 
-def _train(
+def train(
     cell: recurra.Cell, x: Tensor, run: Callable[[recurra.Cell, Tensor], Tensor]
 ) -> Callable[[], tuple[Tensor | None, ...]]:
+    """A training step of a cell by `run`: it returns outputs and gradients of the inputs and all parameters."""
     x = x.clone().requires_grad_()
     wanted = [x, *(parameter for parameter in cell.parameters() if parameter.requires_grad)]
 
@@ -120,10 +124,10 @@ def _train(
     return train
 
 
-def _difference(cell: recurra.Cell, x: Tensor) -> float:
+def difference(cell: recurra.Cell, x: Tensor) -> float:
     """The largest difference of outputs and gradients, relative to the largest number of each."""
     errors = []
-    for got, want in zip(_train(cell, x, _scan)(), _train(cell, x, _loop)(), strict=True):
+    for got, want in zip(train(cell, x, scanned)(), train(cell, x, loop)(), strict=True):
         if got is None or want is None:  # no gradient and a gradient of zeros say the same
             found = want if got is None else got
             errors.append(0.0 if found is None else float(found.abs().max()))

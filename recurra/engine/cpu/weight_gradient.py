@@ -110,7 +110,7 @@ class _Planes:
         self.all = of.channels * self.x + of.out_channels * self.d_y
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _code(of: Convolution, bits: int, target: Target) -> Code:
     team.prepare()
     return compile_text(_Emitter(of, target, bits).emit(), "weight_gradient", target)
