@@ -14,7 +14,10 @@ from torch.nn import functional as F
 import recurra
 from recurra import Cell, Ragged
 from recurra.cells import ConvGRU, ConvLSTM
+from recurra.engine.block import Block
 from recurra.engine.compiled import compiled
+from recurra.engine.cpu import team
+from recurra.engine.cpu.tiling import Layout
 from recurra.engine.scan import _say_slow
 from recurra.errors import CompileError
 from tests.engine.engines import assert_engines_agree
@@ -143,6 +146,23 @@ def test_two_convolutions_of_the_input_stand_before_the_loop() -> None:
 
     cell = Images(3, (4, 5), {"square": (3, 3, 3, 3), "bias": (3,)}, step)
     assert_engines_agree(cell, [3, 0, 5])
+
+
+@pytest.mark.skipif(not team.can_meet(), reason="threads cannot wait for each other here")
+def test_beside_a_product_that_threads_share() -> None:
+    def step(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+        mixed = (h.flatten(1) @ cell.matrix).view_as(h)
+        return x + F.conv2d(mixed, cell.square, padding=1) + F.conv2d(h.sigmoid(), cell.square, cell.bias, padding=1)
+
+    cell = Images(3, (13, 14), {"matrix": (546, 546), "square": (3, 3, 3, 3), "bias": (3,)}, step)
+    torch.set_num_threads(2)
+    try:
+        kernel = compiled(cell, torch.float64).training
+        assert kernel.tiling(Layout.of(Block(torch.zeros(4, 1)))).sharers == 2
+        assert_engines_agree(cell, [4])
+        assert_engines_agree(cell, [3, 4, 2])
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_nan_of_one_sequence_stays_its_own() -> None:
