@@ -97,7 +97,8 @@ class ConvCell(Cell):
     def _hoisted(self, rest: Callable[[Tensor, Any], tuple[Tensor, Any]]) -> HoistedKernel:
         """The kernel that convolves the inputs of many steps at once and does `rest` step by step."""
         numbers = len(self.gates) * self.hidden_size * math.prod(self.size)
-        return HoistedKernel(self, self._of_input, rest, max_rows=_NUMBERS_AT_ONCE // numbers)
+        per_number = sum(weight[0].numel() for weight in (self.weight_ih, self.weight_hh))
+        return HoistedKernel(self, self._of_input, rest, _NUMBERS_AT_ONCE // numbers, 2 * numbers * per_number)
 
 
 class ConvLSTMState(NamedTuple):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from recurra import Cell, Ragged, scan
+from recurra.cells import ConvLSTM
+from recurra.engine.block import Block
 from recurra.engine.hoisted import HoistedKernel
 from tests.tolerance import assert_close
 
@@ -41,7 +43,7 @@ class Halves(Cell):
         return self.rest(self.before(x), state)
 
     def kernel(self) -> Any:
-        return HoistedKernel(self, self.before, self.rest, self.max_rows)
+        return HoistedKernel(self, self.before, self.rest, self.max_rows, flops=0)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,21 @@ def test_nothing_to_do_calls_nothing() -> None:
     cell = Halves(2, 3, 10)
     outputs, last = scan(cell, torch.zeros(0, 2, 2), engine="torch")
     assert (outputs.shape, last.h.shape, cell.calls) == ((0, 2, 3), (2, 3), [])
+
+
+@pytest.mark.parametrize(("batch_size", "side", "is_fast"), [(1, 64, True), (2, 64, False), (1, 8, False)])
+def test_one_video_of_large_images_is_for_torchs_threads(
+    batch_size: int, side: int, is_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    kernel: Any = ConvLSTM(32, 32, size=(side, side)).kernel()
+    assert kernel.is_fast(Block(torch.empty(3, batch_size, 32, side, side, device="meta"))) == is_fast
+
+
+def test_a_block_is_run_as_its_sequences() -> None:
+    cell = ConvLSTM(2, 3, size=(4, 4)).double()
+    x = torch.randn(5, 2, 2, 4, 4).double()
+    outputs, state = scan(cell, x, engine="torch")
+    expected, last = scan(cell, x, engine="reference")
+    assert_close(outputs, expected)
+    assert_close(state.c, last.c)
