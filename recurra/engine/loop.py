@@ -28,9 +28,9 @@ MOVES = ("slice", "view")  # other names for the memory of their source
 # name of the operation -> number of operands
 POINTWISE = {
     **dict.fromkeys(("add", "sub", "mul", "div", "maximum", "minimum", "and", "or"), 2),
-    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "pow"), 2),
+    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "pow", "fmod", "copysign"), 2),
     **dict.fromkeys(("neg", "abs", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf"), 1),
-    **dict.fromkeys(("sin", "cos", "floor", "not", "copy"), 1),
+    **dict.fromkeys(("sin", "cos", "atan", "floor", "round", "trunc", "not", "copy"), 1),
     "where": 3,
 }
 

@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from recurra.engine.builder import Builder
+from recurra.engine.composed import COMPOSED
 from recurra.engine.convolution import convolution_of
 from recurra.engine.loop import COMPARISONS, LOGIC, POINTWISE, Map, Program, Value, verify
 from recurra.engine.movement import origins
@@ -129,8 +130,6 @@ _Lowering = Callable[[_Builder, fx.Node], Value]
 
 def _pointwise(op: str) -> _Lowering:
     def make(builder: _Builder, node: fx.Node) -> Value:
-        if node.kwargs.get("rounding_mode") is not None:
-            raise Unsupported(_name(node), f"rounding_mode={node.kwargs['rounding_mode']!r}")
         args = [builder.operand(arg, node) for arg in node.args[: POINTWISE[op]]]
         if node.kwargs.get("alpha", 1) != 1:
             args[1] = builder.pointwise("mul", args[1], node.kwargs["alpha"])
@@ -148,35 +147,9 @@ def _composed(function: Callable[..., Value]) -> _Lowering:
 
     def lowering(builder: _Builder, node: fx.Node) -> Value:
         operands = [builder.operand(a, node) if isinstance(a, fx.Node) else a for a in node.args]
-        return function(builder.pointwise, *operands)
+        return function(builder.pointwise, *operands, **node.kwargs)
 
     return lowering
-
-
-def _power(make: Any, base: Any, exponent: Any) -> Any:
-    is_plain = isinstance(exponent, int | float) and math.isfinite(exponent)
-    # 1.5 could be a root, too, but not of -0 and of an infinity: as for torch, 0.5 and -0.5 alone are
-    if not is_plain or (exponent != int(exponent) and abs(exponent) != 0.5) or abs(exponent) > 16:
-        return make("pow", base, exponent)
-    if exponent == 0:
-        return make("copy", 1.0)
-    power = None if abs(exponent) % 1 == 0 else make("sqrt", base)
-    square, left = base, int(abs(exponent))
-    while left:
-        if left & 1:
-            power = square if power is None else make("mul", power, square)
-        left >>= 1
-        square = make("mul", square, square) if left else square
-    return power if exponent > 0 else make("div", 1.0, power)
-
-
-def _clamp(make: Any, x: Value, low: Any = None, high: Any = None) -> Value:
-    x = x if low is None else make("maximum", x, low)
-    return x if high is None else make("minimum", x, high)
-
-
-def _sign(make: Any, x: Value) -> Value:
-    return make("where", make("gt", x, 0.0), 1.0, make("where", make("lt", x, 0.0), -1.0, 0.0))
 
 
 def _moved(builder: _Builder, node: fx.Node) -> Value:
@@ -344,25 +317,18 @@ def _table() -> dict[Any, _Lowering]:
             packet = getattr(prims if namespace == "prims" else aten, op)
             table.update({getattr(packet, overload): lowering for overload in packet.overloads()})
 
-    for name in ("add", "sub", "mul", "div", "maximum", "minimum", *COMPARISONS, "where"):
+    for name in ("add", "sub", "mul", "maximum", "minimum", *COMPARISONS, "where", "fmod", "copysign"):
         give(_pointwise(name), name)
-    for name in ("neg", "abs", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "sin", "cos", "floor", "erf"):
+    for name in ("neg", "abs", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "sin", "cos", "atan"):
+        give(_pointwise(name), name)
+    for name in ("floor", "trunc"):
         give(_pointwise(name), name)
     for name in LOGIC:
         give(_pointwise(name), f"logical_{name}", f"bitwise_{name}")
     give(_pointwise("ne"), "bitwise_xor")
     give(_pointwise("div"), "prims:div")
-    give(_composed(lambda make, x: make("maximum", x, 0.0)), "relu")
-    give(_composed(lambda make, x: make("div", 1.0, x)), "reciprocal")
-    give(_composed(lambda make, x: make("div", 1.0, make("sqrt", x))), "rsqrt")
-    give(_composed(lambda make, x: make("neg", make("floor", make("neg", x)))), "ceil")
-    give(_composed(lambda make, x: make("ne", x, x)), "isnan")
-    give(_composed(lambda make, x: make("eq", make("abs", x), math.inf)), "isinf")
-    give(_composed(_power), "pow")
-    give(_composed(_clamp), "clamp")
-    give(_composed(lambda make, x, low: make("maximum", x, low)), "clamp_min")
-    give(_composed(lambda make, x, high: make("minimum", x, high)), "clamp_max")
-    give(_composed(_sign), "sign", "sgn")
+    for name, function in COMPOSED.items():
+        give(_composed(function), name)
     give(_moved, "view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "expand", "prims:broadcast_in_dim")
     give(_moved, "slice", "select", "cat", "permute", "flip", "repeat", "constant_pad_nd", "slice_scatter")
     give(_moved, "select_scatter", "t", "transpose", "roll", "unfold", "diagonal", "diagonal_scatter")

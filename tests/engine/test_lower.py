@@ -92,18 +92,50 @@ COMPILED: dict[str, Any] = {
     "sign": lambda a, h, u: a + torch.sign(h) * 0.1,
     "bmm": lambda a, h, u: torch.bmm(h[:, :, None], a[:, None, :]).sum(1).tanh(),
     "any power": lambda a, h, u: (a * a + 1) ** 0.3 + ((h * h + 1) ** (1 / 3)),
+    "atan": lambda a, h, u: torch.atan(a + h @ u),
+    "atan2": lambda a, h, u: torch.atan2(a + h @ u, a - h),
+    "asin": lambda a, h, u: torch.asin(torch.tanh(a + h @ u)),
+    "acos": lambda a, h, u: torch.acos(torch.tanh(a + h @ u)),
+    "tan": lambda a, h, u: torch.tan(torch.tanh(a + h @ u)),
+    "sinh": lambda a, h, u: torch.sinh(a + h @ u).tanh(),
+    "cosh": lambda a, h, u: 1 / torch.cosh(a + h @ u),
+    "asinh": lambda a, h, u: torch.asinh(a + h @ u),
+    "acosh": lambda a, h, u: torch.acosh(torch.exp(a + h @ u) + 1.1),
+    "atanh": lambda a, h, u: torch.atanh(0.9 * torch.tanh(a + h @ u)),
+    "log2": lambda a, h, u: torch.log2((a + h @ u).exp() + 1),
+    "log10": lambda a, h, u: torch.log10((a + h @ u).exp() + 1),
+    "exp2": lambda a, h, u: torch.exp2(torch.tanh(a + h @ u)),
+    "round": lambda a, h, u: a + torch.round(3 * h) * 0.1 + torch.round(h, decimals=1),
+    "straight through": lambda a, h, u: (lambda s: s + (s.round() - s).detach())(torch.sigmoid(a + h @ u)),
+    "trunc": lambda a, h, u: a + torch.trunc(3 * h) * 0.1 + torch.frac(h),
+    "fmod": lambda a, h, u: a.tanh() + torch.fmod(3 * h, 0.7) + torch.fmod(h, a.exp() + 1),
+    "remainder": lambda a, h, u: a.tanh() + (3 * h) % 0.7 + torch.remainder(h, -a.exp() - 1),
+    "div floor": lambda a, h, u: a + 0.1 * torch.div(h, 0.3, rounding_mode="floor"),
+    "div trunc": lambda a, h, u: a + 0.1 * torch.div(h, 0.3, rounding_mode="trunc"),
+    "softshrink": lambda a, h, u: F.softshrink(a + h @ u, 0.2),
+    "hardshrink": lambda a, h, u: F.hardshrink(a + h @ u, 0.2),
+    "tanhshrink": lambda a, h, u: F.tanhshrink(a + h @ u),
+    "threshold": lambda a, h, u: F.threshold(a + h @ u, 0.1, -0.2),
+    "hardswish": lambda a, h, u: F.hardswish(a + h @ u),
+    "logaddexp": lambda a, h, u: torch.logaddexp(a, h @ u),
+    "logaddexp2": lambda a, h, u: torch.logaddexp2(a, h @ u),
+    "logsumexp": lambda a, h, u: a + 0.2 * torch.logsumexp(h @ u, -1, keepdim=True),
+    "cosine_similarity": lambda a, h, u: a * F.cosine_similarity(a + h @ u, h, dim=-1)[:, None],
+    "hypot": lambda a, h, u: torch.hypot(a, h @ u),
+    "copysign": lambda a, h, u: torch.copysign(h, a),
+    "fmax": lambda a, h, u: torch.fmax(a, h) + torch.fmin(a.tanh(), h @ u),
 }
 NOT_COMPILED: dict[str, Any] = {
     "cumsum": lambda a, h, u: (a + h).tanh().cumsum(-1),
     "topk": lambda a, h, u: a.sigmoid() * h.topk(2).values.sum(-1, keepdim=True),
-    "atan": lambda a, h, u: torch.atan(a + h @ u),
-    "div": lambda a, h, u: torch.div(h, 0.3, rounding_mode="floor") * 0.1 + a,
+    "erfinv": lambda a, h, u: torch.erfinv(0.9 * torch.tanh(a + h @ u)),
 }
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("name", COMPILED)
-def test_a_common_function_in_a_step_is_compiled_and_right(name: str) -> None:
-    assert_engines_agree(Step(COMPILED[name]), [3, 0, 2])
+def test_a_common_function_in_a_step_is_compiled_and_right(name: str, dtype: torch.dtype) -> None:
+    assert_engines_agree(Step(COMPILED[name]).to(dtype), [3, 0, 2])
 
 
 @pytest.mark.parametrize("name", NOT_COMPILED)

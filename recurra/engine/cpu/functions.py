@@ -12,7 +12,7 @@ Largest error in units in the last place, over floats of every size (tests/engin
     | float32 | 0.89 | 1.36  | 0.71 | 2.15  | 1.97 | 1.81    | 0.96 |
     | float64 | 0.93 | 1.70  | 0.72 | 2.24  | 2.14 | 2.00    | 1.12 |
 
-sin, cos and pow are those of the C library, one lane at a time.
+sin, cos, pow and fmod are those of the C library, one lane at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from llvmlite import ir
 __all__ = ["OPERATIONS", "SLOW", "Vectors"]
 
 # operations of many instructions, beside which the others cost nothing
-SLOW = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "sin", "cos", "pow")
+SLOW = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "atan", "sin", "cos", "pow", "fmod")
 
 
 class Vectors:
@@ -272,6 +272,54 @@ def _erf(v: Vectors, x: Any) -> Any:
     return v.choose(b.fcmp_ordered(">", size, v.const(1.0)), far, near)
 
 
+# atan(x) = x + x^3 p(x^2) for |x| <= tan(pi / 8), p interpolated at the Chebyshev nodes, highest power first
+_ATAN = {
+    32: (
+        0.050481385120797445,
+        -0.08624676145249494,
+        0.11071365021884794,
+        -0.14284151193628614,
+        0.19999977258688387,
+        -0.333333332792548,
+    ),
+    64: (
+        0.016285756855221028,
+        -0.034570561981427744,
+        0.04551593220626549,
+        -0.05230454270650244,
+        0.05878928997834775,
+        -0.06666424885738255,
+        0.07692296375032143,
+        -0.09090908753500877,
+        0.11111111105155447,
+        -0.14285714285659828,
+        0.19999999999999804,
+        -0.3333333333333333,
+    ),
+}
+
+
+def _atan(v: Vectors, x: Any) -> Any:
+    """Of sizes above tan(pi / 8) less pi / 4, and above tan(3 pi / 8) less pi / 2."""
+    b = v.builder
+    size = v.call("fabs", x)
+    is_mid = b.fcmp_ordered(">", size, v.const(math.tan(math.pi / 8)))
+    is_far = b.fcmp_ordered(">", size, v.const(math.tan(3 * math.pi / 8)))
+
+    def by_size(far: Any, mid: Any, near: Any) -> Any:
+        return v.choose(is_far, far, v.choose(is_mid, mid, near))
+
+    one = v.const(1.0)
+    t = b.fdiv(by_size(v.const(-1.0), b.fsub(size, one), size), by_size(size, b.fadd(size, one), one))
+    z = b.fmul(t, t)
+    rest = b.fmul(b.fmul(t, z), v.polynomial(z, _ATAN[v.bits]))
+    # pi / 4 as a float, and what that leaves of it
+    quarter, low = (0.7853981852531433, -2.1855695e-08) if v.bits == 32 else (math.pi / 4, 3.061616997868383e-17)
+    rest = b.fadd(rest, by_size(v.const(2 * low), v.const(low), v.const(0.0)))
+    angle = b.fadd(by_size(v.const(2 * quarter), v.const(quarter), v.const(0.0)), b.fadd(t, rest))
+    return v.call("copysign", angle, x)
+
+
 def _extremum(predicate: str) -> Callable[..., Any]:
     def emit(v: Vectors, x: Any, y: Any) -> Any:
         b = v.builder
@@ -313,6 +361,11 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "abs": lambda v, x: v.call("fabs", x),
     "sqrt": lambda v, x: v.call("sqrt", x),
     "floor": lambda v, x: v.call("floor", x),
+    "trunc": lambda v, x: v.call("trunc", x),
+    "round": lambda v, x: v.call("rint", x),  # halves to the even number, as torch does
+    "fmod": lambda v, x, y: v.builder.frem(x, y),
+    "copysign": lambda v, x, y: v.call("copysign", x, y),
+    "atan": _atan,
     "sin": lambda v, x: v.call("sin", x),
     "cos": lambda v, x: v.call("cos", x),
     "exp": _exp,
