@@ -1,7 +1,7 @@
 """Pointwise calls made of several operations of the loop: `COMPOSED[name](make, *operands)`, with `make(op, *args)`.
 
-Each is right to a few units in the last place, over floats of every size, at zeros, at infinities and for NaN: where the
-well known form loses digits or overflows, another one stands beside it.
+Each is right to a few units in the last place, over floats of every size, at zeros, at infinities and for NaN: where
+the well known form loses digits or overflows, another one stands beside it.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _hypot(make: Any, x: Any, y: Any) -> Any:
     return make("where", is_infinite, math.inf, make("where", make("eq", large, 0.0), 0.0, length))
 
 
-# --- hyperbolic functions ----------------------------------------------------------------------------------------------
+# --- hyperbolic functions ---------------------------------------------------------------------------------------------
 
 
 def _half_exp(make: Any, x: Any) -> Any:

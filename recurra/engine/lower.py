@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 
@@ -13,9 +14,9 @@ from recurra.engine.builder import Builder
 from recurra.engine.composed import COMPOSED
 from recurra.engine.convolution import convolution_of
 from recurra.engine.loop import COMPARISONS, LOGIC, POINTWISE, Map, Program, Value, verify
-from recurra.engine.movement import origins
+from recurra.engine.movement import origins, places_of
 from recurra.engine.rows import row_axis, row_shape, row_width
-from recurra.engine.simplify import strided, strided_scatter
+from recurra.engine.simplify import is_random, strided, strided_scatter
 from recurra.engine.split import Loop
 from recurra.engine.trace import Unsupported
 
@@ -157,6 +158,56 @@ def _moved(builder: _Builder, node: fx.Node) -> Value:
         raise Unsupported(_name(node), "it mixes the rows of the batch")
     sources, places = origins(node, builder.value)
     return builder.move(sources, places, _name(node))
+
+
+def _known(node: fx.Node, reader: fx.Node) -> Any:
+    """The value of what is made of no input, such as a list of places written in the step."""
+    target: Any = node.target
+    if node.op != "call_function" or is_random(node):
+        raise Unsupported(_name(reader), "its places are not known when it is compiled")
+    args, kwargs = (fx.map_arg(part, lambda arg: _known(arg, reader)) for part in (node.args, node.kwargs))
+    return target(*args, **kwargs)
+
+
+def _places_named(node: fx.Node, source: fx.Node, indices: Any) -> torch.Tensor:
+    """The places of a row of the source that an index names, in the shape of what is found there."""
+    axis = row_axis(source)
+    if axis is None or (axis < len(indices) and indices[axis] is not None):
+        raise Unsupported(_name(node), "it mixes the rows of the batch")
+    shape = row_shape(source)
+    found = [slice(None) if index is None else _known(index, node) for index in indices]
+    return torch.arange(math.prod(shape)).reshape(shape)[tuple(found)]
+
+
+def _indexed(builder: _Builder, node: fx.Node) -> Value:
+    source, indices = _arg(node, 0), _arg(node, 1)
+    named = _places_named(node, source, indices)
+    value, places = places_of(builder.value(source), row_width(source))
+    return builder.move([value], places[named], _name(node))
+
+
+def _index_put(builder: _Builder, node: fx.Node) -> Value:
+    """Written one after the other where several numbers go to one place, or added up there."""
+    target, indices, new = (_arg(node, index) for index in range(3))
+    named = _places_named(node, target, indices)
+    old, mine = places_of(builder.value(target), row_width(target))
+    value, theirs = places_of(builder.value(new), row_width(new))
+    theirs = theirs.reshape(row_shape(new)).expand(named.shape).flatten()
+    goals = named.flatten()
+    if not _arg(node, 3, False):
+        places = mine.clone()
+        places[goals] = old.width + theirs
+        return builder.move([old, value], places, _name(node))
+    total = builder.value(target)
+    while len(goals):
+        first = torch.from_numpy(np.unique(goals.numpy(), return_index=True)[1])
+        places = torch.full(mine.shape, value.width)
+        places[goals[first]] = theirs[first]
+        total = builder.pointwise("add", total, builder.move([value, builder.const(0.0)], places, _name(node)))
+        left = torch.ones(len(goals), dtype=torch.bool)
+        left[first] = False
+        goals, theirs = goals[left], theirs[left]
+    return total
 
 
 # --- products --------------------------------------------------------------------------------------------------------
@@ -333,6 +384,8 @@ def _table() -> dict[Any, _Lowering]:
     give(_moved, "slice", "select", "cat", "permute", "flip", "repeat", "constant_pad_nd", "slice_scatter")
     give(_moved, "select_scatter", "t", "transpose", "roll", "unfold", "diagonal", "diagonal_scatter")
     give(_moved, "as_strided_copy")
+    give(_indexed, "index", "_unsafe_index")
+    give(_index_put, "index_put", "_unsafe_index_put")
     table[strided] = table[strided_scatter] = _moved
     give(_dot, "mm")
     give(_bmm, "bmm")

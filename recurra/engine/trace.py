@@ -30,6 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from recurra.engine import sources
 from recurra.engine.contract import Cell
 from recurra.engine.reference import checked
+from recurra.engine.taken_apart import TAKEN_APART
 from recurra.errors import CompileError, ShapeError, TraceError
 
 __all__ = ["BATCH", "Trace", "Unsupported", "batch_factor", "line_of", "op_name", "trace", "without_parametrizations"]
@@ -125,6 +126,7 @@ def _decompositions() -> dict[Any, Any]:
         aten.native_group_norm_backward,
     ]
     table.update(get_decompositions(further))
+    table.update(TAKEN_APART)
     table.pop(aten.roll.default, None)  # it moves numbers; taken apart, it looks places up in a table
     return table
 
@@ -261,6 +263,8 @@ class _RowsTogether(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is nn.functional.one_hot:
             return _one_hot(*args, **kwargs)
+        if func is nn.functional.scaled_dot_product_attention:  # and not torch's one call for all of it
+            return aten._scaled_dot_product_attention_math(*args, **kwargs)[0]
         axis = None
         if func in (Tensor.unbind, torch.unbind):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)

@@ -42,6 +42,12 @@ def heads(v: Tensor) -> Tensor:
     return v.view(len(v), 2, 3)
 
 
+def written_places(a: Tensor, h: Tensor, u: Tensor) -> Tensor:
+    y = h.clone()
+    y[:, [0, 3]] = 2 * a[:, :2]
+    return y * u[0] + a
+
+
 def in_place(a: Tensor, h: Tensor, u: Tensor) -> Tensor:
     y = (a + h).clone()
     y += 1
@@ -124,9 +130,34 @@ COMPILED: dict[str, Any] = {
     "hypot": lambda a, h, u: torch.hypot(a, h @ u),
     "copysign": lambda a, h, u: torch.copysign(h, a),
     "fmax": lambda a, h, u: torch.fmax(a, h) + torch.fmin(a.tanh(), h @ u),
+    "max": lambda a, h, u: a * (h @ u + a).max(-1).values[:, None],
+    "min": lambda a, h, u: a + (h @ u + a).min(-1, keepdim=True)[0],
+    "ties": lambda a, h, u: a.tanh() + F.relu(h @ u - 1).max(-1, keepdim=True).values * h,
+    "shared ties": lambda a, h, u: a.tanh() + F.relu(h @ u - 1).amax(-1, keepdim=True) * h,
+    "max of columns": lambda a, h, u: heads(a).max(1).values.repeat(1, 2) * h + heads(h).min(2).values.repeat(1, 3),
+    "argmax": lambda a, h, u: a.tanh() * (h @ u).argmax(-1, keepdim=True) + F.relu(h).argmin(-1, keepdim=True),
+    "argmax of NaN": lambda a, h, u: a.tanh() + torch.where(h > 0, h, torch.nan).argmax(-1, keepdim=True),
+    "one_hot": lambda a, h, u: a + F.one_hot((h @ u + a).argmax(-1), 6) * h,
+    "gather": lambda a, h, u: a * h.gather(-1, (h @ u).argmax(-1, keepdim=True)),
+    "scatter": lambda a, h, u: a + h.scatter(-1, (h @ u).argmax(-1, keepdim=True), a[:, :1]),
+    "scatter_add": lambda a, h, u: a + h.scatter_add(-1, (h[:, :2] > 0).long(), a[:, :2]),
+    "permuted": lambda a, h, u: a + h[:, [2, 0, 1, 5, 4, 3]] * 0.5,
+    "index_select": lambda a, h, u: a + h.index_select(1, torch.tensor([2, 0, 2, 2, -1 + 6, 3])) * u[0],
+    "places of matrices": lambda a, h, u: a + heads(h)[:, [0, 1, 1, 0, 1, 0], [2, 2, 0, 1, 1, 1]] * u[0],
+    "written places": written_places,
+    "index_add": lambda a, h, u: a.index_add(1, torch.tensor([0, 2, 2]), h[:, :3]),
+    "cumsum": lambda a, h, u: (a + h).tanh().cumsum(-1) * 0.3,
+    "cumsum of rows": lambda a, h, u: heads(a + h).cumsum(1).flatten(1).tanh() + heads(h).cumprod(2).flatten(1),
+    "prod": lambda a, h, u: a.tanh() + F.relu(h @ u).prod(-1, keepdim=True) + heads(h).tanh().prod(1).repeat(1, 2),
+    "unfold": lambda a, h, u: a + h.unfold(1, 3, 1).sum(-1).repeat(1, 2)[:, :6],
+    "batch_norm": lambda a, h, u: F.batch_norm(a + h @ u, u[0].detach(), u[1].detach().exp(), u[2], u[3]),
+    "attention": lambda a, h, u: F.scaled_dot_product_attention(heads(a + h), heads(h), heads(a)).flatten(1),
+    "causal attention": lambda a, h, u: F.scaled_dot_product_attention(
+        *(heads(each)[:, None] for each in (a + h, h, a)), is_causal=True
+    ).flatten(1),
 }
 NOT_COMPILED: dict[str, Any] = {
-    "cumsum": lambda a, h, u: (a + h).tanh().cumsum(-1),
+    "sort": lambda a, h, u: (a + h).tanh().sort(-1).values,
     "topk": lambda a, h, u: a.sigmoid() * h.topk(2).values.sum(-1, keepdim=True),
     "erfinv": lambda a, h, u: torch.erfinv(0.9 * torch.tanh(a + h @ u)),
 }
@@ -144,3 +175,10 @@ def test_a_function_without_compiled_form_is_named_with_its_line(name: str) -> N
     x = torch.randn(3, 2, 4).double()
     with pytest.raises(CompileError, match=rf"test_lower.py:\d+: .*`{name}`"):
         recurra.scan(cell, x, engine="compiled")
+
+
+@pytest.mark.parametrize("name", ["atan2", "fmod", "max", "argmax", "scatter", "index_add", "cumsum", "prod"])
+def test_passes_that_are_recorded_stay_right(name: str) -> None:
+    cell = Step(COMPILED[name])
+    for _ in range(4):
+        assert_engines_agree(cell, [3, 2])

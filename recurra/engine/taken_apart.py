@@ -1,0 +1,140 @@
+"""Calls of torch taken apart into those that have a form in a loop, where torch's own decompositions do not do it.
+
+A place along an axis is found by comparing all places with it: what `argmax` gives is a number like any other, and
+nothing has to be looked up. Sums and products that run along an axis take as many rounds as its length has bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import get_decompositions
+
+__all__ = ["TAKEN_APART"]
+
+aten = torch.ops.aten
+
+_MOST = 4096  # places compared for a row: more is more work than the Python loop has
+
+
+def _places(x: Tensor, dim: int) -> Tensor:
+    """0, 1, .. along an axis, of size 1 along the others."""
+    return torch.arange(x.shape[dim], device=x.device).reshape([-1 if axis == dim else 1 for axis in range(x.dim())])
+
+
+def _place_of(extremum: Callable[..., Tensor]) -> Callable[..., Any]:
+    """The first place of the largest or the smallest number; NaN is both."""
+
+    def place(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+        if dim is None or not x.dim():
+            return NotImplemented
+        dim = dim % x.dim()
+        is_there = (x == extremum(x, dim, keepdim=True)) | (x != x)
+        return torch.where(is_there, _places(x, dim), x.shape[dim]).amin(dim, keepdim=keepdim)
+
+    return place
+
+
+def _with_place(extremum: Callable[..., Tensor], place: Callable[..., Tensor]) -> Callable[..., Any]:
+    def both(x: Tensor, dim: int, keepdim: bool = False) -> Any:
+        return extremum(x, dim, keepdim=keepdim), place(x, dim, keepdim=keepdim)
+
+    return both
+
+
+def _is_small(x: Tensor, dim: int, index: Tensor) -> bool:
+    """Whether an index names places for each number of the other axes, and not too many."""
+    others = [size for axis, size in enumerate(x.shape) if axis != dim]
+    return (
+        index.dim() == x.dim() > 0
+        and others == [size for axis, size in enumerate(index.shape) if axis != dim]
+        and x.shape[dim] * index.shape[dim] <= _MOST
+    )
+
+
+def _gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Any:
+    dim = dim % max(1, x.dim())
+    if not _is_small(x, dim, index):
+        return NotImplemented
+    is_there = _places(x, dim).unsqueeze(dim + 1) == index.unsqueeze(dim)  # [.., n, k, ..]
+    return torch.where(is_there, x.unsqueeze(dim + 1), 0).sum(dim)
+
+
+def _scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Any:
+    dim = dim % max(1, x.dim())
+    if not _is_small(x, dim, index) or index.shape != src.shape:
+        return NotImplemented
+    is_there = _places(x, dim).unsqueeze(dim + 1) == index.unsqueeze(dim)
+    return x + torch.where(is_there, src.unsqueeze(dim), 0).sum(dim + 1)
+
+
+def _scatter(x: Tensor, dim: int, index: Tensor, src: Any) -> Any:
+    """One place after the other: the last one written stays."""
+    dim = dim % max(1, x.dim())
+    if not _is_small(x, dim, index) or index.shape[dim] > 16:
+        return NotImplemented
+    if isinstance(src, Tensor) and src.dim() and src.shape != index.shape:
+        return NotImplemented
+    places = _places(x, dim)
+    for k in range(index.shape[dim]):
+        new = src.narrow(dim, k, 1) if isinstance(src, Tensor) and src.dim() else src
+        x = torch.where(places == index.narrow(dim, k, 1), new, x)
+    return x
+
+
+def _running(op: Callable[[Tensor, Tensor], Tensor], neutral: float) -> Callable[..., Any]:
+    def along(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Any:
+        if not x.is_floating_point() or dtype not in (None, x.dtype) or not x.dim():
+            return NotImplemented
+        dim = dim % x.dim()
+        size, step = x.shape[dim], 1
+        while step < size:
+            edge = torch.full_like(x.narrow(dim, 0, step), neutral)
+            x = op(x, torch.cat([edge, x.narrow(dim, 0, size - step)], dim))
+            step *= 2
+        return x
+
+    return along
+
+
+def _product(x: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    if not x.is_floating_point() or dtype not in (None, x.dtype) or not x.dim() or not x.shape[dim]:
+        return NotImplemented
+    while x.shape[dim] > 1:
+        half, odd = divmod(x.shape[dim], 2)
+        halves = x.narrow(dim, 0, half) * x.narrow(dim, half, half)
+        x = torch.cat([halves, x.narrow(dim, 2 * half, 1)], dim) if odd else halves
+    return x if keepdim else x.squeeze(dim)
+
+
+def _index_select(x: Tensor, dim: int, index: Tensor) -> Any:
+    return aten.index(x, [None] * (dim % x.dim()) + [index]) if x.dim() and index.dim() == 1 else NotImplemented
+
+
+def _batch_norm(x: Tensor, *args: Any) -> Any:
+    """With the running statistics; those of a batch are no matter of one row."""
+    is_training = args[4]
+    plain = get_decompositions([aten.native_batch_norm])[aten.native_batch_norm.default]
+    return NotImplemented if is_training else plain(x, *args)
+
+
+_argmax, _argmin = _place_of(torch.amax), _place_of(torch.amin)
+
+TAKEN_APART: dict[Any, Callable[..., Any]] = {
+    aten.max.dim: _with_place(torch.amax, torch.argmax),
+    aten.min.dim: _with_place(torch.amin, torch.argmin),
+    aten.argmax.default: _argmax,
+    aten.argmin.default: _argmin,
+    aten.gather.default: _gather,
+    aten.scatter.src: _scatter,
+    aten.scatter.value: _scatter,
+    aten.scatter_add.default: _scatter_add,
+    aten.cumsum.default: _running(torch.add, -0.0),
+    aten.cumprod.default: _running(torch.mul, 1.0),
+    aten.prod.dim_int: _product,
+    aten.index_select.default: _index_select,
+    aten.native_batch_norm.default: _batch_norm,
+}
