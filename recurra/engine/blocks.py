@@ -16,6 +16,7 @@ import torch
 from torch import fx
 
 from recurra.engine.borders import summed_axes
+from recurra.engine.graph_writer import GraphWriter
 from recurra.engine.rows import row_axis, row_shape
 from recurra.engine.trace import BATCH
 
@@ -25,28 +26,6 @@ aten = torch.ops.aten
 
 _MAX_HEADS = 32  # more products than this make more code than they are worth
 _VIEWS = (aten.reshape.default, aten.view.default, aten.expand.default, aten.permute.default, aten.unsqueeze.default)
-
-
-class _Writer:
-    """Writes calls before a node."""
-
-    def __init__(self, node: fx.Node) -> None:
-        self.graph, self.node = node.graph, node
-
-    def call(self, target: Any, *args: Any) -> fx.Node:
-        with self.graph.inserting_before(self.node):
-            made = self.graph.call_function(target, args)
-        made.meta["val"] = target(*fx.map_arg(args, lambda arg: arg.meta["val"]))
-        return made
-
-    def view(self, node: fx.Node, *shape: int) -> fx.Node:
-        return self.call(aten.reshape.default, node, list(shape))
-
-    def turn(self, node: fx.Node, *order: int) -> fx.Node:
-        return self.call(aten.permute.default, node, list(order))
-
-    def replace(self, new: fx.Node) -> None:
-        self.node.replace_all_uses_with(new)
 
 
 def _operands(product: fx.Node) -> tuple[fx.Node, fx.Node]:
@@ -76,7 +55,7 @@ def _spread_from(node: fx.Node) -> fx.Node | None:
     return None
 
 
-def _again(writer: _Writer, node: fx.Node, weights: fx.Node) -> fx.Node:
+def _again(writer: GraphWriter, node: fx.Node, weights: fx.Node) -> fx.Node:
     """The views that made `node` of the spread weights, for one sequence: [f, k, m]."""
     chain: list[fx.Node] = []
     source: Any = node
@@ -98,7 +77,7 @@ def products_of_spread_weights(graph: fx.Graph) -> None:
         if node.target is not aten.bmm.default or row_axis(node) != 0:
             continue
         left, right = _operands(node)
-        writer = _Writer(node)
+        writer = GraphWriter(node)
         if (weights := _spread_from(right)) is not None and row_axis(left) == 0:
             writer.replace(_turned(writer, left, _again(writer, right, weights)))
         elif (weights := _spread_from(left)) is not None and row_axis(right) == 0:
@@ -108,7 +87,7 @@ def products_of_spread_weights(graph: fx.Graph) -> None:
             writer.replace(writer.turn(made, 0, 2, 1))
 
 
-def _turned(writer: _Writer, rows: fx.Node, weights: fx.Node) -> fx.Node:
+def _turned(writer: GraphWriter, rows: fx.Node, weights: fx.Node) -> fx.Node:
     """Rows [B * f, n, k] times weights [f, k, m], as [B * f, n, m]."""
     heads, inner, outer = _shape(weights)
     count = _shape(rows)[1]
@@ -131,7 +110,7 @@ def gradients_of_spread_weights(graph: fx.Graph) -> None:
         left, right = _operands(product)
         if row_axis(left) != 0 or row_axis(right) != 0 or _shape(node.args[0])[0] != BATCH:
             continue
-        writer = _Writer(node)
+        writer = GraphWriter(node)
         heads, (_, k, n), m = row_shape(left)[0], _shape(left), _shape(right)[2]
         one = writer.turn(writer.view(left, BATCH, heads, k, n), 1, 2, 0, 3)
         other = writer.turn(writer.view(right, BATCH, heads, n, m), 1, 0, 2, 3)
@@ -149,7 +128,7 @@ def products_of_heads(graph: fx.Graph) -> None:
         rows, weights = _operands(node)
         if row_axis(rows) != 1 or row_axis(weights) is not None or _shape(weights)[0] > _MAX_HEADS:
             continue
-        writer = _Writer(node)
+        writer = GraphWriter(node)
         heads = [
             writer.call(aten.mm.default, *(writer.call(aten.select.int, arg, 0, head) for arg in (rows, weights)))
             for head in range(_shape(weights)[0])
@@ -157,7 +136,7 @@ def products_of_heads(graph: fx.Graph) -> None:
         writer.replace(_stacked(writer, heads))
 
 
-def _stacked(writer: _Writer, parts: Sequence[fx.Node]) -> fx.Node:
+def _stacked(writer: GraphWriter, parts: Sequence[fx.Node]) -> fx.Node:
     if len(parts) == 1:
         return writer.call(aten.unsqueeze.default, parts[0], 0)
     return writer.call(aten.cat.default, [writer.call(aten.unsqueeze.default, part, 0) for part in parts], 0)

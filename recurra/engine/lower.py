@@ -162,11 +162,11 @@ def _moved(builder: _Builder, node: fx.Node) -> Value:
 
 def _known(node: fx.Node, reader: fx.Node) -> Any:
     """The value of what is made of no input, such as a list of places written in the step."""
-    target: Any = node.target
     if node.op != "call_function" or is_random(node):
         raise Unsupported(_name(reader), "its places are not known when it is compiled")
-    args, kwargs = (fx.map_arg(part, lambda arg: _known(arg, reader)) for part in (node.args, node.kwargs))
-    return target(*args, **kwargs)
+    target: Any = node.target
+    args: Any = fx.map_arg(node.args, lambda arg: _known(arg, reader))
+    return target(*args, **node.kwargs)
 
 
 def _places_named(node: fx.Node, source: fx.Node, indices: Any) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from recurra.engine.blocks import gradients_of_spread_weights, products_of_heads, products_of_spread_weights
 from recurra.engine.borders import summed_axes
 from recurra.engine.convolution_gradients import gradients_of_convolutions
+from recurra.engine.lookups import lookups_in_buffers
 from recurra.engine.trace import Unsupported, op_name
 
 __all__ = ["simplify", "strided", "strided_scatter"]
@@ -27,6 +28,7 @@ def simplify(graph: fx.Graph) -> fx.Graph:
     """Run every rewrite once, in order; the graph is changed in place."""
     rewrites = (
         _out_of_place,
+        lookups_in_buffers,
         _strides_of_rows_in_order,
         _shapes_only,
         _slices_for_splits,

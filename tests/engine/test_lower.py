@@ -182,3 +182,35 @@ def test_passes_that_are_recorded_stay_right(name: str) -> None:
     cell = Step(COMPILED[name])
     for _ in range(4):
         assert_engines_agree(cell, [3, 2])
+
+
+class Permuted(Cell):
+    """The recurrence of a unitary RNN: a fixed permutation of the state, in a buffer or written out."""
+
+    State = State
+
+    def __init__(self, size: int, *, in_buffer: bool) -> None:
+        super().__init__(3, size)
+        self.w = nn.Linear(3, size)
+        places = torch.randperm(size, generator=torch.Generator().manual_seed(0))
+        self.list = None if in_buffer else places.tolist()
+        self.register_buffer("places", places)
+        self.double()
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        turned = state.h[:, self.places if self.list is None else self.list]
+        h = torch.tanh(self.w(x) + torch.where(self.w.bias > 0, turned, turned.log()))
+        return h, State(h)
+
+
+@pytest.mark.parametrize("size", [7, 130])
+@pytest.mark.parametrize("in_buffer", [True, False])
+def test_a_permutation_of_the_state_is_compiled_and_right(size: int, in_buffer: bool) -> None:
+    cell = Permuted(size, in_buffer=in_buffer)
+    x, begin = torch.randn(3, 2, 3).double(), State(torch.rand(2, size).double())
+    for _ in range(2):
+        outputs = [recurra.scan(cell, x, begin, engine=engine)[0] for engine in ("compiled", "reference")]
+        torch.testing.assert_close(*outputs, equal_nan=True)  # what is no number spoils no other one
+        cell.places.copy_(torch.arange(size).flip(0) - size)
+    cell.w.bias.data.fill_(1.0)
+    assert_engines_agree(cell, [3, 0, 2])
