@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -350,7 +351,7 @@ def _place(frame: traceback.FrameSummary) -> str:
 
 
 class _Watch(TorchDispatchMode):
-    """Remembers the line of the cell's file on which an op was called first."""
+    """Remembers the line of the cell's file on which an op was called first, or the call that it is the backward of."""
 
     def __init__(self, file: str | None) -> None:
         super().__init__()
@@ -358,7 +359,11 @@ class _Watch(TorchDispatchMode):
         self.lines: dict[str, str] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for frame in reversed(traceback.extract_stack(limit=60)):
+        stack = traceback.extract_stack(limit=60)
+        call: Any = torch._C._current_autograd_node()
+        if call is not None:  # torch has written down where it was called
+            stack = traceback.StackSummary.from_list(_frames(call.metadata.get("traceback_", ())))
+        for frame in reversed(stack):
             if frame.filename == self.file and frame.line:
                 self.lines.setdefault(func.overloadpacket.__name__, _place(frame))
                 break
@@ -371,15 +376,25 @@ class _Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def _frames(written: Iterable[str]) -> list[Any]:
+    found = (re.match(r'\s*File "(.*)", line (\d+), in (.*)', frame) for frame in written)
+    return [traceback.FrameSummary(each[1], int(each[2]), each[3]) for each in found if each]
+
+
 def line_of(cell: Cell, op: str, dtype: torch.dtype) -> str:
-    """The line of the cell's source on which an ATen op is called, or "" when it comes from a decomposition."""
+    """The line of the cell's source on which an ATen op is called, there or in its backward; "" where none is found."""
     watch = _Watch(getattr(sys.modules.get(type(cell).__module__), "__file__", None))
     like = next(cell.parameters(), torch.empty(0))
     with torch.random.fork_rng(devices=[]):
         cell = without_parametrizations(cell)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), watch:
-        cell.step(
-            torch.zeros(2, *cell.input_shape, dtype=dtype, device=like.device),
-            cell.initial_state(2, dtype=dtype, device=like.device),
-        )
+        x = torch.zeros(2, *cell.input_shape, dtype=dtype, device=like.device)
+        state = cell.initial_state(2, dtype=dtype, device=like.device)
+        begin = [field.clone().requires_grad_() for field in (x, *state)]
+        with warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")  # that it is slow to write down where everything was called
+            with torch.autograd.detect_anomaly(check_nan=False), watch:
+                output, after = cell.step(begin[0], cell.State(*begin[1:]))
+                if op not in watch.lines:
+                    ends = [end for end in (output, *after) if end.requires_grad]
+                    torch.autograd.grad(ends, begin, [torch.ones_like(end) for end in ends], allow_unused=True)
     return watch.lines.get(op, "")

@@ -159,6 +159,8 @@ COMPILED: dict[str, Any] = {
 NOT_COMPILED: dict[str, Any] = {
     "sort": lambda a, h, u: (a + h).tanh().sort(-1).values,
     "topk": lambda a, h, u: a.sigmoid() * h.topk(2).values.sum(-1, keepdim=True),
+    # forward it is a list of places
+    "upsample_nearest1d_backward": lambda a, h, u: a + F.interpolate(h[:, None], scale_factor=2)[:, 0, :6],
     "erfinv": lambda a, h, u: torch.erfinv(0.9 * torch.tanh(a + h @ u)),
 }
 
