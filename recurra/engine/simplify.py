@@ -14,6 +14,7 @@ from recurra.engine.blocks import gradients_of_spread_weights, products_of_heads
 from recurra.engine.borders import summed_axes
 from recurra.engine.convolution_gradients import gradients_of_convolutions
 from recurra.engine.lookups import lookups_in_buffers
+from recurra.engine.row_order import rows_in_order
 from recurra.engine.trace import Unsupported, op_name
 
 __all__ = ["simplify", "strided", "strided_scatter"]
@@ -37,6 +38,7 @@ def simplify(graph: fx.Graph) -> fx.Graph:
         _one_result_a_call,
         _reshapes_for_views,
         _drop_identities,
+        rows_in_order,
         _cancel_transposes,
         _sums_without_axes,
         gradients_of_spread_weights,

@@ -121,6 +121,22 @@ def _batch_norm(x: Tensor, *args: Any) -> Any:
     return NotImplemented if is_training else plain(x, *args)
 
 
+def _attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0, causal: bool = False, **options: Any) -> Any:
+    """Attention and its weights, which its backward has here in place of the logarithm of their sum."""
+    mask, scale = options.get("attn_mask"), options.get("scale")
+    return aten._scaled_dot_product_attention_math(q, k, v, mask, dropout, causal, scale=scale)
+
+
+def _attention_backward(
+    d: Tensor, q: Tensor, k: Tensor, v: Tensor, _: Tensor, weights: Tensor, dropout: float, causal: bool, **options: Any
+) -> Any:
+    scale = options.get("scale")
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    d_weights = d @ v.mT
+    d_scores = weights * (d_weights - (d_weights * weights).sum(-1, keepdim=True)) * scale
+    return d_scores @ k, d_scores.mT @ q, weights.mT @ d
+
+
 _argmax, _argmin = _place_of(torch.amax), _place_of(torch.amin)
 
 TAKEN_APART: dict[Any, Callable[..., Any]] = {
@@ -137,4 +153,6 @@ TAKEN_APART: dict[Any, Callable[..., Any]] = {
     aten.prod.dim_int: _product,
     aten.index_select.default: _index_select,
     aten.native_batch_norm.default: _batch_norm,
+    aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward.default: _attention_backward,
 }

@@ -264,8 +264,6 @@ class _RowsTogether(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is nn.functional.one_hot:
             return _one_hot(*args, **kwargs)
-        if func is nn.functional.scaled_dot_product_attention:  # and not torch's one call for all of it
-            return aten._scaled_dot_product_attention_math(*args, **kwargs)[0]
         axis = None
         if func in (Tensor.unbind, torch.unbind):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
