@@ -270,7 +270,10 @@ def _as_sum(node: fx.Node, columns: Tensor) -> Tensor:
     if columns.shape == shape:
         return columns
     source: Any = node.args[0]
-    return columns.view(row_shape(source)).sum(summed_axes(node)).reshape(shape)
+    rows = columns.view(row_shape(source))
+    # where nothing is left to add up, torch is not asked to: what it computes has no place in a recorded pass
+    axes = [axis for axis in summed_axes(node) if rows.shape[axis] > 1]
+    return (rows.sum(axes) if axes else rows).reshape(shape)
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
