@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 from torch._subclasses import FakeTensor
 
 from recurra.engine.graph_writer import GraphWriter
@@ -64,12 +64,28 @@ def _leaps(places: fx.Node) -> bool:
     return is_written and value.dim() == 1 and int((value.diff().diff() != 0).sum()) >= MAX_PIECES
 
 
+def _from_the_front(places: Tensor, size: int) -> Tensor:
+    """Places as counted from the front, where -1 is the last.
+
+    Raises:
+        IndexError: there is no such place.
+    """
+    if not isinstance(places, FakeTensor):
+        wrong = places[(places < -size) | (places >= size)]
+        if len(wrong):
+            raise IndexError(f"place {int(wrong[0])} is out of bounds for an axis with size {size}")
+    return places.remainder(size)
+
+
+_from_the_front.__dict__["overloadpacket"] = aten.remainder  # its name in messages
+
+
 def _compare(node: fx.Node, axis: int, places: fx.Node) -> None:
     writer = GraphWriter(node)
     source: Any = node.args[0]
     size, rank = source.meta["val"].shape[axis], source.meta["val"].dim()
     every = writer.view(writer.call(aten.arange.default, size), size, 1)
-    is_there = writer.call(aten.eq.Tensor, every, writer.call(aten.remainder.Scalar, places, size))  # -1 is the last
+    is_there = writer.call(aten.eq.Tensor, every, writer.call(_from_the_front, places, size))
     is_there = writer.view(is_there, size, -1, *[1] * (rank - axis - 1))
     if node.target is aten.index.Tensor:
         spread = writer.call(aten.unsqueeze.default, source, axis + 1)

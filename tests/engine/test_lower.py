@@ -216,3 +216,13 @@ def test_a_permutation_of_the_state_is_compiled_and_right(size: int, in_buffer: 
         cell.places.copy_(torch.arange(size).flip(0) - size)
     cell.w.bias.data.fill_(1.0)
     assert_engines_agree(cell, [3, 0, 2])
+
+
+def test_a_place_that_a_state_does_not_have_is_an_error_at_the_next_call() -> None:
+    cell = Permuted(7, in_buffer=True)
+    x = torch.randn(3, 2, 3).double()
+    for _ in range(3):  # a recorded pass, too
+        recurra.scan(cell, x, engine="compiled")
+    cell.places[4] = 7
+    with pytest.raises(IndexError, match="place 7 is out of bounds for an axis with size 7"):
+        recurra.scan(cell, x, engine="compiled")
