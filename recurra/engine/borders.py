@@ -14,6 +14,7 @@ from torch import Tensor, fx
 
 from recurra.engine.convolution import is_convolution
 from recurra.engine.rows import row_axis, row_width
+from recurra.engine.trace import op_name
 
 __all__ = [
     "WIDEST_TOTAL",
@@ -43,11 +44,6 @@ _FEW = 8  # calls that are cheaper than memory
 _SMALLER = 4  # a sum is drawn into the loop where its operand is at least that many times larger
 
 
-def _name(node: fx.Node) -> str:
-    target = node.target
-    return target if isinstance(target, str) else getattr(target, "overloadpacket", target).__name__
-
-
 def is_view(node: fx.Node) -> bool:
     """Whether a node is another look at rows that stand in memory."""
     return is_look(node) and row_axis(node) is not None
@@ -55,7 +51,7 @@ def is_view(node: fx.Node) -> bool:
 
 def is_look(node: fx.Node) -> bool:
     """Whether a node is another look at the memory of its operand."""
-    return _name(node) in _VIEWS
+    return op_name(node) in _VIEWS
 
 
 def _is_matrix(node: fx.Node) -> bool:
@@ -98,27 +94,27 @@ def made_of_products(nodes: list[fx.Node], before: set[fx.Node], x: fx.Node) -> 
 
 
 def _is_made_in_passing(node: fx.Node) -> bool:
-    cheap = _name(node) in (*_ARITHMETIC, "div") and row_axis(node) == 0 and not _is_product(node)
+    cheap = op_name(node) in (*_ARITHMETIC, "div") and row_axis(node) == 0 and not _is_product(node)
     return cheap and all(_reads_by_row(user) for user in node.users)
 
 
 def _reads_by_row(user: fx.Node) -> bool:
     """Whether a call could get its operands row by row."""
-    if user.op != "call_function" or _name(user) in ("mm", "bmm"):
+    if user.op != "call_function" or op_name(user) in ("mm", "bmm"):
         return False
     return row_axis(user) == 0 or is_total(user)
 
 
 def _is_product(node: fx.Node) -> bool:
-    return _name(node) in ("mm", "bmm") or is_sum_with_bias(node)
+    return op_name(node) in ("mm", "bmm") or is_sum_with_bias(node)
 
 
 def is_sum_with_bias(node: fx.Node) -> bool:
     """Whether a node adds a vector to a product that nobody else reads: the product adds it by itself."""
-    if _name(node) != "add" or node.kwargs or len(node.all_input_nodes) < 2:
+    if op_name(node) != "add" or node.kwargs or len(node.all_input_nodes) < 2:
         return False
     product, bias = node.all_input_nodes[:2]
-    is_ours = node.args == (product, bias) and _name(product) == "mm" and len(product.users) == 1
+    is_ours = node.args == (product, bias) and op_name(product) == "mm" and len(product.users) == 1
     return is_ours and bias.meta["val"].shape == product.meta["val"].shape[1:]
 
 
@@ -148,7 +144,7 @@ def computed_again(
     again: set[fx.Node] = set()
 
     def cheap(node: fx.Node) -> bool:
-        return is_view(node) or (node in forward and _name(node) in _CHEAP)
+        return is_view(node) or (node in forward and op_name(node) in _CHEAP)
 
     def goes(node: fx.Node) -> tuple[set[fx.Node], set[fx.Node]]:
         return _made_of(node, cheap, {n for n in (*read, *again) if n is not node}, depends)
@@ -167,7 +163,12 @@ def computed_again(
                 again |= steps
                 moved = True
     for node in reversed(nodes):
-        if node in read and node in forward and _name(node) in _COSTLY and not _read_outside(node, reverse, of_forward):
+        if (
+            node in read
+            and node in forward
+            and op_name(node) in _COSTLY
+            and not _read_outside(node, reverse, of_forward)
+        ):
             steps, needed = goes(node)
             if not needed:
                 read.remove(node)
@@ -209,7 +210,7 @@ def drawn_in(
         at_hand: whether a value is kept for the sake of who reads it outside.
     """
     cones: dict[fx.Node, tuple[set[fx.Node], set[fx.Node]]] = {}
-    sums = [node for node in nodes if node in outside and _name(node) in _SUMS and row_axis(node) is not None]
+    sums = [node for node in nodes if node in outside and op_name(node) in _SUMS and row_axis(node) is not None]
     later = _descendants(nodes, set(sums))
     for node in sums:
         inside, leaves = _cone(node, outside)
@@ -260,7 +261,7 @@ def finished_in(nodes: list[fx.Node], loop: set[fx.Node], late: set[fx.Node], kn
     """
     joining: set[fx.Node] = set()
     for node in nodes:
-        is_cheap = node in late and _name(node) in (*_ARITHMETIC, "div", "sum") and _is_vectors(node)
+        is_cheap = node in late and op_name(node) in (*_ARITHMETIC, "div", "sum") and _is_vectors(node)
         if is_cheap and all(arg in loop or arg in joining or arg in known for arg in node.all_input_nodes):
             joining.add(node)
 
@@ -283,7 +284,7 @@ def _is_vectors(node: fx.Node) -> bool:
 
 def is_total(node: fx.Node) -> bool:
     """Whether a node is a sum over the batch, and maybe over more: a gradient of parameters."""
-    if _name(node) != "sum" or node.kwargs or not node.meta["val"].dtype.is_floating_point:
+    if op_name(node) != "sum" or node.kwargs or not node.meta["val"].dtype.is_floating_point:
         return False
     source: Any = node.args[0]
     return source.meta["val"].dtype == node.meta["val"].dtype and row_axis(source) == 0 and 0 in summed_axes(node)
@@ -321,7 +322,7 @@ def added_up(
             if arg in at_hand or not depends[arg] or arg in inside:
                 continue
             alone = all(user is node or user in inside for user in arg.users)
-            if not may_join(arg) or _name(arg) not in _ARITHMETIC or row_axis(arg) != 0 or not alone:
+            if not may_join(arg) or op_name(arg) not in _ARITHMETIC or row_axis(arg) != 0 or not alone:
                 break
             inside.add(arg)
             stack.extend(arg.all_input_nodes)
@@ -337,7 +338,7 @@ def _cone(node: fx.Node, outside: set[fx.Node]) -> tuple[set[fx.Node], set[fx.No
     stack: list[fx.Node] = list(node.all_input_nodes)
     while stack:
         arg = stack.pop()
-        if arg in outside and (is_view(arg) or (_is_matrix(arg) and _name(arg) in (*_CHEAP, "div"))):
+        if arg in outside and (is_view(arg) or (_is_matrix(arg) and op_name(arg) in (*_CHEAP, "div"))):
             if arg not in inside:
                 inside.add(arg)
                 stack.extend(arg.all_input_nodes)

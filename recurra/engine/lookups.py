@@ -15,6 +15,7 @@ from torch._subclasses import FakeTensor
 from recurra.engine.graph_writer import GraphWriter
 from recurra.engine.movement import MAX_PIECES
 from recurra.engine.rows import row_axis
+from recurra.engine.trace import named_as
 
 __all__ = ["lookups_in_buffers"]
 
@@ -77,7 +78,7 @@ def _from_the_front(places: Tensor, size: int) -> Tensor:
     return places.remainder(size)
 
 
-_from_the_front.__dict__["overloadpacket"] = aten.remainder  # its name in messages
+named_as(aten.remainder, _from_the_front)
 
 
 def _compare(node: fx.Node, axis: int, places: fx.Node) -> None:

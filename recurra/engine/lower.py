@@ -18,7 +18,7 @@ from recurra.engine.movement import origins, places_of
 from recurra.engine.rows import row_axis, row_shape, row_width
 from recurra.engine.simplify import is_random, strided, strided_scatter
 from recurra.engine.split import Loop
-from recurra.engine.trace import Unsupported
+from recurra.engine.trace import Unsupported, op_name
 
 __all__ = ["lower"]
 
@@ -89,10 +89,10 @@ class _Builder(Builder):
             return self.const(node)
         if node in self.known:
             return self.known[node]
-        if node in self.inside or (node.op == "call_function" and _name(node) in _CONSTANT):
+        if node in self.inside or (node.op == "call_function" and op_name(node) in _CONSTANT):
             lowering = _LOWER.get(node.target)
             if lowering is None:
-                raise Unsupported(_name(node))
+                raise Unsupported(op_name(node))
             made = lowering(self, node)
         else:
             made = self._leaf_of(node)
@@ -102,7 +102,7 @@ class _Builder(Builder):
     def _leaf_of(self, node: fx.Node) -> Value:
         dtype = node.meta["val"].dtype
         if not _is_real(node):
-            raise Unsupported(_name(node), f"its type is {dtype}")
+            raise Unsupported(op_name(node), f"its type is {dtype}")
         kind = "vector" if row_axis(node) is None else "carry" if node in self.carries else "array"
         return self.leaf(kind, node, row_width(node), dtype == torch.bool)
 
@@ -114,11 +114,6 @@ class _Builder(Builder):
 
 def _is_real(node: fx.Node) -> bool:
     return node.meta["val"].dtype in (torch.float32, torch.float64, torch.bool, *_WHOLE)
-
-
-def _name(node: fx.Node) -> str:
-    target: Any = getattr(node.target, "overloadpacket", node.target)
-    return target if isinstance(target, str) else target.__name__  # an input of the graph goes by its name
 
 
 def _arg(node: fx.Node, index: int, default: Any = None) -> Any:
@@ -137,7 +132,7 @@ def _pointwise(op: str) -> _Lowering:
         boolean = node.meta["val"].dtype == torch.bool
         made = builder.pointwise({"add": "or", "mul": "and"}.get(op, op) if boolean else op, *args)
         if made.boolean != boolean:
-            raise Unsupported(_name(node), "on truth values")
+            raise Unsupported(op_name(node), "on truth values")
         return made
 
     return make
@@ -155,15 +150,15 @@ def _composed(function: Callable[..., Value]) -> _Lowering:
 
 def _moved(builder: _Builder, node: fx.Node) -> Value:
     if row_axis(node) is None:
-        raise Unsupported(_name(node), "it mixes the rows of the batch")
+        raise Unsupported(op_name(node), "it mixes the rows of the batch")
     sources, places = origins(node, builder.value)
-    return builder.move(sources, places, _name(node))
+    return builder.move(sources, places, op_name(node))
 
 
 def _known(node: fx.Node, reader: fx.Node) -> Any:
     """The value of what is made of no input, such as a list of places written in the step."""
     if node.op != "call_function" or is_random(node):
-        raise Unsupported(_name(reader), "its places are not known when it is compiled")
+        raise Unsupported(op_name(reader), "its places are not known when it is compiled")
     target: Any = node.target
     args: Any = fx.map_arg(node.args, lambda arg: _known(arg, reader))
     return target(*args, **node.kwargs)
@@ -173,7 +168,7 @@ def _places_named(node: fx.Node, source: fx.Node, indices: Any) -> torch.Tensor:
     """The places of a row of the source that an index names, in the shape of what is found there."""
     axis = row_axis(source)
     if axis is None or (axis < len(indices) and indices[axis] is not None):
-        raise Unsupported(_name(node), "it mixes the rows of the batch")
+        raise Unsupported(op_name(node), "it mixes the rows of the batch")
     shape = row_shape(source)
     found = [slice(None) if index is None else _known(index, node) for index in indices]
     return torch.arange(math.prod(shape)).reshape(shape)[tuple(found)]
@@ -183,7 +178,7 @@ def _indexed(builder: _Builder, node: fx.Node) -> Value:
     source, indices = _arg(node, 0), _arg(node, 1)
     named = _places_named(node, source, indices)
     value, places = places_of(builder.value(source), row_width(source))
-    return builder.move([value], places[named], _name(node))
+    return builder.move([value], places[named], op_name(node))
 
 
 def _index_put(builder: _Builder, node: fx.Node) -> Value:
@@ -197,13 +192,13 @@ def _index_put(builder: _Builder, node: fx.Node) -> Value:
     if not _arg(node, 3, False):
         places = mine.clone()
         places[goals] = old.width + theirs
-        return builder.move([old, value], places, _name(node))
+        return builder.move([old, value], places, op_name(node))
     total = builder.value(target)
     while len(goals):
         first = torch.from_numpy(np.unique(goals.numpy(), return_index=True)[1])
         places = torch.full(mine.shape, value.width)
         places[goals[first]] = theirs[first]
-        total = builder.pointwise("add", total, builder.move([value, builder.const(0.0)], places, _name(node)))
+        total = builder.pointwise("add", total, builder.move([value, builder.const(0.0)], places, op_name(node)))
         left = torch.ones(len(goals), dtype=torch.bool)
         left[first] = False
         goals, theirs = goals[left], theirs[left]
@@ -292,7 +287,7 @@ def _axes(node: fx.Node) -> set[int]:
     rank = len(row_shape(source))
     axes = {d % rank for d in ([dims] if isinstance(dims, int) else dims or range(rank))}
     if row_axis(source) is None or row_axis(source) in axes:
-        raise Unsupported(_name(node), "it mixes the rows of the batch")
+        raise Unsupported(op_name(node), "it mixes the rows of the batch")
     return axes
 
 
@@ -329,9 +324,9 @@ def _variance(builder: _Builder, node: fx.Node) -> Value:
 
 
 def _full(builder: _Builder, node: fx.Node) -> Value:
-    if _name(node) == "scalar_tensor":
+    if op_name(node) == "scalar_tensor":
         return builder.value(_arg(node, 0))
-    number = {"zeros": 0.0, "ones": 1.0}.get(_name(node))
+    number = {"zeros": 0.0, "ones": 1.0}.get(op_name(node))
     made = builder.value(_arg(node, 1) if number is None else number)
     return builder.flag(made) if node.meta["val"].dtype == torch.bool else made
 

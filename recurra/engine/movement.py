@@ -17,7 +17,7 @@ from torch import Tensor, fx
 
 from recurra.engine.loop import Map, Value
 from recurra.engine.rows import row_axis, row_shape
-from recurra.engine.trace import Unsupported, batch_factor
+from recurra.engine.trace import Unsupported, batch_factor, op_name
 
 __all__ = ["MAX_PIECES", "Box", "Piece", "boxes", "origins", "pieces", "places_of"]
 
@@ -74,21 +74,17 @@ def origins(node: fx.Node, value_of: Any) -> tuple[list[Value], Tensor]:
         first, second = result.reshape(*shape[:axis], 2, *shape[axis:]).unbind(axis)
         if bool((first < _ROW).all()) and torch.equal(first, second % _ROW):
             return sources, first
-    raise Unsupported(_name(node), "it mixes the rows of the batch")
+    raise Unsupported(op_name(node), "it mixes the rows of the batch")
 
 
 def _call(node: fx.Node, args: list[Any], sources: list[Value], value_of: Any) -> Tensor:
     kind: Any = node.target
-    if _name(node) == "constant_pad_nd":
+    if op_name(node) == "constant_pad_nd":
         fill = node.args[2] if len(node.args) > 2 else 0.0
         before = sum(source.width for source in sources)
         sources.append(value_of(fill))
         return kind(args[0], args[1], before)
     return kind(*args, **node.kwargs)
-
-
-def _name(node: fx.Node) -> str:
-    return getattr(node.target, "overloadpacket", node.target).__name__  # type: ignore[union-attr]
 
 
 def pieces(sources: list[Value], places: Any) -> Iterator[Piece]:

@@ -27,7 +27,7 @@ from recurra.engine.rows import row_axis, row_width
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import is_random
 from recurra.engine.split import Loop, Region, is_rows
-from recurra.engine.trace import BATCH, Unsupported, batch_factor
+from recurra.engine.trace import BATCH, Unsupported, batch_factor, op_name
 
 __all__ = ["RegionCode"]
 
@@ -69,7 +69,7 @@ class RegionCode:
                 parts.append(self._part(nodes, by_torch, dtype))
             except Unsupported as error:
                 # what it stumbled over may be an operand, such as a row of whole numbers; then the part goes as a whole
-                named = {node for node in nodes if _name(node) == error.op}
+                named = {node for node in nodes if op_name(node) == error.op}
                 by_torch |= named or set(nodes)
                 return None
         return parts
@@ -96,12 +96,6 @@ class RegionCode:
             return _Part(nodes, inputs, outputs, _by_torch(nodes, inputs, outputs, bf16=self.bf16))
         kernel = _of_rows(self.region.name, nodes, outputs, dtype)
         return _Part(nodes, inputs, outputs, functools.partial(_by_rows, kernel), kernel)
-
-
-def _name(node: fx.Node) -> str:
-    target: Any = node.target
-    name: str = getattr(target, "overloadpacket", target).__name__
-    return name
 
 
 def _row_wise(node: fx.Node) -> bool:
@@ -166,7 +160,7 @@ def _of_rows(name: str, nodes: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...]
 
 
 def _by_rows(kernel: LoopKernel, values: dict[fx.Node, Tensor], count: int, goals: Goals) -> None:
-    kernel.run_on(values, Tiling.of_rows(count, team.num_threads()), (), count, goals)
+    kernel.run_on(values, Tiling.of_rows(count, team.num_threads()), count, goals)
 
 
 def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node], *, bf16: bool) -> fx.Node | None:

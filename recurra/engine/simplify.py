@@ -15,7 +15,7 @@ from recurra.engine.borders import summed_axes
 from recurra.engine.convolution_gradients import gradients_of_convolutions
 from recurra.engine.lookups import lookups_in_buffers
 from recurra.engine.row_order import rows_in_order
-from recurra.engine.trace import Unsupported, op_name
+from recurra.engine.trace import Unsupported, named_as, op_name
 
 __all__ = ["simplify", "strided", "strided_scatter"]
 
@@ -85,7 +85,7 @@ def strided_scatter(tensor: Tensor, *args: Any) -> Tensor:
 
 _STRIDED = {aten.as_strided.default: strided, aten.as_strided_scatter.default: strided_scatter}
 for _call, _in_order in _STRIDED.items():
-    _in_order.__dict__["overloadpacket"] = _call.overloadpacket  # its name in messages
+    named_as(_call, _in_order)
 
 
 def _strides_of_rows_in_order(graph: fx.Graph) -> None:
@@ -172,8 +172,7 @@ def _result(target: Any, index: int) -> Callable[..., Tensor]:
         found: Tensor = target(*args, **kwargs)[index]
         return found
 
-    result.__dict__["overloadpacket"] = target.overloadpacket  # its name in messages
-    return result
+    return named_as(target, result)
 
 
 def _reshapes_for_views(graph: fx.Graph) -> None:

@@ -34,7 +34,17 @@ from recurra.engine.reference import checked
 from recurra.engine.taken_apart import TAKEN_APART
 from recurra.errors import CompileError, ShapeError, TraceError
 
-__all__ = ["BATCH", "Trace", "Unsupported", "batch_factor", "line_of", "op_name", "trace", "without_parametrizations"]
+__all__ = [
+    "BATCH",
+    "Trace",
+    "Unsupported",
+    "batch_factor",
+    "line_of",
+    "named_as",
+    "op_name",
+    "trace",
+    "without_parametrizations",
+]
 
 BATCH = 999_983  # prime, and larger than any layer: a size that it divides is a size that the batch went into
 
@@ -56,6 +66,12 @@ def op_name(node: fx.Node) -> str:
     target: Any = getattr(node.target, "overloadpacket", node.target)
     name: str = target if isinstance(target, str) else target.__name__
     return name
+
+
+def named_as(call: Any, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of our own that goes by the name of an ATen call in `op_name`, and so in messages."""
+    function.__dict__["overloadpacket"] = getattr(call, "overloadpacket", call)
+    return function
 
 
 class Unsupported(CompileError):

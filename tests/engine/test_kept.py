@@ -83,7 +83,7 @@ def test_every_processor_writes_past_its_caches(
     )
     numbers = torch.randn(37, width, dtype=dtype)
     found = {source: numbers}
-    kernel.run_on(found, Tiling.of_rows(37, 1), (), 37)
+    kernel.run_on(found, Tiling.of_rows(37, 1), 37)
     assert torch.equal(found[goal], -numbers)
     assert ("nontemporal" in kernel._ir(past_caches=True)) == (width != 21)
 

@@ -162,7 +162,7 @@ def test_sums_of_vectors_pieces_and_numbers(rows: int, threads: int, level: int)
     kernel = LoopKernel(schedule(program), torch.float64, reverse=False, target=Target.x86_64(level, host().triple))
     numbers = torch.randn(rows, 21, dtype=torch.float64)
     values = {kernel.plan.arrays[0][0]: numbers}
-    kernel.run_on(values, Tiling.of_rows(rows, min(threads, team.num_threads())), (), rows)
+    kernel.run_on(values, Tiling.of_rows(rows, min(threads, team.num_threads())), rows)
     of_x, of_square, of_row, of_both = (values[total] for total in program.totals)
     assert_close(of_x, numbers.sum(0))
     assert_close(of_square, numbers.square().sum(0))
@@ -209,7 +209,7 @@ def test_reductions_of_rows_of_every_width(width: int, level: int) -> None:
     )
     rows = torch.randn(7, width, dtype=torch.float64)
     found: dict[Any, Tensor] = {x: rows}
-    kernel.run_on(found, Tiling.of_rows(7, 1), (), 7)
+    kernel.run_on(found, Tiling.of_rows(7, 1), 7)
     total, largest, smallest = (found[node] for node in program.saved)
     assert_close(total[:, 0], rows.sum(1))
     assert torch.equal(largest[:, 0], rows.amax(1))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from recurra.engine.convolution import Convolution
-from recurra.engine.cpu.planes import copy_lines, even, packed, zeros
+from recurra.engine.cpu.planes import copy_lines, even, packed
 from recurra.engine.loop import Value
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Convolver:
         """Take this memory of the thread, and put the zeros there that stay."""
         self.memory = memory
         self.sums = self.e.at(memory, self.e.word(self.planes))
-        zeros(self.e, memory, self.e.word(self.planes))
+        self.e.clear(memory, self.e.word(self.planes))
 
     def emit(self, r: Any, row: Any) -> None:
         """Emit the convolution for row `r` of the tile, which is `row` of the arrays."""

@@ -166,7 +166,8 @@ class Emitter(Writer):
             part = b.add(b.mul(index, self.sharers), self.member)
             self.totals = self.at(self.pointer(header["totals"]), b.mul(part, self.word(2 * self.layout.total)))
             self._copy_states(states_in, first, rows, into_scratch=True)
-            self._begin_sums()
+            if self.layout.total:
+                self.clear(self.totals, self.word(2 * self.layout.total))
 
             def step(number: Any) -> None:
                 t = b.sub(b.sub(steps, number), self.word(1)) if self.reverse else number
@@ -186,13 +187,6 @@ class Emitter(Writer):
             b.fence("seq_cst")  # what went past the caches is seen by whoever comes next
         b.ret_void()
         return self.text()
-
-    def _begin_sums(self) -> None:
-        def one_vector(column: Any) -> None:
-            self.store(self.vectors.const(0.0), self.at(self.totals, column), self.lanes, self.lanes)
-
-        if self.layout.total:
-            self.each(self.word(0), self.word(2 * self.layout.total), self.lanes, one_vector)
 
     def _add_up(self) -> None:
         """Move the sums of the last steps to the sums of all steps before."""
@@ -218,12 +212,7 @@ class Emitter(Writer):
                 out = self.at(address, self.b.mul(sequence, self.word(width)))
                 inside = self.at(self.buffers[buffer], self.b.mul(r, self.word(stride)))
                 source, goal = (out, inside) if into_scratch else (inside, out)
-
-                def columns(column: Any, count: int) -> None:
-                    lanes = self.lanes
-                    self.store(self.load(self.at(source, column), count, lanes), self.at(goal, column), count, lanes)
-
-                self.columns(width, columns)
+                self.copy_numbers(source, goal, width)
 
             self.each(self.member, rows, self.sharers, row)
 

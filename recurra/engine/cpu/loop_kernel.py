@@ -179,13 +179,11 @@ class LoopKernel:
         self,
         values: dict[fx.Node, Tensor],
         tiling: Tiling,
-        state: Sequence[Tensor],
         num_rows: int,
         goals: Goals = NO_GOALS,
-    ) -> tuple[Tensor, ...]:
-        """Read what the loop reads from `values`, add what it writes; returns the state after the last steps."""
-        (after,) = team.together([self.in_turns(values, tiling, state, num_rows, goals)])
-        return after
+    ) -> None:
+        """As `in_turns`, of a pass over rows that know nothing of each other, now."""
+        team.together([self.in_turns(values, tiling, (), num_rows, goals)])
 
     def in_turns(
         self,
@@ -195,7 +193,10 @@ class LoopKernel:
         num_rows: int,
         goals: Goals = NO_GOALS,
     ) -> team.Turns[tuple[Tensor, ...]]:
-        """As `run_on`, for `team.together`."""
+        """Read what the loop reads from `values`, add what it writes; gives the state after the last steps.
+
+        For `team.together`.
+        """
         plan = self.plan
         arrays = [values[node] for node, _ in plan.arrays[: plan.num_inputs]]
         for index in self._odd_inputs:

@@ -30,7 +30,6 @@ from recurra.engine.cpu.writer import POINTER
 __all__ = ["matmul"]
 
 _BLOCK = 512  # of the inner size: a panel of it is a quarter of a common second-level cache at most
-_WORTH_A_THREAD = 4_000_000  # flops; fewer take less time than waking a thread
 # entries of the inner size that A is fetched ahead, where each stands in a line of memory of its own; fewer where these
 # lines are pages apart, as the nearest cache has room for a dozen such (measured on a Zen 5: 5 to 9 % of the products)
 _AHEAD, _AHEAD_BY_PAGES = 24, 8
@@ -61,7 +60,7 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = Fal
     result = arena.empty((rows, columns), a.dtype)
     height, width = _tile(host(), a.element_size())
     lanes = host().lanes(a.element_size())
-    threads = team.num_threads() if 2 * rows * inner * columns >= _WORTH_A_THREAD else 1
+    threads = team.num_threads() if 2 * rows * inner * columns >= team.WORTH_A_THREAD else 1
     parts = _parts(rows, columns, height, width, threads, by_rows=bf16)
     block = _up(-(-inner // -(-inner // _BLOCK)), lanes)  # blocks of one size, but for the last
     panels = arena.empty((len(parts), block + 1, width), a.dtype)
@@ -99,14 +98,9 @@ def _parts(
         return -(-panels // across) * -(-tiles // (threads // across))
 
     across = min(range(1, threads + 1), key=lambda across: (largest(across), across if by_rows else -across))
-    down = [(first * height, min(rows, last * height)) for first, last in _cut(tiles, threads // across)]
-    along = [(first * width, min(columns, last * width)) for first, last in _cut(panels, across)]
+    down = [(first * height, min(rows, last * height)) for first, last in team.cut(tiles, threads // across)]
+    along = [(first * width, min(columns, last * width)) for first, last in team.cut(panels, across)]
     return [(*each, *other) for each, other in itertools.product(down, along)]
-
-
-def _cut(count: int, parts: int) -> list[tuple[int, int]]:
-    edges = [count * part // parts for part in range(parts + 1)]
-    return [(first, last) for first, last in itertools.pairwise(edges) if first < last]
 
 
 @functools.cache

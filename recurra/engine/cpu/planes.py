@@ -8,7 +8,7 @@ from typing import Any
 
 from recurra.engine.cpu.writer import Writer
 
-__all__ = ["copy_lines", "even", "packed", "zeros"]
+__all__ = ["copy_lines", "even", "packed"]
 
 
 def even(count: int, largest: int) -> list[tuple[int, int]]:
@@ -21,16 +21,6 @@ def even(count: int, largest: int) -> list[tuple[int, int]]:
 def packed(size: Sequence[int]) -> tuple[int, ...]:
     """Numbers from one entry to the next of images [channels, *size], along each axis but the last."""
     return tuple(math.prod(size[axis:]) for axis in range(len(size)))
-
-
-def zeros(writer: Writer, pointer: Any, count: Any) -> None:
-    """Fill memory with zeros, by whole vectors."""
-    none = writer.vectors.const(0.0)
-
-    def one_vector(column: Any) -> None:
-        writer.store(none, writer.at(pointer, column), writer.lanes, writer.lanes)
-
-    writer.each(writer.word(0), count, writer.lanes, one_vector)
 
 
 def copy_lines(
@@ -46,15 +36,7 @@ def copy_lines(
     """
     b = writer.b
     if len(sizes) == 1:
-        writer.columns(
-            sizes[0],
-            lambda column, count: writer.store(
-                writer.load(writer.at(source, column), count, writer.lanes),
-                writer.at(goal, column),
-                count,
-                writer.lanes,
-            ),
-        )
+        writer.copy_numbers(source, goal, sizes[0])
         return
 
     def entry(index: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import os
 import platform
 import sys
@@ -23,11 +24,13 @@ from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import host
 
 __all__ = [
+    "WORTH_A_THREAD",
     "Job",
     "Turns",
     "at_most",
     "can_fork",
     "can_meet",
+    "cut",
     "do",
     "entry",
     "fork_address",
@@ -36,6 +39,8 @@ __all__ = [
     "run",
     "together",
 ]
+
+WORTH_A_THREAD = 4_000_000  # flops of a product; fewer take less time than waking a thread
 
 _forked = False
 
@@ -73,6 +78,12 @@ def prepare() -> None:
         address = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value  # never called then
     llvm.add_symbol("omp_get_thread_num", address)
     llvm.add_symbol("recurra_meet", _meet().address if can_meet() else address)
+
+
+def cut(count: int, parts: int) -> list[tuple[int, int]]:
+    """The first and the last, which is not in it, of shares as even as can be; none is empty."""
+    edges = [count * part // parts for part in range(parts + 1)]
+    return [(first, last) for first, last in itertools.pairwise(edges) if first < last]
 
 
 def num_threads() -> int:

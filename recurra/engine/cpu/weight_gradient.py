@@ -21,7 +21,7 @@ from torch import Tensor
 from recurra.engine.convolution import Convolution
 from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.jit import Code, compile_text
-from recurra.engine.cpu.planes import copy_lines, even, packed, zeros
+from recurra.engine.cpu.planes import copy_lines, even, packed
 from recurra.engine.cpu.target import Target, host
 from recurra.engine.cpu.writer import I32, Writer
 
@@ -29,7 +29,6 @@ __all__ = ["weight_gradient"]
 
 _BLOCK_BYTES = 3 << 18  # of the planes of a block: three quarters of a common second-level cache
 _MOST_IMAGES = 64  # of a block
-_WORTH_A_THREAD = 4_000_000  # flops; fewer take less time than waking a thread
 
 # words of the table; those of each thread follow: tiles of channels of the result, these channels, and tiles of taps
 _TABLE = ("images", "x", "d_y", "d_weight", "planes")
@@ -56,7 +55,7 @@ def gradient(of: Convolution, x: Tensor, d_y: Tensor, target: Target) -> Tensor:
     if not len(x):
         return x.new_zeros(shape)
     x, d_y, result = x.contiguous(), d_y.contiguous(), arena.empty(shape, x.dtype)
-    threads = team.num_threads() if len(x) * of.flops >= _WORTH_A_THREAD else 1
+    threads = team.num_threads() if len(x) * of.flops >= team.WORTH_A_THREAD else 1
     parts = _parts(*_tiles(of, target), threads)
     planes = arena.empty((len(parts), _Planes(of, target, x.element_size()).all), x.dtype)
     words: list[int | Tensor] = [len(x), x, d_y, result, planes, *itertools.chain.from_iterable(parts)]
@@ -78,18 +77,14 @@ def _parts(outs: list[tuple[int, int]], taps: list[tuple[int, int]], threads: in
     across = 1 if along > 1 else min(threads, of_taps)
     return [
         (first, last, starts[first], starts[last], *some)
-        for first, last in _cut(tiles, along)
-        for some in _cut(of_taps, across)
+        for first, last in team.cut(tiles, along)
+        for some in team.cut(of_taps, across)
     ]
 
 
 def _edges(tiles: list[tuple[int, int]]) -> list[int]:
     """Where each tile begins, and where the last one ends."""
     return list(itertools.accumulate((size for size, many in tiles for _ in range(many)), initial=0))
-
-
-def _cut(count: int, parts: int) -> list[tuple[int, int]]:
-    return list(itertools.pairwise(count * part // parts for part in range(parts + 1)))
 
 
 class _Planes:
@@ -131,7 +126,7 @@ class _Emitter(Writer):
             self.head[name] = self.pointer(self.head[name])
         self.x = self.at(self.head["planes"], b.mul(thread, self.word(planes.all)))
         self.d_y = self.at(self.x, self.word(of.channels * planes.x))
-        zeros(self, self.x, self.word(planes.all))
+        self.clear(self.x, self.word(planes.all))
         self.each(self.word(0), self.head["images"], planes.images, self._block)
         b.ret_void()
         return self.text()

@@ -177,6 +177,22 @@ class Writer:
         own = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
         return self.b.icmp_signed("<", own, self._spread(count, lanes))
 
+    def copy_numbers(self, source: Any, goal: Any, width: int) -> None:
+        """So many numbers from one place to another."""
+
+        def some(column: Any, count: int) -> None:
+            self.store(self.load(self.at(source, column), count, self.lanes), self.at(goal, column), count, self.lanes)
+
+        self.columns(width, some)
+
+    def clear(self, pointer: Any, count: Any) -> None:
+        """Fill memory with zeros, by whole vectors."""
+
+        def one_vector(column: Any) -> None:
+            self.store(self.vectors.const(0.0), self.at(pointer, column), self.lanes, self.lanes)
+
+        self.each(self.word(0), count, self.lanes, one_vector)
+
     def fetch(self, pointer: Any, bytes_ahead: Any) -> None:
         """Have the memory so far behind a pointer brought near; it is no fault where there is none."""
         place = self.b.gep(pointer, [bytes_ahead], inbounds=False, source_etype=ir.IntType(8))
