@@ -138,6 +138,14 @@ def _pointwise(op: str) -> _Lowering:
     return make
 
 
+def _log1p(builder: _Builder, node: fx.Node) -> Value:
+    """Of exp(-|x|), which logsigmoid has, it is less work."""
+    x = builder.operand(_arg(node, 0), node)
+    of = [x.op, *[each.op for each in x.args[:1] if isinstance(each, Value)]]
+    is_unit = of == ["exp", "neg"] and x.args[0].args[0].op == "abs"
+    return builder.pointwise("log1p_unit" if is_unit else "log1p", x)
+
+
 def _composed(function: Callable[..., Value]) -> _Lowering:
     """A pointwise call made of several operations: `function(make, *operands)`, where `make(op, *args)`."""
 
@@ -365,8 +373,9 @@ def _table() -> dict[Any, _Lowering]:
 
     for name in ("add", "sub", "mul", "maximum", "minimum", *COMPARISONS, "where", "fmod", "copysign"):
         give(_pointwise(name), name)
-    for name in ("neg", "abs", "sqrt", "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "sin", "cos", "atan"):
+    for name in ("neg", "abs", "sqrt", "exp", "expm1", "log", "tanh", "sigmoid", "erf", "sin", "cos", "atan"):
         give(_pointwise(name), name)
+    give(_log1p, "log1p")
     for name in ("floor", "trunc"):
         give(_pointwise(name), name)
     for name in LOGIC:

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 import recurra
 from recurra import Cell
+from recurra.engine.compiled import compiled
+from recurra.engine.lower import lower
 from recurra.errors import CompileError
 from tests.engine.engines import assert_engines_agree
 
@@ -226,3 +228,11 @@ def test_a_place_that_a_state_does_not_have_is_an_error_at_the_next_call() -> No
     cell.places[4] = 7
     with pytest.raises(IndexError, match="place 7 is out of bounds for an axis with size 7"):
         recurra.scan(cell, x, engine="compiled")
+
+
+@pytest.mark.parametrize(
+    ("function", "op"), [(F.logsigmoid, "log1p_unit"), (F.softplus, "log1p"), (torch.log1p, "log1p")]
+)
+def test_the_logarithm_of_what_lies_between_one_and_two_is_less_work(function: Any, op: str) -> None:
+    plan = compiled(Step(lambda a, h, u: function(a + h @ u)), torch.float64).plan
+    assert [value.op for value in lower(plan.forward).values if value.op.startswith("log1p")] == [op]

@@ -1,16 +1,16 @@
 """Vector forms of the pointwise operations.
 
-Exponentials reduce their argument by multiples of log 2 (Cody and Waite) to |r| <= log(2) / 2 and sum the Taylor series
-there; its first dropped term is below half a unit in the last place. Everything else follows from exp(x) - 1, which
+Exponentials reduce their argument by multiples of log 2 (Cody and Waite) to |r| <= log(2) / 2, where a polynomial is
+right to a tenth of a unit in the last place. Everything else follows from exp(x) - 1, which
 keeps the relative precision near zero: tanh x = e / (e + 2) with e = exp(2x) - 1. NaN goes through every function:
 limits are taken by comparisons that NaN fails. Denormals come in and go out.
 
 Largest error in units in the last place, over floats of every size (tests/engine/cpu/test_functions.py measures it):
 
-    |         | exp  | expm1 | log  | log1p | tanh | sigmoid | erf  |
-    |---------|------|-------|------|-------|------|---------|------|
-    | float32 | 0.89 | 1.36  | 0.71 | 2.15  | 1.97 | 1.81    | 0.96 |
-    | float64 | 0.93 | 1.70  | 0.72 | 2.24  | 2.14 | 2.00    | 1.12 |
+    |         | exp  | expm1 | log  | log1p | log1p_unit | tanh | sigmoid | erf  |
+    |---------|------|-------|------|-------|------------|------|---------|------|
+    | float32 | 0.89 | 1.36  | 0.71 | 1.25  | 1.23       | 1.97 | 1.81    | 0.96 |
+    | float64 | 0.93 | 1.70  | 0.72 | 1.30  | 1.19       | 2.14 | 2.00    | 1.12 |
 
 sin, cos, pow and fmod are those of the C library, one lane at a time.
 """
@@ -26,14 +26,24 @@ from llvmlite import ir
 __all__ = ["OPERATIONS", "SLOW", "Vectors"]
 
 # operations of many instructions, beside which the others cost nothing
-SLOW = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "atan", "sin", "cos", "pow", "fmod")
+SLOW = ("exp", "expm1", "log", "log1p", "log1p_unit", "tanh", "sigmoid", "erf", "atan", "sin", "cos", "pow", "fmod")
 
 
 class Vectors:
-    """Emits operations on one vector type (or on single numbers, where `lanes` is 1)."""
+    """Emits operations on one vector type (or on single numbers, where `lanes` is 1).
 
-    def __init__(self, builder: ir.IRBuilder, bits: int, lanes: int, *, fused: bool = True) -> None:
+    Args:
+        builder: writes the instructions.
+        bits: of a number.
+        lanes: numbers in a vector.
+        fused, scales: see `Target`.
+    """
+
+    def __init__(
+        self, builder: ir.IRBuilder, bits: int, lanes: int, *, fused: bool = True, scales: bool = False
+    ) -> None:
         self.builder, self.bits, self.lanes, self.fused = builder, bits, lanes, fused
+        self.scales = scales and bits * lanes == 512
         real: Any = ir.FloatType() if bits == 32 else ir.DoubleType()
         whole: Any = ir.IntType(bits)
         self.real = real if lanes == 1 else ir.VectorType(real, lanes)
@@ -69,11 +79,13 @@ class Vectors:
         """`yes` where the condition holds."""
         return self.builder.select(condition, yes, no)
 
-    def clip(self, x: Any, low: float, high: float) -> Any:
-        """x limited to [low, high]; NaN stays NaN."""
-        b = self.builder
-        x = self.choose(b.fcmp_ordered(">", x, self.const(high)), self.const(high), x)
-        return self.choose(b.fcmp_ordered("<", x, self.const(low)), self.const(low), x)
+    def at_most(self, x: Any, high: float) -> Any:
+        """x, or `high` where it is more; NaN stays NaN."""
+        return self.choose(self.builder.fcmp_ordered(">", x, self.const(high)), self.const(high), x)
+
+    def at_least(self, x: Any, low: float) -> Any:
+        """x, or `low` where it is less; NaN stays NaN."""
+        return self.choose(self.builder.fcmp_ordered("<", x, self.const(low)), self.const(low), x)
 
     def polynomial(self, x: Any, coefficients: Sequence[float]) -> Any:
         """Horner's rule, highest power first."""
@@ -83,7 +95,7 @@ class Vectors:
         return total
 
     def exp_parts(self, x: Any) -> tuple[Any, Any]:
-        """(exp(r) - 1, 2**n as bits to add) with x = n log 2 + r, for x within the range of normal numbers."""
+        """(exp(r) - 1, n) with x = n log 2 + r, for x whose exponential is a normal number or nearly one."""
         b = self.builder
         magic = 1.5 * 2.0**self.mantissa  # adding it leaves the nearest whole number in the low bits
         shifted = self.fma(x, self.const(1 / math.log(2)), self.const(magic))
@@ -93,37 +105,76 @@ class Vectors:
         )
         r = self.fma(n, self.const(-high), x)
         r = self.fma(n, self.const(-low), r)
-        terms = 8 if self.bits == 32 else 14
-        tail = self.polynomial(r, [1 / math.factorial(k) for k in range(terms, 1, -1)])
-        less_one = self.fma(b.fmul(r, r), tail, r)
-        exponent = b.sub(b.bitcast(shifted, self.whole), b.bitcast(self.const(magic), self.whole))
-        return less_one, exponent
+        less_one = self.fma(b.fmul(r, r), self.polynomial(r, _EXP[self.bits]), r)
+        return less_one, n
 
-    def power_of_two(self, exponent: Any) -> Any:
-        """2**exponent for exponents of normal numbers."""
+    def power_of_two(self, n: Any) -> Any:
+        """2**n for whole n, where that is a normal number."""
+        return self._scaled(self.const(1.0), n) if self.scales else self._with_exponent(self._in_bits(n))
+
+    def scale(self, x: Any, n: Any) -> Any:
+        """x * 2**n, in two steps where there is no instruction for it, so that neither overflows before the result."""
+        if self.scales:
+            return self._scaled(x, n)
+        b, exponent = self.builder, self._in_bits(n)
+        half = b.ashr(exponent, self.bits_const(1))
+        rest = b.sub(exponent, half)
+        return b.fmul(b.fmul(x, self._with_exponent(half)), self._with_exponent(rest))
+
+    def _scaled(self, x: Any, n: Any) -> Any:
+        """x * 2**n in one instruction of AVX-512."""
+        every, as_it_is = ir.Constant(ir.IntType(self.lanes), -1), ir.Constant(ir.IntType(32), 4)
+        module, kinds = self.builder.module, [self.real, self.real, self.real, every.type, as_it_is.type]
+        name = f"llvm.x86.avx512.mask.scalef.p{'s' if self.bits == 32 else 'd'}.512"
+        function = module.globals.get(name) or ir.Function(module, ir.FunctionType(self.real, kinds), name)
+        return self.builder.call(function, [x, n, x, every, as_it_is])
+
+    def _in_bits(self, n: Any) -> Any:
+        """A whole number of a size that exponents have, as an integer."""
+        b, magic = self.builder, self.const(1.5 * 2.0**self.mantissa)
+        return b.sub(b.bitcast(b.fadd(n, magic), self.whole), b.bitcast(magic, self.whole))
+
+    def _with_exponent(self, exponent: Any) -> Any:
+        """2**exponent of an integer."""
         b = self.builder
         return b.bitcast(b.shl(b.add(exponent, self.bits_const(self.bias)), self.bits_const(self.mantissa)), self.real)
 
-    def scale(self, x: Any, exponent: Any) -> Any:
-        """x * 2**exponent in two steps, so that neither overflows before the result does."""
-        b = self.builder
-        half = b.ashr(exponent, self.bits_const(1))
-        rest = b.sub(exponent, half)
-        return b.fmul(b.fmul(x, self.power_of_two(half)), self.power_of_two(rest))
+
+# exp(r) = 1 + r + r^2 p(r) for |r| <= log(2) / 2, p interpolated at the Chebyshev nodes, highest power first
+_EXP = {
+    32: (0.000198910307, 0.00139336859, 0.00833331089, 0.0416664646, 0.166666667, 0.500000001),
+    64: (
+        2.0914717341716376e-9,
+        2.5105259538448493e-8,
+        2.755727357010214e-7,
+        2.7557255297969644e-6,
+        2.4801587325605323e-5,
+        0.00019841269874901259,
+        0.0013888888888883732,
+        0.0083333333333261121,
+        0.04166666666666667,
+        0.16666666666666671,
+        0.5,
+    ),
+}
 
 
 def _exp(v: Vectors, x: Any) -> Any:
-    limit = (-104.0, 89.0) if v.bits == 32 else (-746.0, 710.0)
-    less_one, exponent = v.exp_parts(v.clip(x, *limit))
-    return v.scale(v.builder.fadd(less_one, v.const(1.0)), exponent)
+    return _exp_of_less(v, v.at_most(x, 89.0 if v.bits == 32 else 710.0))
+
+
+def _exp_of_less(v: Vectors, x: Any) -> Any:
+    """Where x is small enough for the result to be a number."""
+    less_one, n = v.exp_parts(v.at_least(x, -104.0 if v.bits == 32 else -746.0))
+    return v.scale(v.builder.fadd(less_one, v.const(1.0)), n)
 
 
 def _expm1(v: Vectors, x: Any) -> Any:
-    limit = (-18.0, 89.0) if v.bits == 32 else (-38.0, 710.0)
-    less_one, exponent = v.exp_parts(v.clip(x, *limit))
+    low, high = (-18.0, 89.0) if v.bits == 32 else (-38.0, 710.0)
+    less_one, n = v.exp_parts(v.at_least(v.at_most(x, high), low))
     b = v.builder
     # 2^n (e^r - 1) + (2^n - 1), halved to keep 2^128 away
-    half = v.power_of_two(b.sub(exponent, v.bits_const(1)))
+    half = v.power_of_two(b.fsub(n, v.const(1.0)))
     total = v.fma(less_one, half, b.fsub(half, v.const(0.5)))
     return v.choose(b.fcmp_ordered("==", x, v.const(0.0)), x, b.fmul(total, v.const(2.0)))
 
@@ -131,9 +182,8 @@ def _expm1(v: Vectors, x: Any) -> Any:
 def _tanh(v: Vectors, x: Any) -> Any:
     b = v.builder
     size = v.call("fabs", x)
-    limit = 9.5 if v.bits == 32 else 20.0
-    less_one, exponent = v.exp_parts(v.clip(b.fmul(size, v.const(2.0)), 0.0, 2 * limit))
-    power = v.power_of_two(exponent)
+    less_one, n = v.exp_parts(v.at_most(b.fmul(size, v.const(2.0)), 19.0 if v.bits == 32 else 40.0))
+    power = v.power_of_two(n)
     e = v.fma(less_one, power, b.fsub(power, v.const(1.0)))
     return v.call("copysign", b.fdiv(e, b.fadd(e, v.const(2.0))), x)
 
@@ -141,25 +191,88 @@ def _tanh(v: Vectors, x: Any) -> Any:
 def _sigmoid(v: Vectors, x: Any) -> Any:
     b = v.builder
     # exp of what is never positive cannot overflow, and keeps its digits where the result is tiny
-    e = _exp(v, b.fneg(v.call("fabs", x)))
+    e = _exp_of_less(v, b.fneg(v.call("fabs", x)))
     return b.fdiv(v.choose(b.fcmp_ordered("<", x, v.const(0.0)), e, v.const(1.0)), b.fadd(v.const(1.0), e))
 
 
 def _log(v: Vectors, x: Any) -> Any:
-    """x = 2^n m with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh((m - 1) / (m + 1))."""
     b = v.builder
     tiny = 2.0 ** (-126 if v.bits == 32 else -1022)
-    lift = 2.0 ** (24 if v.bits == 32 else 54)
+    lift = 24 if v.bits == 32 else 54
     small = b.fcmp_ordered("<", x, v.const(tiny))
-    y = v.choose(small, b.fmul(x, v.const(lift)), x)
-    bits = b.bitcast(y, v.whole)
-    root = b.bitcast(v.const(math.sqrt(0.5)), v.whole)
-    offset = b.sub(bits, root)
-    n = b.ashr(offset, v.bits_const(v.mantissa))
-    m = b.bitcast(b.sub(bits, b.shl(n, v.bits_const(v.mantissa))), v.real)
-    count = b.sitofp(n, v.real)
-    count = b.fsub(count, v.choose(small, v.const(24.0 if v.bits == 32 else 54.0), v.const(0.0)))
-    f = b.fsub(m, v.const(1.0))
+    n, m = _binary(v, v.choose(small, b.fmul(x, v.const(2.0**lift)), x))
+    n = b.fsub(n, v.choose(small, v.const(lift), v.const(0.0)))
+    return _log_outside(v, x, _log_of_parts(v, n, b.fsub(m, v.const(1.0))))
+
+
+def _log1p(v: Vectors, x: Any) -> Any:
+    """The log of u = 1 + x rounded, whose mantissa is given back what the rounding took."""
+    b = v.builder
+    u = b.fadd(v.const(1.0), x)
+    more = b.fsub(u, v.const(1.0))
+    lost = b.fadd(b.fsub(v.const(1.0), b.fsub(u, more)), b.fsub(x, more))  # 1 + x = u + lost, exactly (Knuth's TwoSum)
+    n, m = _binary(v, u)
+    f = v.fma(lost, v.power_of_two(b.fneg(n)), b.fsub(m, v.const(1.0)))
+    result = _log_outside(v, u, _log_of_parts(v, n, f))
+    return v.choose(b.fcmp_ordered("==", u, v.const(1.0)), x, result)  # the sign of zero is kept, and so are denormals
+
+
+# log(1 + x) = x + x^2 p(x) for x from 0 to 1, p interpolated at the Chebyshev nodes, highest power first
+_LOG1P = {
+    32: (
+        0.00280164199,
+        -0.017184267,
+        0.0493099734,
+        -0.0913941377,
+        0.130333642,
+        -0.163651529,
+        0.19956708,
+        -0.249967599,
+        0.333332373,
+        -0.499999995,
+    ),
+    64: (
+        -2.2938856818471438e-5,
+        0.00026529597054253104,
+        -0.0014569248473329174,
+        0.0050810904785489942,
+        -0.012732150528247673,
+        0.024682950191684934,
+        -0.039125051152339442,
+        0.053223522460321214,
+        -0.065040103660368558,
+        0.074448170199422268,
+        -0.082561854162782504,
+        0.090718352925342604,
+        -0.099963243475501368,
+        0.11110571142855806,
+        -0.12499941281507687,
+        0.14285709745445545,
+        -0.1666666643097834,
+        0.1999999999247163,
+        -0.2499999999987205,
+        0.33333333333332466,
+        -0.49999999999999999,
+    ),
+}
+
+
+def _log1p_unit(v: Vectors, x: Any) -> Any:
+    """Of numbers from 0 to 1 alone: there one polynomial will do, and nothing can go wrong."""
+    return v.fma(v.builder.fmul(x, x), v.polynomial(x, _LOG1P[v.bits]), x)
+
+
+def _binary(v: Vectors, x: Any) -> tuple[Any, Any]:
+    """(n, m): x = 2^n m with m in [sqrt(1/2), sqrt(2)), for normal numbers above 0."""
+    b = v.builder
+    bits = b.bitcast(x, v.whole)
+    n = b.ashr(b.sub(bits, b.bitcast(v.const(math.sqrt(0.5)), v.whole)), v.bits_const(v.mantissa))
+    return b.sitofp(n, v.real), b.bitcast(b.sub(bits, b.shl(n, v.bits_const(v.mantissa))), v.real)
+
+
+def _log_of_parts(v: Vectors, n: Any, f: Any) -> Any:
+    """n log 2 + log(1 + f) with 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = 2 artanh(f / (2 + f))."""
+    b = v.builder
     s = b.fdiv(f, b.fadd(v.const(2.0), f))
     z = b.fmul(s, s)
     terms = 5 if v.bits == 32 else 11
@@ -167,24 +280,16 @@ def _log(v: Vectors, x: Any) -> Any:
     # log(1 + f) = f - (h - s (h + series)), h = f^2 / 2: the large part f is added last and is exact
     h = b.fmul(v.const(0.5), b.fmul(f, f))
     high, low = (0.693359375, -2.12194440054690583e-4) if v.bits == 32 else (0.6931471803691238, 1.9082149292705877e-10)
-    inner = b.fsub(h, v.fma(s, b.fadd(h, series), b.fmul(count, v.const(low))))
-    result = v.fma(count, v.const(high), b.fsub(f, inner))
-    infinite = b.fcmp_ordered("==", x, v.const(math.inf))
-    result = v.choose(infinite, x, result)
+    inner = b.fsub(h, v.fma(s, b.fadd(h, series), b.fmul(n, v.const(low))))
+    return v.fma(n, v.const(high), b.fsub(f, inner))
+
+
+def _log_outside(v: Vectors, x: Any, result: Any) -> Any:
+    """The log of x where it has parts, and what it is at 0, at infinity and below 0."""
+    b = v.builder
+    result = v.choose(b.fcmp_ordered("==", x, v.const(math.inf)), x, result)
     result = v.choose(b.fcmp_ordered("==", x, v.const(0.0)), v.const(-math.inf), result)
     return v.choose(b.fcmp_unordered("<", x, v.const(0.0)), v.const(math.nan), result)
-
-
-def _log1p(v: Vectors, x: Any) -> Any:
-    """log(u) x / (u - 1) with u = 1 + x rounded: the rounding errors of u cancel."""
-    b = v.builder
-    u = b.fadd(v.const(1.0), x)
-    exact = b.fcmp_ordered("==", u, v.const(1.0))
-    infinite = b.fcmp_ordered("==", u, v.const(math.inf))
-    ratio = b.fmul(_log(v, u), b.fdiv(x, b.fsub(u, v.const(1.0))))
-    result = v.choose(exact, x, ratio)
-    result = v.choose(infinite, x, result)
-    return v.choose(b.fcmp_ordered("==", u, v.const(0.0)), v.const(-math.inf), result)
 
 
 # erf(x) = x + x p(x^2) below 1, and 1 - exp(q((|x| - 1) / (limit - 1))) from there to the limit, beyond which it is 1:
@@ -267,7 +372,8 @@ def _erf(v: Vectors, x: Any) -> Any:
     limit, small, large = _ERF[v.bits]
     size = v.call("fabs", x)
     near = v.fma(x, v.polynomial(b.fmul(x, x), small), x)
-    z = b.fmul(v.clip(b.fsub(size, v.const(1.0)), 0.0, limit - 1), v.const(1 / (limit - 1)))
+    beyond = v.at_least(v.at_most(b.fsub(size, v.const(1.0)), limit - 1), 0.0)
+    z = b.fmul(beyond, v.const(1 / (limit - 1)))
     far = v.call("copysign", b.fsub(v.const(1.0), _exp(v, v.polynomial(z, large))), x)
     return v.choose(b.fcmp_ordered(">", size, v.const(1.0)), far, near)
 
@@ -372,6 +478,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "expm1": _expm1,
     "log": _log,
     "log1p": _log1p,
+    "log1p_unit": _log1p_unit,
     "tanh": _tanh,
     "sigmoid": _sigmoid,
     "erf": _erf,

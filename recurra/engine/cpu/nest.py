@@ -66,7 +66,8 @@ class Nest:
         self._join_axes()
         self.vector = min(range(len(self.sizes)), key=self._cost)
         self.lanes = min(emitter.lanes, 1 << (self.sizes[self.vector] - 1).bit_length())
-        self.vectors = Vectors(emitter.b, emitter.bits, self.lanes, fused=emitter.target.fused)
+        target = emitter.target
+        self.vectors = Vectors(emitter.b, emitter.bits, self.lanes, fused=target.fused, scales=target.scales)
         kept = [a for a in range(len(self.sizes)) if not self.reduced[a] and a != self.vector]
         gone = [a for a in range(len(self.sizes)) if self.reduced[a] and a != self.vector]
         self.order = [*kept, *gone, self.vector] if self.reduced[self.vector] else [*kept, self.vector, *gone]

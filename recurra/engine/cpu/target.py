@@ -19,6 +19,7 @@ class Target:
         vector_bytes: width of a vector register.
         registers: how many there are.
         fused: whether it multiplies and adds in one instruction; without one, LLVM would call a function for each.
+        scales: whether it multiplies by a power of two, given as a number, in one instruction.
         bf16: whether it multiplies pairs of bfloat16 and adds both products to a float32 in one instruction.
     """
 
@@ -28,6 +29,7 @@ class Target:
     vector_bytes: int
     registers: int
     fused: bool = True
+    scales: bool = False
     bf16: bool = False
 
     @classmethod
@@ -36,7 +38,7 @@ class Target:
         cpu = f"x86-64-v{level}"
         if level == 2:
             return cls(triple, cpu, "", 16, 16, fused=False)
-        return cls(triple, cpu, "", 32, 16) if level == 3 else cls(triple, cpu, "-prefer-256-bit", 64, 32)
+        return cls(triple, cpu, "", 32, 16) if level == 3 else cls(triple, cpu, "-prefer-256-bit", 64, 32, scales=True)
 
     @classmethod
     def aarch64(cls, triple: str = "aarch64-unknown-linux-gnu") -> Target:
@@ -78,7 +80,8 @@ def host() -> Target:
     triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
     text = features.flatten()
     if features.get("avx512f") and features.get("avx512dq") and features.get("avx512vl"):
-        return Target(triple, cpu, text + ",-prefer-256-bit", 64, 32, bf16=bool(features.get("avx512bf16")))
+        bf16 = bool(features.get("avx512bf16"))
+        return Target(triple, cpu, text + ",-prefer-256-bit", 64, 32, scales=True, bf16=bf16)
     if features.get("avx2") and features.get("fma"):
         return Target(triple, cpu, text, 32, 16)
     if triple.startswith(("aarch64", "arm64")):

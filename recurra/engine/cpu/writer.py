@@ -44,7 +44,7 @@ class Writer:
         self.module.triple = target.triple
         self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, I64]), name)
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.vectors = Vectors(self.b, bits, self.lanes, fused=target.fused)
+        self.vectors = Vectors(self.b, bits, self.lanes, fused=target.fused, scales=target.scales)
         self.numbers = Vectors(self.b, bits, 1, fused=target.fused)
         self.words = ir.VectorType(I32, self.lanes)
 
