@@ -28,7 +28,7 @@ __all__ = [
     "is_total",
     "is_view",
     "joined",
-    "made_of_products",
+    "made_in_passing",
     "spread_parameters",
     "summed_axes",
 ]
@@ -67,11 +67,12 @@ def spread_parameters(nodes: list[fx.Node], depends: dict[fx.Node, int]) -> set[
     return free
 
 
-def made_of_products(nodes: list[fx.Node], before: set[fx.Node], x: fx.Node) -> set[fx.Node]:
-    """Values that depend on the input alone and are a few cheap calls away from a product.
+def made_in_passing(nodes: list[fx.Node], before: set[fx.Node], x: fx.Node) -> set[fx.Node]:
+    """Values that depend on the input alone and are a few cheap calls away from what stands in memory.
 
-    The product stands in memory, so whoever reads such a value makes it as it goes: of a product of the input that is
-    normalised, nothing but a mean and a scale for each row is written besides.
+    A product stands there, and so does what must be written for somebody else. Whoever reads such a value makes it as
+    it goes: of a product of the input that is normalised, nothing but a mean and a scale for each row is written
+    besides; a piece of a product, or 1 - z beside z, is not written at all.
 
     Args:
         nodes: all calls, in order.
@@ -79,6 +80,10 @@ def made_of_products(nodes: list[fx.Node], before: set[fx.Node], x: fx.Node) -> 
         x: the input.
     """
     made: dict[fx.Node, set[fx.Node]] = {}  # with the calls that make it
+
+    def stands(leaf: fx.Node) -> bool:
+        return leaf not in made and (leaf is x or _is_product(leaf) or not before.issuperset(leaf.users))
+
     for node in nodes:
         if node not in before or not _is_made_in_passing(node):
             continue
@@ -88,13 +93,17 @@ def made_of_products(nodes: list[fx.Node], before: set[fx.Node], x: fx.Node) -> 
                 steps |= made[arg]
         leaves = {arg for step in steps for arg in step.all_input_nodes if row_axis(arg) is not None} - steps
         wide = [leaf for leaf in leaves if _NARROW * row_width(leaf) > row_width(node)]
-        if len(wide) == 1 and (wide[0] is x or _is_product(wide[0])) and len(steps) <= _FEW:
+        # to read two values in place of one is still less than to write that one
+        if 1 <= len(wide) <= 2 and len(steps) <= _FEW and all(map(stands, wide)):
             made[node] = steps
     return set(made)
 
 
 def _is_made_in_passing(node: fx.Node) -> bool:
-    cheap = op_name(node) in (*_ARITHMETIC, "div") and row_axis(node) == 0 and not _is_product(node)
+    if op_name(node) == "slice":
+        cheap = node.meta["val"].dim() == 2 and row_axis(node) == 0 and node.args[1] != 0
+    else:
+        cheap = op_name(node) in (*_ARITHMETIC, "div") and row_axis(node) == 0 and not _is_product(node)
     return cheap and all(_reads_by_row(user) for user in node.users)
 
 

@@ -25,7 +25,7 @@ from recurra.engine.borders import (
     finished_in,
     is_look,
     joined,
-    made_of_products,
+    made_in_passing,
     spread_parameters,
 )
 from recurra.engine.convolution_gradients import input_gradient
@@ -204,7 +204,8 @@ def _inside(step: _Step, formless: Collection[str]) -> _Inside:
     totals, terms = added_up(late, reverse, lambda n: n not in of_forward and n not in reverse, depends)
     reverse |= terms
     reverse |= computed_again(nodes, reverse, of_forward, forward, depends)
-    passing = made_of_products(nodes, {n for n in nodes if n in of_forward and depends[n] == _X}, step.x)
+    before = {n for n in nodes if n in of_forward and depends[n] == _X}
+    passing = made_in_passing(nodes, before, step.x)
     free = spread_parameters(nodes, depends) | passing
     return _Inside(
         forward, reverse, totals, passing, (joined(nodes, forward, free), joined(nodes, reverse | totals, free))

@@ -1,4 +1,4 @@
-"""Sums over all steps of all sequences, added up where their terms are computed, and values made again of products."""
+"""Sums over all steps of all sequences, added up where their terms are computed, and values made again."""
 
 from __future__ import annotations
 
@@ -214,3 +214,11 @@ def test_reductions_of_rows_of_every_width(width: int, level: int) -> None:
     assert_close(total[:, 0], rows.sum(1))
     assert torch.equal(largest[:, 0], rows.amax(1))
     assert torch.equal(smallest[:, 0], rows.amin(1))
+
+
+def test_pieces_of_a_product_and_what_is_made_of_a_gate_are_not_written() -> None:
+    plan = planned(MinGRU(3, 5))  # h' = (1 - z) h + z n: z and n are pieces of one product
+    (product, gate) = plan.before.outputs
+    assert row_width(product) == 10
+    assert gate.target is aten.sigmoid.default
+    assert {*plan.kept} == {product, gate, *plan.forward.carries}
