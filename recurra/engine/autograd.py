@@ -34,8 +34,9 @@ class Part(NamedTuple):
         if self.code.output not in self.code.plan.forward.saved and _shares_memory(output, (*given, *others)):
             output = output.clone()
         count = len(self.code.fields)
-        # the outputs are kept as they go out, so that a change in place is noticed
-        output = _no_view(output) if output._is_view() else output
+        # the outputs are kept as they go out, so that a change in place is noticed, and as no view: in one of these
+        # autograd lets nobody make any
+        output = output.detach() if output._is_view() else output
         kept = [
             output if node is self.code.output else value
             for node, value in zip(self.code.keeps, others[count:], strict=False)
@@ -124,12 +125,6 @@ def _dealt(items: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]
 def _shares_memory(tensor: Tensor, others: Iterable[Tensor]) -> bool:
     address = tensor.untyped_storage().data_ptr()
     return any(other.untyped_storage().data_ptr() == address for other in others if other is not tensor)
-
-
-def _no_view(tensor: Tensor) -> Tensor:
-    """The same memory as a tensor that autograd takes for no view: what a function returns may be changed in place."""
-    alone = tensor.new_empty(0)
-    return alone.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def scanned(parts: Sequence[Part], keep: bool, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Any]]:

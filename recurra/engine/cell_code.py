@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor, fx
 
 from recurra.engine.borders import is_look
 from recurra.engine.contract import Cell
-from recurra.engine.cpu import team
+from recurra.engine.cpu import arena, team
+from recurra.engine.cpu.copying import Copier
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.replay import Given, Programs, Results
 from recurra.engine.cpu.tiling import Layout
@@ -23,6 +25,7 @@ from recurra.engine.kept import Kept
 from recurra.engine.lower import lower
 from recurra.engine.probe import expect_contract, expect_no_hooks, expect_rows_apart
 from recurra.engine.region import RegionCode
+from recurra.engine.rows import row_width
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import is_random, simplify
 from recurra.engine.split import Loop, Plan, split
@@ -102,7 +105,7 @@ class Compiled:
     def in_bf16(self) -> Compiled:
         """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
         twin = copy.copy(self)
-        for made in ("training", "inference", "reverse", "_programs", "_together"):
+        for made in ("training", "_training_even", "inference", "reverse", "_programs", "_together"):
             twin.__dict__.pop(made, None)
         twin.bf16, twin.regions = True, _Regions(self.plan, self.dtype, bf16=True)
         return twin
@@ -112,6 +115,35 @@ class Compiled:
         """The forward loop that keeps what the backward pass reads."""
         plan = schedule(lower(self.plan.forward), streamed=set(self.plan.kept) - {self.output})
         return LoopKernel(plan, self.dtype, reverse=False, bf16=self.bf16)
+
+    @functools.cached_property
+    def _echo(self) -> fx.Node | None:
+        """The field of the state that is the output of the step before, where the backward pass reads both.
+
+        Where it reads the field alone, outputs may be changed in place, which the field must not be.
+        """
+        loop, kept = self.plan.forward, self.plan.kept
+        pairs = zip(loop.carries, loop.results, strict=True)
+        found = next((carry for carry, result in pairs if result is self.output and carry in kept), None)
+        is_plain = not {found, self.output} & {*self.training.odd_outputs}
+        return found if self.output in kept and self.output in loop.saved and is_plain else None
+
+    @functools.cached_property
+    def _training_even(self) -> LoopKernel:
+        """As `training`, where the outputs of the steps before stand in memory anyway: it does not write them again."""
+        loop = self.plan.forward
+        less = replace(loop, saved=tuple(node for node in loop.saved if node is not self._echo))
+        plan = schedule(lower(less), streamed=set(self.plan.kept) - {self.output})
+        return LoopKernel(plan, self.dtype, reverse=False, bf16=self.bf16)
+
+    @functools.cached_property
+    def _copier(self) -> Copier:
+        return Copier(row_width(self.output), self.dtype)
+
+    def _loop(self, layout: Layout, *, keep: bool) -> LoopKernel:
+        if keep and layout.is_even and self._echo is not None:
+            return self._training_even
+        return self.training if keep else self.inference
 
     @functools.cached_property
     def inference(self) -> LoopKernel:
@@ -131,7 +163,7 @@ class Compiled:
     def _together(self) -> Kept:
         """What is kept for the backward pass in one tensor."""
         kernels = (*self.regions.before.kernels, self.training, *self.regions.after.kernels)
-        return Kept(set(self.plan.kept) - {self.output}, kernels, self._numbers, self.dtype)
+        return Kept(set(self.plan.kept) - {self.output, self._echo}, kernels, self._numbers, self.dtype)
 
     @functools.cached_property
     def keeps(self) -> tuple[fx.Node | None, ...]:
@@ -183,12 +215,12 @@ class Compiled:
 
     def forward_in_turns(self, layout: Layout, given: Given, *, keep: bool, jobs: int) -> team.Turns[Results]:
         """As `forward`, for `team.together` with so many jobs."""
-        kernel = self.training if keep else self.inference
+        kernel = self._loop(layout, keep=keep)
         run = functools.partial(self._forward, layout, jobs, keep)
         return _beside_others(self._programs["training" if keep else "inference"], kernel, run, layout, given, jobs)
 
     def _forward(self, layout: Layout, jobs: int, keep: bool, given: Given) -> team.Turns[Results]:
-        kernel, count = self.training if keep else self.inference, layout.num_rows
+        kernel, count = self._loop(layout, keep=keep), layout.num_rows
         values = self._values(layout, given)
         goals: dict[fx.Node, Tensor] = {}
         if keep and self._together.nodes:
@@ -196,9 +228,24 @@ class Compiled:
             goals = self._together.rows(values[None], count)
         self.regions.before.run(values, count, goals)
         state = given[len(self.constants) + 1 : self.takes]
+        if keep and kernel is not self.training:
+            values[self._echo], goals[self.output] = self._shifted(layout, state)
         after = yield from kernel.in_turns(values, kernel.tiling(layout, jobs=jobs), state, count, goals)
         self.regions.after.run(values, count, goals)
         return [layout.shaped(values[self.output]), *after, *(values[node] for node in self.keeps if keep)]
+
+    def _shifted(self, layout: Layout, state: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Rows for the state before each step and for the outputs: the same memory, one step apart.
+
+        What is changed in place of the outputs changes the others, too; autograd notices, as both are views of one
+        tensor.
+        """
+        before = state[self.plan.forward.carries.index(self._echo)]
+        count, batch = layout.num_rows, len(layout.lengths)
+        rows = arena.empty((count + batch, before.shape[1]), self.dtype)
+        one, other = rows[:count], rows[batch:]
+        self._copier.copy(before, rows[:batch] if layout.stride > 0 else rows[count:])
+        return (one, other) if layout.stride > 0 else (other, one)
 
     def backward(self, layout: Layout, given: Given) -> Results:
         """Gradients of the learned constants and of x, None where there is none; then of the state at the beginning.

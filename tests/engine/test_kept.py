@@ -10,12 +10,13 @@ import torch
 import recurra
 from recurra import Cell, Ragged
 from recurra.cells import CELLS, DNC, GRU, LSTM, SLSTM, Clockwork, make_cell
+from recurra.engine.block import Block
 from recurra.engine.compiled import compiled
 from recurra.engine.cpu import loop_kernel
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.replay import Program
 from recurra.engine.cpu.target import Target, host
-from recurra.engine.cpu.tiling import Tiling
+from recurra.engine.cpu.tiling import Layout, Tiling
 from recurra.engine.loop import Program as Body
 from recurra.engine.loop import Value, verify
 from recurra.engine.schedule import schedule
@@ -91,7 +92,32 @@ def test_every_processor_writes_past_its_caches(
 def test_a_loop_keeps_one_tensor() -> None:
     assert compiled(GRU(3, 5), torch.float32).keeps == (None,)
     code = compiled(recurra.RNN(3, 5), torch.float32)
-    assert code.keeps == (None, code.output)
+    assert set(code.keeps) == {*code.plan.forward.carries, code.output}
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_outputs_and_the_states_before_share_their_memory(batch_size: int, backward: bool) -> None:
+    cell, count = recurra.RNN(3, 5).double(), 7 * batch_size
+    code = compiled(cell, torch.float64)
+    x, start = torch.randn(7, batch_size, 3).double(), torch.randn(batch_size, 5).double()
+    layout = Layout.of(Block(x, backward=backward))
+    assert layout.is_even
+    constants = [parameter.detach() for parameter in cell.parameters()]
+    for _ in range(3):  # as it is written, recorded, and replayed
+        output, _, *kept = code.forward(layout, code.given(layout, (*constants, x, start)), keep=True)
+        rows, before = (kept[code.keeps.index(node)] for node in (code.output, *code.plan.forward.carries))
+        assert rows.untyped_storage().data_ptr() == before.untyped_storage().data_ptr()
+        want = torch.cat([output[1:], start[None]] if backward else [start[None], output[:-1]])
+        torch.testing.assert_close(before, want.reshape(count, 5), rtol=0, atol=0)
+
+
+def test_outputs_that_the_backward_pass_reads_are_not_changed_unnoticed() -> None:
+    x = torch.randn(4, 2, 3)
+    y, _ = recurra.scan(recurra.RNN(3, 5), x, engine="compiled")
+    y[1:].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
 
 
 @pytest.mark.parametrize("name", sorted(CELLS))

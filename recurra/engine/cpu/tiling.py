@@ -112,6 +112,11 @@ class Layout:
         """N, all steps of all sequences together."""
         return int(self.lengths.sum())
 
+    @property
+    def is_even(self) -> bool:
+        """Whether the step before that of a row stands B rows away, the same way for all."""
+        return self.sizes is not None and abs(self.stride) == len(self.lengths)
+
     @cached_property
     def offsets(self) -> Tensor:
         """Those of a Ragged of the same sequences, int64 [B + 1]."""
