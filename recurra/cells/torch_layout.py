@@ -78,11 +78,14 @@ class TorchLayoutCell(Cell):
 
     def torch_kernel(self, mode: Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]) -> TorchKernel:
         """torch's kernel of that name with the weights of this cell."""
+        return TorchKernel(mode, self._weights, self.bias)
+
+    def _weights(self) -> list[Tensor]:
         bias_hh = self.bias_hh
         if self.bias_ih is not None and bias_hh is None:  # a single bias: torch wants two
             bias_hh = torch.zeros_like(self.bias_ih)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, bias_hh, getattr(self, "weight_hr", None))
-        return TorchKernel(mode, tuple(weight for weight in weights if weight is not None), self.bias)
+        return [weight for weight in weights if weight is not None]
 
 
 def check_chrono(chrono: int | None, bias: Bias) -> int | None:

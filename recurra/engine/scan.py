@@ -47,6 +47,8 @@ def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
 
 def _is_faster(kernel: Kernel, x: Ragged | Block) -> bool:
     """Whether a ready kernel runs this batch, and faster than a compiled step."""
+    if getattr(kernel, "takes_blocks", False):  # the answer that mostly is no comes first
+        return kernel.is_fast(x) and kernel.supports(x.values)  # type: ignore[arg-type]
     return kernel.supports(x.values) and kernel.is_fast(_known_to(kernel, x))
 
 

@@ -5,7 +5,8 @@ One layer, one direction, forward in time: everything else (resets, reverse, sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -22,7 +23,7 @@ from recurra.ragged import Ragged
 __all__ = ["TorchKernel"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class TorchKernel:
     """One of torch's recurrent kernels with the weights of one layer and direction.
 
@@ -30,16 +31,25 @@ class TorchKernel:
 
     Args:
         mode: which of torch's recurrences.
-        weights: weight_ih [G*H, I], weight_hh [G*H, H], with `bias` bias_ih and bias_hh [G*H], and weight_hr [P, H]
-            where an LSTM projects; in torch's gate order.
+        find: gives the weights: weight_ih [G*H, I], weight_hh [G*H, H], with `bias` bias_ih and bias_hh [G*H], and
+            weight_hr [P, H] where an LSTM projects; in torch's gate order. Asked when they are needed: at every call of
+            a cell a kernel says whether it is the faster way, and mostly it is not.
         bias: whether the two biases are among the weights.
     """
 
     mode: Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]
-    weights: tuple[Tensor, ...]
+    find: Callable[[], Sequence[Tensor]]
     bias: bool
+    _found: tuple[Tensor, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     takes_blocks: ClassVar[bool] = True
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """See `find`."""
+        if self._found is None:  # no cached property: torch.compile cannot trace the lock of one
+            self._found = tuple(self.find())
+        return self._found
 
     @property
     def projects(self) -> bool:
@@ -76,9 +86,9 @@ class TorchKernel:
         if x.values.device.type != "cpu":
             return True
         kind = _autocast_type(x.values) or x.values.dtype
-        if kind not in (torch.float16, torch.bfloat16, torch.float32) or not self.prefers_dense(x):
+        if self.mode != "lstm" or kind not in (torch.float16, torch.bfloat16, torch.float32):
             return False
-        return kind is torch.float16 or not outruns_mkl()
+        return (kind is torch.float16 or not outruns_mkl()) and self.prefers_dense(x)
 
     def run(self, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
         """Run every sequence from its first step to its last.
@@ -98,7 +108,7 @@ class TorchKernel:
                     )
             outputs, after = self._run(x, tuple(state))
             return outputs, type(state)(*after)
-        lowered = TorchKernel(self.mode, tuple(weight.to(kind) for weight in self.weights), self.bias)
+        lowered = TorchKernel(self.mode, lambda: [weight.to(kind) for weight in self.weights], self.bias)
         with torch.autocast(x.values.device.type, enabled=False):
             outputs, after = lowered._run(
                 x.map(lambda values: values.to(kind)), tuple(field.to(kind) for field in state)

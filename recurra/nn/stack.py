@@ -187,7 +187,7 @@ def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, be
 
 def _kernel(module: nn.RNNBase, index: int) -> TorchKernel:
     mode: Any = module.mode.lower()
-    return TorchKernel(mode, tuple(module.all_weights[index]), module.bias)
+    return TorchKernel(mode, lambda: module.all_weights[index], module.bias)
 
 
 class _Cells(threading.local):
