@@ -23,6 +23,7 @@ __all__ = [
     "convolutions_at_hand",
     "drawn_in",
     "finished_in",
+    "is_constant",
     "is_look",
     "is_sum_with_bias",
     "is_total",
@@ -58,6 +59,11 @@ def _is_matrix(node: fx.Node) -> bool:
     return node.meta["val"].dim() > 2
 
 
+def is_constant(node: fx.Node) -> bool:
+    """Whether a node is a number that is written in the step: whoever reads it has it in his code."""
+    return op_name(node) in ("full", "scalar_tensor") and node.meta["val"].dim() == 0 and not node.all_input_nodes
+
+
 def spread_parameters(nodes: list[fx.Node], depends: dict[fx.Node, int]) -> set[fx.Node]:
     """Views that repeat a parameter for each row: in a loop they are no memory at all."""
     free: set[fx.Node] = set()
@@ -82,7 +88,9 @@ def made_in_passing(nodes: list[fx.Node], before: set[fx.Node], x: fx.Node) -> s
     made: dict[fx.Node, set[fx.Node]] = {}  # with the calls that make it
 
     def stands(leaf: fx.Node) -> bool:
-        return leaf not in made and (leaf is x or _is_product(leaf) or not before.issuperset(leaf.users))
+        if leaf in made:
+            return False
+        return leaf is x or _is_product(leaf) or not before.issuperset(leaf.users)
 
     for node in nodes:
         if node not in before or not _is_made_in_passing(node):
@@ -101,7 +109,7 @@ def made_in_passing(nodes: list[fx.Node], before: set[fx.Node], x: fx.Node) -> s
 
 def _is_made_in_passing(node: fx.Node) -> bool:
     if op_name(node) == "slice":
-        cheap = node.meta["val"].dim() == 2 and row_axis(node) == 0 and node.args[1] != 0
+        cheap = node.meta["val"].dim() == 2 and row_axis(node) == 0 and bool(node.args[1])
     else:
         cheap = op_name(node) in (*_ARITHMETIC, "div") and row_axis(node) == 0 and not _is_product(node)
     return cheap and all(_reads_by_row(user) for user in node.users)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine import sources
-from recurra.engine.borders import WIDEST_TOTAL, is_sum_with_bias, is_total, is_view
+from recurra.engine.borders import WIDEST_TOTAL, is_constant, is_sum_with_bias, is_total, is_view
 from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import NO_GOALS, Goals, LoopKernel
 from recurra.engine.cpu.tiling import Tiling
@@ -64,7 +64,7 @@ class RegionCode:
     def _try(self, by_torch: set[fx.Node], dtype: torch.dtype) -> list[_Part] | None:
         """The parts, or None after `by_torch` has grown by an operation that has no vector form: torch has it."""
         parts = []
-        for nodes in _alternate(self.region, by_torch):
+        for nodes in _alternate([node for node in self.region.nodes if not is_constant(node)], by_torch):
             try:
                 parts.append(self._part(nodes, by_torch, dtype))
             except Unsupported as error:
@@ -91,6 +91,9 @@ class RegionCode:
             if node not in members:
                 read_later |= set(node.all_input_nodes)
         outputs = tuple(node for node in nodes if node in read_later)
+        constants = dict.fromkeys(arg for node in nodes for arg in node.all_input_nodes if is_constant(arg))
+        nodes = (*constants, *nodes)
+        members |= set(constants)
         inputs = tuple(dict.fromkeys(arg for node in nodes for arg in node.all_input_nodes if arg not in members))
         if by_torch.issuperset(nodes) or all(map(is_view, nodes)):  # a view is no work at all
             return _Part(nodes, inputs, outputs, _by_torch(nodes, inputs, outputs, bf16=self.bf16))
@@ -115,11 +118,11 @@ def _adds_up_rows(node: fx.Node) -> bool:
     return source is not None and source.meta["val"].dim() == 2 and row_width(source) <= WIDEST_TOTAL
 
 
-def _alternate(region: Region, by_torch: set[fx.Node]) -> list[tuple[fx.Node, ...]]:
+def _alternate(nodes: Sequence[fx.Node], by_torch: set[fx.Node]) -> list[tuple[fx.Node, ...]]:
     """Parts in order: as few as the dependences allow, torch and rows by turns."""
     turn: dict[fx.Node, int] = {}
     added_up: set[fx.Node] = set()
-    for node in region.nodes:
+    for node in nodes:
         parity = 0 if node in by_torch else 1
         known = [arg for arg in node.all_input_nodes if arg in turn]
         if is_total(node) and known and turn[known[0]] % 2 == 1 and known[0] not in added_up:
@@ -129,7 +132,7 @@ def _alternate(region: Region, by_torch: set[fx.Node]) -> list[tuple[fx.Node, ..
             earliest = max((turn[arg] + (arg in added_up) for arg in known), default=0)
             turn[node] = earliest if earliest % 2 == parity else earliest + 1
     turns = sorted(set(turn.values()))
-    return [tuple(node for node in region.nodes if turn[node] == number) for number in turns]
+    return [tuple(node for node in nodes if turn[node] == number) for number in turns]
 
 
 def _by_torch(

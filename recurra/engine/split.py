@@ -23,6 +23,7 @@ from recurra.engine.borders import (
     convolutions_at_hand,
     drawn_in,
     finished_in,
+    is_constant,
     is_look,
     joined,
     made_in_passing,
@@ -205,7 +206,7 @@ def _inside(step: _Step, formless: Collection[str]) -> _Inside:
     reverse |= terms
     reverse |= computed_again(nodes, reverse, of_forward, forward, depends)
     before = {n for n in nodes if n in of_forward and depends[n] == _X}
-    passing = made_in_passing(nodes, before, step.x)
+    passing = made_in_passing(nodes, before, step.x) | set(filter(is_constant, nodes))
     free = spread_parameters(nodes, depends) | passing
     return _Inside(
         forward, reverse, totals, passing, (joined(nodes, forward, free), joined(nodes, reverse | totals, free))
@@ -231,7 +232,7 @@ def _around(trace: Trace, step: _Step, inside: _Inside) -> Plan:
         return part
 
     summed = _of_sums(nodes, depends, of_forward | totals)
-    postlude = region("postlude", summed.__contains__)
+    postlude = region("postlude", lambda n: n in summed or is_constant(n))
     if all(map(is_look, postlude.nodes)):  # who hands out the sums shows them from that side
         postlude, reads = Region("postlude", (), (), ()), list(step.gradients)
     after_reverse = region(
@@ -251,7 +252,7 @@ def _around(trace: Trace, step: _Step, inside: _Inside) -> Plan:
     after = region("after", lambda n: n in passing or (n in of_forward and depends[n] & _STATE and n not in forward))
     saved = tuple(dict.fromkeys(n for n in reads if n in forward or n in step.state))
     reads += [n for n in [*_reads(forward_loop), *step.state_after] if n not in own[0]]
-    before = region("before", lambda n: n in of_forward and depends[n] == _X)
+    before = region("before", lambda n: n in passing or (n in of_forward and depends[n] == _X))
     prelude = region("prelude", lambda n: not depends[n])
     return Plan(
         trace=trace,

@@ -222,3 +222,26 @@ def test_pieces_of_a_product_and_what_is_made_of_a_gate_are_not_written() -> Non
     assert row_width(product) == 10
     assert gate.target is aten.sigmoid.default
     assert {*plan.kept} == {product, gate, *plan.forward.carries}
+
+
+class Rectified(Cell):
+    """`h = relu(W x + V h)`, whose gradient is 0 or that of h: a number that is written in the step."""
+
+    State = State
+
+    def __init__(self) -> None:
+        super().__init__(3, 5)
+        self.w, self.v = nn.Linear(3, 5), nn.Linear(5, 5)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = torch.relu(self.w(x) + self.v(state.h))
+        return h, State(h)
+
+
+def test_numbers_that_are_written_in_the_step_are_no_tensors() -> None:
+    plan = planned(Rectified())
+    numbers = [node for node in plan.reverse.nodes if node.target is aten.scalar_tensor.default]
+    assert numbers
+    assert not {*numbers} & {*plan.prelude.nodes}
+    assert not {*numbers} & {*plan.reverse.inputs}
+    assert_engines_agree(Rectified().double(), [5, 2, 0, 7])
