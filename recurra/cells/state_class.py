@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import copyreg
-import functools
 from collections import namedtuple
 from typing import Any
 
 __all__ = ["state_class"]
 
 
-@functools.cache  # one class for one kind of state, or no two states would be of the same
+_known: dict[tuple[str, tuple[str, ...]], Any] = {}
+
+
 def state_class(name: str, fields: tuple[str, ...]) -> Any:
     """The named tuple of these fields; unlike one made in a function, its states can be pickled."""
-    kind: Any = namedtuple(name, fields)  # type: ignore[misc]  # of a name that is no literal
-    copyreg.pickle(kind, lambda state: (_state, (name, fields, *state)))
-    return kind
+    # one class for one kind of state, or no two states would be of the same; torch.compile sees no `functools.cache`
+    if (name, fields) not in _known:
+        kind: Any = namedtuple(name, fields)  # type: ignore[misc]  # of a name that is no literal
+        copyreg.pickle(kind, lambda state: (_state, (name, fields, *state)))
+        _known[name, fields] = kind
+    return _known[name, fields]
 
 
 def _state(name: str, fields: tuple[str, ...], *values: Any) -> Any:

@@ -29,7 +29,7 @@ from recurra.engine.rows import row_width
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import is_random, simplify
 from recurra.engine.split import Loop, Plan, split
-from recurra.engine.trace import Trace, Unsupported, trace
+from recurra.engine.trace import Trace, Unsupported, batch_factor, trace
 
 __all__ = ["Compiled"]
 
@@ -105,7 +105,7 @@ class Compiled:
     def in_bf16(self) -> Compiled:
         """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
         twin = copy.copy(self)
-        for made in ("training", "_training_even", "inference", "reverse", "_programs", "_together"):
+        for made in ("training", "_training_shared", "inference", "reverse", "_programs", "_together"):
             twin.__dict__.pop(made, None)
         twin.bf16, twin.regions = True, _Regions(self.plan, self.dtype, bf16=True)
         return twin
@@ -129,7 +129,7 @@ class Compiled:
         return found if self.output in kept and self.output in loop.saved and is_plain else None
 
     @functools.cached_property
-    def _training_even(self) -> LoopKernel:
+    def _training_shared(self) -> LoopKernel:
         """As `training`, where the outputs of the steps before stand in memory anyway: it does not write them again."""
         loop = self.plan.forward
         less = replace(loop, saved=tuple(node for node in loop.saved if node is not self._echo))
@@ -141,8 +141,8 @@ class Compiled:
         return Copier(row_width(self.output), self.dtype)
 
     def _loop(self, layout: Layout, *, keep: bool) -> LoopKernel:
-        if keep and layout.is_even and self._echo is not None:
-            return self._training_even
+        if keep and layout.may_share and self._echo is not None:
+            return self._training_shared
         return self.training if keep else self.inference
 
     @functools.cached_property
@@ -171,6 +171,35 @@ class Compiled:
         holds several."""
         together = self._together.nodes
         return (*([None] if together else []), *(node for node in self.plan.kept if node not in together))
+
+    @property
+    def num_made(self) -> int:
+        """How many values that are made of weights `given` adds to what it is given."""
+        return len(self._of_weights)
+
+    def left(self, num_rows: int) -> list[tuple[tuple[int, ...], torch.dtype]]:
+        """Sizes and types of what a forward pass leaves for the backward pass besides the outputs: what is made of
+        weights, then what is kept. The number of rows may be a symbol."""
+        found = []
+        for node in self._of_weights:
+            found.append((_sizes(node, num_rows), self.dtype if node in self._numbers else node.meta["val"].dtype))
+        for each in self.keeps:
+            if each is None:
+                found.append(((self._together.size(num_rows),), self.dtype))
+            elif each is not self.output:
+                found.append((_sizes(each, num_rows), each.meta["val"].dtype))
+        return found
+
+    @functools.cached_property
+    def has_gradient(self) -> tuple[bool, ...]:
+        """Which of the tensors that a scan takes have a gradient."""
+        by_name = dict(zip(self.learned, self.gradients, strict=False))
+        d_x = self.gradients[len(self.learned)]
+        return (
+            *(by_name.get(name) is not None for name in self.constants),
+            d_x is not None,
+            *(True for _ in self.fields),
+        )
 
     @functools.cached_property
     def _programs(self) -> dict[str, Programs]:
@@ -307,6 +336,11 @@ class Compiled:
         by_name = dict(zip(self.learned, d_learned, strict=True))
         d_constants = (by_name.get(name) for name in self.constants)
         return (*d_constants, None if d_x is None else layout.shaped(d_x), *d_state)
+
+
+def _sizes(node: fx.Node, num_rows: int) -> tuple[int, ...]:
+    """The shape of a value for so many rows."""
+    return tuple(batch_factor(size) * num_rows if batch_factor(size) else size for size in node.meta["val"].shape)
 
 
 def _beside_others(

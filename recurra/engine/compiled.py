@@ -28,7 +28,7 @@ from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
 from recurra.ragged import Ragged
 
-__all__ = ["compiled", "obstacle", "run", "run_both"]
+__all__ = ["compiled", "obstacle", "obstacle_of_types", "run", "run_both"]
 
 _PRECISIONS = ({torch.float32}, {torch.float64})
 _compiling = threading.Lock()
@@ -115,12 +115,12 @@ def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:
 
 def obstacle(reading: Reading, x: Tensor) -> str:
     """Why inputs like these cannot be run, or "": on the CPU, in one precision, outside of tracers and transforms."""
-    return _of_now(reading, x) or _of_types(reading, x)
+    return _of_now(reading, x) or obstacle_of_types(reading, x.dtype)
 
 
-def _of_types(reading: Reading, x: Tensor) -> str:
-    """What of `obstacle` depends on the types alone."""
-    types = {x.dtype, *[tensor.dtype for tensor in (*reading.parameters.values(), *reading.buffers.values())]}
+def obstacle_of_types(reading: Reading, dtype: torch.dtype) -> str:
+    """What of `obstacle` depends on the types alone, that of `x` given."""
+    types = {dtype, *[tensor.dtype for tensor in (*reading.parameters.values(), *reading.buffers.values())]}
     if types in _PRECISIONS or {kind for kind in types if kind.is_floating_point} in _PRECISIONS:
         return ""
     found = ", ".join(sorted(str(kind) for kind in types if kind.is_floating_point))
@@ -148,7 +148,7 @@ def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Com
     values = x.values
     found = _known.get(cell, _NOTHING).get((values.dtype, reading.key))
     known = found if isinstance(found, Compiled) else None  # then its types are some that can be run
-    why = _of_now(reading, values) or ("" if known else _of_types(reading, values))
+    why = _of_now(reading, values) or ("" if known else obstacle_of_types(reading, values.dtype))
     if why:
         return why
     if any(field.dtype is not values.dtype or not field.is_cpu for field in state):

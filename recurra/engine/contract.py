@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from recurra.engine.identity import Identity
 from recurra.errors import ConfigError, ShapeError
 from recurra.shapes import describe
 
@@ -100,6 +101,7 @@ class Cell(nn.Module):
         cell = super().__new__(cls)
         # remembered so that `clone` can make a second layer or direction of the same kind
         object.__setattr__(cell, "_arguments", _bind(cls, args, kwargs))
+        object.__setattr__(cell, "_identity", Identity(cell))
         return cell
 
     def __init__(self, input_size: int | None = None, hidden_size: int | None = None) -> None:
@@ -118,6 +120,11 @@ class Cell(nn.Module):
             setattr(self, name, size)
 
     _arguments: dict[str, Any]
+    _identity: Identity
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        object.__setattr__(self, "_identity", Identity(self))  # a copy came with that of the original
 
     def __getattr__(self, name: str) -> Any:
         if name == "output_size":

@@ -1,7 +1,7 @@
 """A step in two halves, run as two: what depends on the input alone for many steps at once, the rest step by step.
 
 The compiled engine finds what is best done where in the graph of a step by itself. For where it cannot run, on other
-devices and under `torch.compile`, a cell names its halves and has large calls of torch in place of many small ones.
+devices and under `torch.export`, a cell names its halves and has large calls of torch in place of many small ones.
 """
 
 from __future__ import annotations

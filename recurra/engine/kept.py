@@ -47,9 +47,13 @@ class Kept:
     def nodes(self) -> tuple[fx.Node, ...]:
         return tuple(self._widths)
 
+    def size(self, num_rows: int) -> int:
+        """Numbers of a tensor for so many rows of each; `num_rows` may be a symbol."""
+        return sum(self._room(num_rows, width) for width in self._widths.values())
+
     def new(self, num_rows: int) -> Tensor:
         """A tensor for so many rows of each."""
-        return arena.empty((sum(self._room(num_rows, width) for width in self._widths.values()),), self._dtype)
+        return arena.empty((self.size(num_rows),), self._dtype)
 
     def rows(self, tensor: Tensor, num_rows: int) -> dict[fx.Node, Tensor]:
         """The rows [N, width] of each in the tensor."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from dataclasses import dataclass
-from types import NoneType
+from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Reading", "hooks_of", "read", "tensor_at"]
+__all__ = ["Reading", "hooks_of", "plain_attributes", "read", "tensor_at"]
 
-_TORCHS_OWN = {*nn.Module().__dict__, "_arguments"} - {"training"}
+_TORCHS_OWN = {*nn.Module().__dict__, "_arguments", "_identity"} - {"training"}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _PLAIN = frozenset((int, bool, str, type(None)))
 
@@ -72,6 +72,24 @@ def _walk(module: nn.Module, prefix: str, key: list[Any], reading: Reading, seen
             key.append(name)
         elif part is not None:
             _walk(part, f"{prefix}{name}.", key, reading, seen)
+
+
+def plain_attributes(module: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """Where the attributes in a module's key stand that say all by their value: the names that lead to each."""
+    return tuple(
+        (*(path.split(".") if path else ()), name)
+        for path, part in module.named_modules()
+        for name, value in vars(part).items()
+        if name not in _TORCHS_OWN and _is_plain(value)
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return type(value) in (tuple, list) and all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return type(value) is dict and all(type(key) is str and _is_plain(item) for key, item in value.items())
+    return type(value) in _PLAIN or isinstance(value, float | FunctionType | BuiltinFunctionType)
 
 
 def hooks_of(module: nn.Module) -> list[Any]:

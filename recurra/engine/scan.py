@@ -31,15 +31,37 @@ RaggedEngine = Callable[[Cell, Ragged, Any], tuple[Tensor, Any]]
 
 
 def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    if torch.compiler.is_compiling():
+        return _auto_traced(cell, x, state)
     kernel = kernel_of(cell)
     if kernel is not None and _is_faster(kernel, x):
         return _by_kernel(kernel, x, state)
-    if x.max_length > 1 and not torch.compiler.is_compiling():  # one step is a few calls of torch: nothing to compile
+    if x.max_length > 1:  # one step is a few calls of torch: nothing to compile
         try:
             return _compiled(cell, x, state)
         except CompileError as error:
             if kernel is None:
                 _say_slow(str(error))
+    return _by_torch(kernel, cell, x, state)
+
+
+def _auto_traced(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    """As `_auto`, under torch.compile and torch's tracers: of a graph one call is worth more than a faster kernel."""
+    found = _as_operator(cell, x, state) if x.max_length > 1 else ""
+    return _by_torch(kernel_of(cell), cell, x, state) if isinstance(found, str) else found
+
+
+def _as_operator(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any] | str:
+    """The compiled engine as one call in the graph that is being traced, or why there is none."""
+    if not torch.compiler.is_dynamo_compiling() or not isinstance(x, Block):
+        return "something traces the call"
+    # imported when first used, as `_compiler`, by a statement that Dynamo follows
+    from recurra.engine import traced
+
+    return traced.run(cell, x, state)
+
+
+def _by_torch(kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     if kernel is not None and kernel.supports(x.values):
         return _by_kernel(kernel, x, state)
     return _reference(cell, x, state)
@@ -58,6 +80,11 @@ def _say_slow(why: str) -> None:
 
 
 def _compiled(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
+    if torch.compiler.is_compiling():
+        found = _as_operator(cell, x, state)
+        if isinstance(found, str):
+            raise CompileError(f"The compiled engine cannot run `{type(cell).__name__}` here: {found}.")
+        return found
     result: tuple[Tensor, Any] = _compiler().run(cell, x, state, checkpoint_every)
     return result
 
@@ -161,8 +188,11 @@ def scan(
             another engine.
         CompileError: the engine that was asked for cannot run this cell.
     """
+    if goes_to_eager(x, lengths, resets, checkpoint_every):
+        options: dict[str, Any] = {"lengths": lengths, "resets": resets, "reverse": reverse, "engine": engine}
+        return in_eager(scan, cell, x, state, checkpoint_every=checkpoint_every, **options)
     expect_cell("cell", cell)
-    named, in_use = engine_named(engine, checkpoint_every), _in_use.get()
+    named, in_use = engine_named(engine, checkpoint_every), _in_use.get() if _num_watching else None
     run = named if in_use is None else _for_blocks(in_use)
     batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
     state = cell.as_state(state, batch.batch_size, like=batch.values)
@@ -190,10 +220,12 @@ def scan_both(
     Returns: for each direction what `scan` returns of it, the values of the outputs alone; None where one direction
         after the other is as good, since each has work for all threads, or where another engine runs them.
     """
+    if torch.compiler.is_compiling():
+        return None
     threads = torch.get_num_threads()
     if x.batch_size * len(cells) > threads or x.max_length < 2 or x.resets is not None or _in_use.get() is not None:
         return None
-    if engine not in ("auto", "compiled") or torch.compiler.is_compiling():
+    if engine not in ("auto", "compiled"):
         return None
     kernels = [kernel_of(cell) for cell in cells] if engine == "auto" else []
     if any(kernel is not None and _is_faster(kernel, x) for kernel in kernels):
@@ -211,16 +243,34 @@ def scan_both(
 
 
 _in_use: ContextVar[RaggedEngine | None] = ContextVar("engine in use", default=None)
+_num_watching = 0  # threads that have one; Dynamo has guards on numbers and cannot read the other
 
 
 @contextmanager
 def engine_in_use(run: RaggedEngine) -> Iterator[None]:
     """Inside, every scan of this thread runs on `run`, whatever engine it names: how `recurra.inspect` looks on."""
+    global _num_watching
     token = _in_use.set(run)
+    _num_watching += 1
     try:
         yield
     finally:
+        _num_watching -= 1
         _in_use.reset(token)
+
+
+def goes_to_eager(x: Any, lengths: Any, resets: Any, checkpoint_every: int | None) -> bool:
+    """Whether `torch.compile` is to leave a call to eager mode: where lengths and resets are looked at, and where
+    steps run again."""
+    is_odd = lengths is not None or resets is not None or checkpoint_every is not None or isinstance(x, Ragged)
+    return is_odd and torch.compiler.is_dynamo_compiling()
+
+
+def in_eager(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a function between two graphs of `torch.compile`."""
+    from recurra.engine import traced
+
+    return traced.eagerly(function, *args, **options)
 
 
 def engine_named(name: str, checkpoint_every: int | None = None) -> Engine:

@@ -9,6 +9,7 @@ from torch.nn import functional
 __all__ = ["dropout"]
 
 _LEVELS = 1 << 16
+_LEAST = -(1 << 63)
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
@@ -27,7 +28,13 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu" or not x.is_floating_point() or threshold == _LEVELS:
         return functional.dropout(x, p, training)
-    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    bits = words.view(torch.int16)[: x.numel()].view(x.shape)
+    bits = _words((x.numel() + 3) // 4).view(torch.int16)[: x.numel()].view(x.shape)
     keep = (bits >= threshold - _LEVELS // 2).to(x.dtype)
     return x * keep.mul_(_LEVELS / (_LEVELS - threshold))
+
+
+def _words(count: int) -> Tensor:
+    """So many words of 64 random bits."""
+    if torch.compiler.is_compiling():  # Dynamo knows no `random_`; but for their signs these are the same words
+        return torch.randint(_LEAST, -(_LEAST + 1), (count,)) ^ _LEAST
+    return torch.empty(count, dtype=torch.int64).random_(_LEAST, None)

@@ -18,7 +18,7 @@ from recurra.cells.zoneout import Zoneout
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
-from recurra.engine.scan import as_batch, engine_named, scan, scan_both
+from recurra.engine.scan import as_batch, engine_named, goes_to_eager, in_eager, scan, scan_both
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.dropout import dropout as drop
 from recurra.ragged import Ragged
@@ -151,6 +151,8 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: inputs, lengths, resets or state have the wrong shape.
         """
+        if goes_to_eager(x, lengths, resets, self.checkpoint_every):
+            return in_eager(self.forward, x, state, lengths=lengths, resets=resets)
         y: Any = as_batch(x, self.input_shape, lengths, resets, reader=type(self).__name__)
         states = self._split_state(state)
         after: list[Any] = []

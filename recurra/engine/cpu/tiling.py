@@ -13,7 +13,7 @@ from torch import Tensor
 from recurra.engine.block import Block
 from recurra.ragged import Ragged, take_rows
 
-__all__ = ["LINE", "Layout", "Tiling"]
+__all__ = ["LINE", "Layout", "Tiling", "is_batch_first"]
 
 LINE = 64  # bytes of a line of memory and of the longest vector: where rows begin, no vector lies across two lines
 
@@ -75,6 +75,7 @@ class Layout:
         stride: see above.
         sizes: (T, B) of values that are handed in as [T, B, ...], None of rows [N, ...].
         batch_first: whether these have strides of [B, T, ...].
+        apart: whether what a pass gives must share no memory.
     """
 
     lengths: np.ndarray
@@ -82,15 +83,28 @@ class Layout:
     stride: int = 1
     sizes: tuple[int, int] | None = None
     batch_first: bool = False
+    apart: bool = False
 
     @classmethod
     def of(cls, x: Ragged | Block) -> Layout:
         """That of a batch; batches with the same offsets, such as those of all layers of a stack, share one."""
         if isinstance(x, Block):
-            batch_first = not x.values.is_contiguous() and x.values.transpose(0, 1).is_contiguous()
-            return _of_block(x.max_length, x.batch_size, batch_first, x.backward)
+            return cls.of_block(x.max_length, x.batch_size, is_batch_first(x.values), x.backward)
         layout: Layout = x.derived.get(cls) or cls(x.lengths.numpy(), x.offsets.numpy()[:-1])
         return x.derived.setdefault(cls, layout)
+
+    @classmethod
+    @functools.lru_cache(maxsize=64)
+    def of_block(
+        cls, num_steps: int, batch_size: int, batch_first: bool, backward: bool, *, apart: bool = False
+    ) -> Layout:
+        """That of sequences of one length, handed in as [T, B, ...]; see `Block` for `backward`."""
+        stride = 1 if batch_first else batch_size
+        first = np.arange(batch_size, dtype=np.int64) * (num_steps if batch_first else 1)
+        lengths = np.full(batch_size, num_steps, np.int64)
+        if backward and num_steps:
+            first, stride = first + (num_steps - 1) * stride, -stride
+        return cls(lengths, first, stride, (num_steps, batch_size), batch_first, apart)
 
     def rows(self, values: Tensor) -> Tensor:
         """Rows [N, ...] of values as they are handed in."""
@@ -113,9 +127,10 @@ class Layout:
         return int(self.lengths.sum())
 
     @property
-    def is_even(self) -> bool:
-        """Whether the step before that of a row stands B rows away, the same way for all."""
-        return self.sizes is not None and abs(self.stride) == len(self.lengths)
+    def may_share(self) -> bool:
+        """Whether the step before that of a row stands B rows away, the same way for all: then outputs and the states
+        before may be the same memory."""
+        return not self.apart and self.sizes is not None and abs(self.stride) == len(self.lengths)
 
     @cached_property
     def offsets(self) -> Tensor:
@@ -184,11 +199,6 @@ class Layout:
         )
 
 
-@functools.lru_cache(maxsize=64)
-def _of_block(num_steps: int, batch_size: int, batch_first: bool, backward: bool) -> Layout:
-    stride = 1 if batch_first else batch_size
-    first = np.arange(batch_size, dtype=np.int64) * (num_steps if batch_first else 1)
-    lengths = np.full(batch_size, num_steps, np.int64)
-    if backward and num_steps:
-        first, stride = first + (num_steps - 1) * stride, -stride
-    return Layout(lengths, first, stride, (num_steps, batch_size), batch_first)
+def is_batch_first(values: Tensor) -> bool:
+    """Whether values [T, B, ...] have strides of [B, T, ...]."""
+    return not values.is_contiguous() and values.transpose(0, 1).is_contiguous()
