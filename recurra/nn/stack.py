@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from recurra.cells.gru import GRU, GRUState
-from recurra.cells.lstm import LSTM, LSTMState
-from recurra.cells.rnn import RNN, RNNState
+from recurra.cells.gru import GRUState
+from recurra.cells.lstm import LSTMState
+from recurra.cells.rnn import RNNState
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell
 from recurra.engine.dense_lstm import is_dense_enough
 from recurra.engine.products import is_plain_eager
-from recurra.engine.scan import ENGINES, run_segments, scan_both
+from recurra.engine.scan import ENGINES, in_eager, run_segments, scan_both
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ShapeError
+from recurra.nn.cells import new_cell, weight_names
 from recurra.ragged import Ragged, take_rows
 from recurra.shapes import describe
 
@@ -30,6 +31,9 @@ __all__ = ["run_faster", "run_ragged"]
 
 Drop = Callable[[Tensor], Tensor]
 Batch = TypeVar("Batch", Ragged, Block)
+
+# gives what torch.compile has called for each function, while it is at work
+_watcher: Any = getattr(torch._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
 
 # steps from which the engine's call is worth its time; with fewer torch takes no longer, and nothing is compiled
 _WORTH_COMPILING = 16
@@ -43,6 +47,8 @@ def run_ragged(module: nn.RNNBase, x: Ragged, hx: Any = None) -> tuple[Ragged, A
     Raises:
         ShapeError: the inputs or the state do not fit.
     """
+    if _is_between_graphs(module):
+        return in_eager(run_ragged, module, x, hx)
     if x.values.dim() != 2 or x.values.shape[1] != module.input_size:
         raise ShapeError(f"`input.values` must have shape [N, I={module.input_size}], got {describe(x.values)}.")
     fields = _zeros(module, x) if hx is None else (hx if isinstance(hx, tuple | list) else (hx,))
@@ -62,15 +68,18 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
 
     Shapes: those of `torch.nn`: input [T, B, I], [B, T, I] or [T, I], or a PackedSequence; the same outputs, hx.
     """
+    if _is_between_graphs(module):
+        return in_eager(run_faster, module, input, hx)
+    is_traced = torch.compiler.is_dynamo_compiling()
     if isinstance(input, PackedSequence):
-        return _run_packed(module, input, hx)
-    if not isinstance(input, Tensor) or not is_plain_eager(input) or input.dim() not in (2, 3):
+        return None if is_traced else _run_packed(module, input, hx)
+    if not isinstance(input, Tensor) or not (is_traced or is_plain_eager(input)) or input.dim() not in (2, 3):
         return None
     alone = input.dim() == 2
     steps = input.unsqueeze(1) if alone else input.transpose(0, 1) if module.batch_first else input
     x = Block(steps)
     fields = _given(module, x, hx, alone=alone)
-    if fields is None or not _compiles(module, x, fields) or _kernel(module, 0).is_fast(x):
+    if fields is None or (not is_traced and not _is_worth_it(module, x, fields)):
         return None
 
     def drop(values: Tensor) -> Tensor:  # in the order of time, so that equal seeds give torch's own numbers
@@ -83,6 +92,14 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
     elif module.batch_first:
         outputs = outputs.transpose(0, 1)
     return outputs, fields if module.mode == "LSTM" else fields[0]
+
+
+def _is_between_graphs(module: nn.RNNBase) -> bool:
+    """Whether torch.compile has left a call to eager mode, as it does with all modules of this class.
+
+    It would trace the functions that are called from here one by one. A look at the module keeps it out of this one.
+    """
+    return bool(module.mode) and not torch.compiler.is_dynamo_compiling() and _watcher() is not None
 
 
 def _run_packed(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any] | None:
@@ -118,6 +135,10 @@ def _is_dense(module: nn.RNNBase, packed: PackedSequence) -> bool:
         and kernel.has_dense(data)
         and kernel.supports(data)
     )
+
+
+def _is_worth_it(module: nn.RNNBase, x: Block, fields: tuple[Tensor, ...]) -> bool:
+    return _compiles(module, x, fields) and not _kernel(module, 0).is_fast(x)
 
 
 def _compiles(module: nn.RNNBase, x: Ragged | Block, fields: tuple[Tensor, ...]) -> bool:
@@ -171,7 +192,10 @@ def _run_layers(module: nn.RNNBase, x: Batch, hx: tuple[Tensor, ...], drop: Drop
 
 def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, begin: list[Any], fresh: Any) -> Any:
     """Outputs and last state of each direction."""
-    if x.max_length < _WORTH_COMPILING or torch.compiler.is_compiling():
+    runs: list[Callable[[Any, Any], tuple[Tensor, Any]]]
+    if torch.compiler.is_dynamo_compiling():
+        runs = [functools.partial(_run_traced, module, index) for index in indices]
+    elif x.max_length < _WORTH_COMPILING or torch.compiler.is_compiling():
         runs = [_kernel(module, index).run for index in indices]
     else:
         cells = [_cell(module, index) for index in indices]
@@ -183,6 +207,14 @@ def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, be
         run_segments(run, x, state, fresh, reverse=direction == 1)
         for direction, (run, state) in enumerate(zip(runs, begin, strict=True))
     ]
+
+
+def _run_traced(module: nn.RNNBase, index: int, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    # imported when first used, by a statement that Dynamo follows
+    from recurra.nn import traced
+
+    found = traced.run(module, index, x, state) if isinstance(x, Block) and x.max_length > 1 else None
+    return _kernel(module, index).run(x, state) if found is None else found
 
 
 def _kernel(module: nn.RNNBase, index: int) -> TorchKernel:
@@ -206,20 +238,11 @@ def _cell(module: nn.RNNBase, index: int) -> Cell:
     weights = module.all_weights[index]
     cell = own.get(index)
     if cell is None:
-        with torch.random.fork_rng(devices=[]):  # its first weights are none that anybody sees
-            cell = own[index] = _new_cell(module, weights[0].shape[1])
-    names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else []), "weight_hr"]
-    for name, weight in zip(names, weights, strict=False):
+        sizes = weights[0].shape[1], module.hidden_size, module.proj_size
+        cell = own[index] = new_cell(module.mode, *sizes, module.bias)
+    for name, weight in zip(weight_names(module), weights, strict=False):
         cell._parameters[name] = weight  # whatever made it: a parametrization gives a tensor
     return cell
-
-
-def _new_cell(module: nn.RNNBase, input_size: int) -> Cell:
-    if module.mode == "GRU":
-        return GRU(input_size, module.hidden_size, bias=module.bias)
-    if module.mode == "LSTM":
-        return LSTM(input_size, module.hidden_size, bias=module.bias, proj_size=module.proj_size)
-    return RNN(input_size, module.hidden_size, activation=module.mode.removeprefix("RNN_").lower(), bias=module.bias)
 
 
 def _shapes(module: nn.RNNBase, batch_size: int) -> list[tuple[int, int, int]]:
