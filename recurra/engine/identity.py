@@ -6,13 +6,27 @@ far as the traced code read them, are equal. Code that is for one cell alone the
 
 from __future__ import annotations
 
+import itertools
+import os
 import uuid
 import weakref
 from typing import Any
 
 __all__ = ["Identity", "owner_of"]
 
+_count = itertools.count()
+_process = ""
 _owners: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
+def _new_process() -> None:
+    global _process
+    _process = uuid.uuid4().hex
+
+
+_new_process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_process)
 
 
 class Identity:
@@ -26,7 +40,7 @@ class Identity:
     """
 
     def __init__(self, owner: Any = None) -> None:
-        self.word = uuid.uuid4().hex
+        self.word = f"{_process}-{next(_count)}"
         if owner is not None:
             _owners[self.word] = owner
 

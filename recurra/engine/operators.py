@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine.autograd import Part
+from recurra.engine.by_reference import by_reference
 from recurra.engine.cell_code import Compiled
 from recurra.engine.compiled import compiled, obstacle_of_types
 from recurra.engine.contract import Cell
@@ -159,11 +160,16 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 
 def _backward(ctx: Any, d_results: list[Tensor | None]) -> tuple[Any, ...]:
     form = _form(ctx.how[0])
-    tensors, kept = ctx.saved_tensors[: form.takes], ctx.saved_tensors[form.takes :]
+    saved = ctx.saved_tensors  # once: checkpoints hand them out no second time
+    tensors, kept = saved[: form.takes], saved[form.takes :]
     x, *state = tensors[len(form.code.constants) :]
     d_output, *d_state = d_results[: 1 + len(state)]
     given = [x.new_zeros(ctx.sizes) if d_output is None else d_output]
     given += [torch.zeros_like(old) if d_new is None else d_new for old, d_new in zip(state, d_state, strict=True)]
+    if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
+        _, batch_first, backward = ctx.how
+        part = form.part(_layout(form, tensors, batch_first, backward))
+        return by_reference(*part, tensors, tuple(given), ctx.needs_input_grad[0]), None, None, None, None
     found = iter(torch.ops.recurra.scan_backward(list(tensors), list(kept), given, *ctx.how))
     gradients = [next(found) if has_one else None for has_one in form.code.has_gradient]
     return gradients, None, None, None, None

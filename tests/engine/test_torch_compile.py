@@ -15,6 +15,7 @@ from functorch.compile import make_boxed_func
 from torch import Tensor, fx, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 
 import recurra
 from recurra import GRU, LSTM, RNN, Cell, CompileError, Recurrent
@@ -367,6 +368,36 @@ def test_a_backward_pass_runs_when_its_cell_is_gone() -> None:
     del cell
     gc.collect()
     assert torch.equal(torch.autograd.grad(y.sum(), x)[0], want)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_gradients_reach_a_scan_that_is_used_in_part(backend: str) -> None:
+    cell, x = GRU(3, 5), torch.randn(7, 4, 3, requires_grad=True)
+    for part in (lambda: recurra.scan(cell, x)[1], lambda: recurra.scan(cell, x)[0]):
+        want = gradients(part, [x, *cell.parameters()])
+        assert_equal(gradients(torch.compile(part, backend=backend, fullgraph=True), [x, *cell.parameters()]), want)
+
+
+def test_gradients_of_gradients_are_right_where_the_backend_allows_them() -> None:
+    cell, x = GRU(3, 5).double(), torch.randn(7, 4, 3).double().requires_grad_()
+
+    def twice(scan: Callable[..., Any]) -> Tensor:
+        (gradient,) = torch.autograd.grad(scan()[0].square().sum(), x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), x)[0]
+
+    compiled = torch.compile(lambda: recurra.scan(cell, x), backend="eager", fullgraph=True)
+    assert_close(twice(compiled), twice(lambda: recurra.scan(cell, x, engine="reference")))
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_checkpoint_around_a_scan_runs_it_again(backend: str) -> None:
+    cell, x = GRU(3, 5), torch.randn(7, 4, 3, requires_grad=True)
+
+    def run() -> Any:
+        return checkpoint(lambda x: recurra.scan(cell, x)[0].sin(), x, use_reentrant=False)
+
+    wanted = [x, *cell.parameters()]
+    assert_equal(gradients(torch.compile(run, backend=backend), wanted), gradients(run, wanted))
 
 
 # --- what draws, and what has no call --------------------------------------------------------------------------------
