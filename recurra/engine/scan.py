@@ -260,10 +260,10 @@ def engine_in_use(run: RaggedEngine) -> Iterator[None]:
 
 
 def goes_to_eager(x: Any, lengths: Any, resets: Any, checkpoint_every: int | None) -> bool:
-    """Whether `torch.compile` is to leave a call to eager mode: where lengths and resets are looked at, and where
-    steps run again."""
+    """Whether `torch.compile` is to leave a call to eager mode: where lengths and resets are looked at, where steps run
+    again, and where somebody looks on."""
     is_odd = lengths is not None or resets is not None or checkpoint_every is not None or isinstance(x, Ragged)
-    return is_odd and torch.compiler.is_dynamo_compiling()
+    return (is_odd or _num_watching > 0) and torch.compiler.is_dynamo_compiling()
 
 
 def in_eager(function: Callable[..., Any], *args: Any, **options: Any) -> Any:

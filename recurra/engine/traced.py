@@ -48,7 +48,10 @@ def run(cell: Cell, x: Block, state: Any) -> tuple[Tensor, Any] | str:
         return call.why_not
     for path in call.attributes:
         _see(_at(cell, path))
-    return run_call(call, [_at(cell, path) for path in call.constants], x, state)
+    constants = [_at(cell, path) for path in call.constants]
+    if any(each.is_floating_point() and each.dtype is not x.values.dtype for each in constants):
+        return "a weight is made in another type than `x`"
+    return run_call(call, constants, x, state)
 
 
 def call_of(word: str, x: Block, state: Any) -> Call:

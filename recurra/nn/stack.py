@@ -79,7 +79,7 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
     steps = input.unsqueeze(1) if alone else input.transpose(0, 1) if module.batch_first else input
     x = Block(steps)
     fields = _given(module, x, hx, alone=alone)
-    if fields is None or (not is_traced and not _is_worth_it(module, x, fields)):
+    if fields is None or not (_traced().can_run if is_traced else _is_worth_it)(module, x, fields):
         return None
 
     def drop(values: Tensor) -> Tensor:  # in the order of time, so that equal seeds give torch's own numbers
@@ -193,8 +193,8 @@ def _run_layers(module: nn.RNNBase, x: Batch, hx: tuple[Tensor, ...], drop: Drop
 def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, begin: list[Any], fresh: Any) -> Any:
     """Outputs and last state of each direction."""
     runs: list[Callable[[Any, Any], tuple[Tensor, Any]]]
-    if torch.compiler.is_dynamo_compiling():
-        runs = [functools.partial(_run_traced, module, index) for index in indices]
+    if torch.compiler.is_dynamo_compiling() and isinstance(x, Block):
+        runs = [functools.partial(_traced().run, module, index) for index in indices]
     elif x.max_length < _WORTH_COMPILING or torch.compiler.is_compiling():
         runs = [_kernel(module, index).run for index in indices]
     else:
@@ -209,12 +209,11 @@ def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, be
     ]
 
 
-def _run_traced(module: nn.RNNBase, index: int, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+def _traced() -> Any:
     # imported when first used, by a statement that Dynamo follows
     from recurra.nn import traced
 
-    found = traced.run(module, index, x, state) if isinstance(x, Block) and x.max_length > 1 else None
-    return _kernel(module, index).run(x, state) if found is None else found
+    return traced
 
 
 def _kernel(module: nn.RNNBase, index: int) -> TorchKernel:

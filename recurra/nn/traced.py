@@ -10,21 +10,32 @@ from torch import Tensor, nn
 
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell
-from recurra.engine.traced import call_of, run_call
+from recurra.engine.traced import Call, call_of, run_call
 from recurra.nn.cells import new_cell, weight_names
 
 __all__ = ["run"]
 
 
-def run(module: nn.RNNBase, index: int, x: Block, state: Any) -> tuple[Tensor, Any] | None:
-    """Outputs and last state of one direction of one layer; None where its inputs cannot be run so."""
+def can_run(module: nn.RNNBase, x: Block, fields: tuple[Tensor, ...]) -> bool:
+    """Whether all layers can be run so, from these fields of the state [L*D, B, H]."""
+    kind = x.values.dtype
+    if torch.is_autocast_enabled("cpu") or x.max_length < 2:  # torch's own code is right, or all that is needed
+        return False
+    if any(weight.dtype is not kind or weight.device.type != "cpu" for layer in module.all_weights for weight in layer):
+        return False
+    return not _call(module, 0, x, fields).why_not
+
+
+def run(module: nn.RNNBase, index: int, x: Block, state: Any) -> tuple[Tensor, Any]:
+    """Outputs and last state of one direction of one layer."""
+    call = _call(module, index, x, state)
     weights = dict(zip(weight_names(module), module.all_weights[index], strict=False))
-    sizes = weights["weight_ih"].shape[1], module.hidden_size, module.proj_size
-    word = _word(module.mode, *sizes, module.bias, x.values.dtype)
-    call = call_of(word, x, state)
-    if call.why_not:
-        return None
     return run_call(call, [weights[name] for (name,) in call.constants], x, state)
+
+
+def _call(module: nn.RNNBase, index: int, x: Block, state: Any) -> Call:
+    sizes = module.all_weights[index][0].shape[1], module.hidden_size, module.proj_size
+    return call_of(_word(module.mode, *sizes, module.bias, x.values.dtype), x, state)
 
 
 @torch.compiler.assume_constant_result

@@ -495,3 +495,13 @@ def test_wrong_inputs_are_refused_in_the_same_words() -> None:
     cell = GRU(3, 5)
     with pytest.raises(recurra.ShapeError, match=r"`x` must be a Ragged or have shape \[T, B, I=3\]"):
         torch.compile(lambda x: recurra.scan(cell, x), backend="aot_eager")(torch.randn(7, 4, 2))
+
+
+def test_who_looks_on_sees_the_scans_of_a_compiled_network() -> None:
+    network, x = Recurrent(GRU(3, 5), num_layers=2), torch.randn(7, 4, 3)
+    compiled = torch.compile(network, backend="aot_eager")
+    compiled(x)
+    with recurra.inspect.record(network) as passages:
+        compiled(x)
+    assert len(passages) == 2
+    assert torch.equal(compiled(x)[0], network(x)[0])

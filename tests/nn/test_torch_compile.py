@@ -120,3 +120,26 @@ def test_modules_of_one_class_and_other_options_have_calls_of_their_own() -> Non
         found = both(x)
     for got, model in zip(found, models, strict=True):
         assert_close(got, model(x)[0])
+
+
+def test_under_autocast_the_layers_are_torchs_own() -> None:
+    layers, x = GRU(3, 5), torch.randn(20, 2, 3)
+    graphs: list[fx.GraphModule] = []
+
+    def backend(graph: fx.GraphModule, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    with torch.autocast("cpu", torch.bfloat16), torch._dynamo.config.patch(allow_rnn=True):
+        got, _ = torch.compile(layers, backend=backend, fullgraph=True)(x)
+        assert torch.equal(got, layers(x)[0])
+    assert not calls_of(graphs)
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning")  # torch's own, of layers of its own, too
+def test_an_exported_program_has_none_of_our_operators() -> None:
+    model, x = Model(LSTM).eval(), torch.randn(20, 2, 3)
+    for strict in (False, True):
+        program = torch.export.export(model, (x,), strict=strict)
+        assert not calls_of([program.graph_module])
+        assert_close(program.module()(x)[0], model(x)[0])
