@@ -98,6 +98,7 @@ class MemoryCell(Cell):
         self.controller = _make_controller(
             controller, controller_options, input_size + num_reads * word_size, hidden_size
         )
+        _ = self.State  # made now, so that torch.compile finds it
 
     def _connect(self, parts: dict[str, tuple[int, ...]]) -> None:
         """Make the linear layers.

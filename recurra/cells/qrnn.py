@@ -72,6 +72,7 @@ class QRNN(Cell):
         self.weight_ih = nn.Parameter(torch.empty(len(self.gates) * hidden_size, input_size, window))
         self.bias = nn.Parameter(torch.empty(len(self.gates) * hidden_size))
         self.reset_parameters()
+        _ = self.State  # made now, so that torch.compile finds it
 
     def reset_parameters(self) -> None:
         """Draw weights and biases uniformly from ±1/√(k I)."""

@@ -61,6 +61,7 @@ class RecurrentDropout(Wrapper):
                 raise ConfigError(f"`{name}` of `{type(cell).__name__}` is dropped already: it has a `{name}_mask`.")
         if len(set(self.fields)) < len(self.fields) or not self.fields:
             raise ConfigError(f"`fields` must name at least one field, each once, got {list(self.fields)}.")
+        _ = self.State  # made now, so that torch.compile finds it
 
     @property
     def State(self) -> Any:

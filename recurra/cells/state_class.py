@@ -14,7 +14,8 @@ _known: dict[tuple[str, tuple[str, ...]], Any] = {}
 
 def state_class(name: str, fields: tuple[str, ...]) -> Any:
     """The named tuple of these fields; unlike one made in a function, its states can be pickled."""
-    # one class for one kind of state, or no two states would be of the same; torch.compile sees no `functools.cache`
+    # one class for one kind of state, or no two states would be of the same. torch.compile knows no `functools.cache`,
+    # and must find the class here: cells ask for it as soon as they are made
     if (name, fields) not in _known:
         kind: Any = namedtuple(name, fields)  # type: ignore[misc]  # of a name that is no literal
         copyreg.pickle(kind, lambda state: (_state, (name, fields, *state)))

@@ -125,6 +125,7 @@ class Cell(nn.Module):
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state)
         object.__setattr__(self, "_identity", Identity(self))  # a copy came with that of the original
+        getattr(self, "State", None)  # made now where it depends on options, so that torch.compile finds it
 
     def __getattr__(self, name: str) -> Any:
         if name == "output_size":

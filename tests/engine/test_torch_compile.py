@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 import recurra
 from recurra import GRU, LSTM, RNN, Cell, CompileError, Recurrent
+from recurra.cells import state_class
 from recurra.cells.registry import CELLS, make_cell
 from recurra.engine import operators
 from recurra.engine.identity import Identity
@@ -124,6 +125,21 @@ def test_every_cell_gives_the_numbers_of_eager_mode_exactly(name: str, reverse: 
     assert graphs.scans == {"forward": [1], "backward": [1]}
     for one, other in zip(got, gradients(lambda: scan("reference"), wanted), strict=True):
         assert_close(one, other)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("name", ["dnc", "gru", "qrnn"])
+def test_a_cell_whose_kind_of_state_nobody_has_asked_for_can_be_compiled(
+    name: str, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_class, "_known", {})
+    network: Any = Recurrent(make_cell(name, 5, 8), recurrent_dropout=0.2 if name == "gru" else 0.0)
+    if copied:
+        monkeypatch.setattr(state_class, "_known", {})
+        network = pickle.loads(pickle.dumps(network))
+    x = torch.randn(7, 3, 5)
+    _, (after,) = torch.compile(network, backend="aot_eager", fullgraph=True)(x)
+    assert isinstance(after, network.cells[0].State)
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
