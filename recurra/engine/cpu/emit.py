@@ -17,10 +17,10 @@ from typing import Any
 
 from recurra.engine.cpu.convolution import Convolver
 from recurra.engine.cpu.dot import Dot
-from recurra.engine.cpu.functions import Vectors
 from recurra.engine.cpu.nest import Nest
 from recurra.engine.cpu.row_pass import RowPass
 from recurra.engine.cpu.target import Target
+from recurra.engine.cpu.vectors import Vectors
 from recurra.engine.cpu.writer import I64, Writer
 from recurra.engine.loop import Value
 from recurra.engine.schedule import Group, Place, Schedule

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from recurra.engine.cpu.functions import OPERATIONS, SLOW, Vectors
+from recurra.engine.cpu.functions import OPERATIONS, SLOW
 from recurra.engine.cpu.reductions import START, accumulate, across
+from recurra.engine.cpu.vectors import Vectors
 from recurra.engine.loop import POINTWISE, REDUCTIONS, Map, Value
 from recurra.engine.schedule import Group, Place
 

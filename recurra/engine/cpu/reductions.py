@@ -7,7 +7,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from recurra.engine.cpu.functions import OPERATIONS, Vectors
+from recurra.engine.cpu.functions import OPERATIONS
+from recurra.engine.cpu.vectors import Vectors
 from recurra.engine.cpu.writer import I32
 
 __all__ = ["START", "accumulate", "across", "together"]

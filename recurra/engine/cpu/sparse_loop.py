@@ -28,9 +28,10 @@ from llvmlite import ir
 from torch import Tensor
 
 from recurra.engine.cpu import team
-from recurra.engine.cpu.functions import OPERATIONS, Vectors
+from recurra.engine.cpu.functions import OPERATIONS
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import Target, host
+from recurra.engine.cpu.vectors import Vectors
 from recurra.engine.cpu.writer import I32, I64, Writer
 
 __all__ = ["ACTIVATIONS", "Job", "Loop", "SparseWeights"]

@@ -9,8 +9,8 @@ from typing import Any
 from llvmlite import ir
 
 from recurra.engine.cpu import team
-from recurra.engine.cpu.functions import Vectors
 from recurra.engine.cpu.target import Target, row_sizes
+from recurra.engine.cpu.vectors import Vectors
 
 __all__ = ["I32", "I64", "POINTER", "Writer"]
 
