@@ -36,13 +36,13 @@ def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     kernel = kernel_of(cell)
     if kernel is not None and _is_faster(kernel, x):
         return _by_kernel(kernel, x, state)
+    why = ""
     if x.max_length > 1:  # one step is a few calls of torch: nothing to compile
         try:
             return _compiled(cell, x, state)
         except CompileError as error:
-            if kernel is None:
-                _say_slow(str(error))
-    return _by_torch(kernel, cell, x, state)
+            why = str(error)
+    return _by_torch(kernel, cell, x, state, why)
 
 
 def _auto_traced(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
@@ -61,9 +61,14 @@ def _as_operator(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any
     return traced.run(cell, x, state)
 
 
-def _by_torch(kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+def _by_torch(
+    kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, why: str = ""
+) -> tuple[Tensor, Any]:
+    """By a ready kernel, or else by the Python loop, with a word `why` it is that."""
     if kernel is not None and kernel.supports(x.values):
         return _by_kernel(kernel, x, state)
+    if why:
+        _say_slow(why)
     return _reference(cell, x, state)
 
 

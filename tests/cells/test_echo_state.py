@@ -15,6 +15,7 @@ import recurra
 from recurra import Ragged
 from recurra.cells import ESN, spectrum
 from recurra.engine.cpu import sparse_loop
+from recurra.engine.scan import _say_slow
 from recurra.errors import ConfigError, MissingExtra, ShapeError
 from tests.tolerance import assert_close
 
@@ -154,6 +155,15 @@ def test_nothing_is_trained_unless_asked_and_gradients_reach_the_inputs(storage:
         warnings.simplefilter("ignore")  # a list of connections may run on the reference engine, which says so
         recurra.scan(cell, x)[0].sum().backward()
     assert float(x.grad.abs().min()) > 0  # type: ignore[union-attr]
+
+
+def test_a_list_of_connections_says_that_a_gradient_takes_the_python_loop() -> None:
+    _say_slow.cache_clear()
+    cell = ESN(3, 12, storage="sparse", seed=0)
+    x = torch.randn(4, 2, 3)
+    recurra.scan(cell, x)  # no gradient: its own loop, and no word
+    with pytest.warns(UserWarning, match=r"ESN.step.*no compiled form.*reference engine, a Python loop over time"):
+        recurra.scan(cell, x.requires_grad_())
 
 
 def test_sparse_and_dense_are_the_same_reservoir() -> None:
