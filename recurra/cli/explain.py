@@ -9,7 +9,7 @@ import typer
 
 import recurra
 from recurra.cells.registry import make_cell
-from recurra.cli.options import as_typed, cell_options_from
+from recurra.cli.options import as_typed, object_from
 from recurra.errors import ConfigError, did_you_mean
 
 __all__ = ["register"]
@@ -45,5 +45,5 @@ def explain(
     with as_typed(["stage", "input_size", "hidden_size", "cell_options", "dtype"]):
         if dtype not in PRECISIONS:
             raise ConfigError(f"`dtype` must be float32 or float64, got `{dtype}`.{did_you_mean(dtype, PRECISIONS)}")
-        made = make_cell(cell, input_size, hidden_size, **cell_options_from(cell_options))
+        made = make_cell(cell, input_size, hidden_size, **object_from("cell_options", cell_options))
         print(recurra.explain(made, stage, dtype=PRECISIONS[dtype]))

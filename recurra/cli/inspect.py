@@ -9,7 +9,7 @@ import torch
 import typer
 
 from recurra.cells.registry import CELLS, make_cell
-from recurra.cli.options import cell_options_from
+from recurra.cli.options import cell_from
 from recurra.cli.show import print_table
 from recurra.data.readers import read_pairs
 from recurra.engine.contract import Cell
@@ -100,12 +100,12 @@ def _of_cells(names: list[str], steps: int, input_size: int, hidden_size: int) -
 
 
 def _cell(text: str, input_size: int, hidden_size: int) -> Cell:
-    name, _, options = text.partition(":")
+    name, options = cell_from(text)
     if name not in CELLS:
         raise ConfigError(
             f"`{name}` is neither a run folder nor a cell.{did_you_mean(name, CELLS)} Cells: {', '.join(CELLS)}."
         )
-    return make_cell(name, input_size, hidden_size, **(cell_options_from(options) if options else {}))
+    return make_cell(name, input_size, hidden_size, **options)
 
 
 def _print(found: Inspection) -> None:

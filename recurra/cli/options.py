@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from recurra.errors import ConfigError, DataError, RunError
 
-__all__ = ["as_typed", "cell_options_from", "option_name", "option_parameters", "options_given"]
+__all__ = ["as_typed", "cell_from", "object_from", "option_name", "option_parameters", "options_given"]
 
 
 def option_name(field: str) -> str:
@@ -38,19 +38,40 @@ def _spelled(text: str, fields: Collection[str]) -> str:
     return re.sub(r"`(\w+)`", lambda match: f"`{option_name(match[1])}`" if match[1] in fields else match[0], text)
 
 
-def cell_options_from(text: str) -> dict[str, Any]:
-    """The options of a cell, typed as a JSON object.
+def object_from(name: str, text: str) -> dict[str, Any]:
+    """The value of an option that is typed as a JSON object.
 
     Raises:
         ConfigError: it is none.
     """
+    found = _json_object(text)
+    if found is None:
+        raise ConfigError(f"`{name}` must be a JSON object, got `{text}`.")
+    return found
+
+
+def cell_from(text: str) -> tuple[str, dict[str, Any]]:
+    """A cell as it is typed, `gru` or `lstm:{"forget_bias": 5}`: its name, and its options.
+
+    Raises:
+        ConfigError: what follows the colon is no JSON object.
+    """
+    name, _, typed = text.partition(":")
+    options = _json_object(typed) if typed else {}
+    if options is None:
+        raise ConfigError(
+            f"The options in `{text}` must be a JSON object, with both kinds of quotes: "
+            f"'{name}:{{\"option\": value}}'; `recurra cells {name}` lists them."
+        )
+    return name, options
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
     try:
-        options = json.loads(text)
+        found = json.loads(text)
     except ValueError:
-        options = None
-    if not isinstance(options, dict):
-        raise ConfigError(f"`cell_options` must be a JSON object, got `{text}`.")
-    return options
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def option_parameters(model: type[BaseModel]) -> list[inspect.Parameter]:

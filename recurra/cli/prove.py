@@ -10,19 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from recurra.cells.registry import find_cell
-from recurra.cli.options import as_typed, cell_options_from
+from recurra.cli.options import as_typed, cell_from, object_from
 from recurra.cli.shared import Device
 from recurra.cli.show import print_table
-from recurra.errors import ConfigError
 from recurra.tasks.prove import PROBLEMS, Outcome, Problem, Settings, make_problem, prove
 from recurra.training.files import json_text
 
 __all__ = ["register"]
 
-FIELDS = [
-    *("cell_options", "problem_options", "training_options"),
-    *("hidden_size", "steps", "batch_size", "learning_rate", "device"),
-]
+FIELDS = ["problem_options", "training_options", "hidden_size", "steps", "batch_size", "learning_rate", "device"]
 
 
 def register(app: typer.Typer) -> None:
@@ -76,7 +72,8 @@ def prove_command(
         _list(as_json)
         return
     with as_typed(FIELDS):
-        sizes, training = _object("problem_options", problem_options), _object("training_options", training_options)
+        sizes = object_from("problem_options", problem_options)
+        training = object_from("training_options", training_options)
         made = make_problem(problem, sizes, data=None if data is None else str(data))
         changes: dict[str, Any] = {"steps": steps, "hidden_size": hidden_size, "batch_size": batch_size}
         changes |= {"learning_rate": learning_rate, "goal": goal, "training": training or None}
@@ -90,20 +87,13 @@ def prove_command(
 
 def _settings(problem: Problem, text: str, changes: dict[str, Any]) -> tuple[str, Settings]:
     """The cell that was typed, and how it is trained."""
-    name, _, options = text.partition(":")
+    name, options = cell_from(text)
     find_cell(name)
     settings = problem.settings_of(name)
     given = {option: value for option, value in changes.items() if value is not None}
     if options:
-        given["options"] = {**settings.options, **cell_options_from(options)}
+        given["options"] = {**settings.options, **options}
     return name, replace(settings, **given)
-
-
-def _object(name: str, text: str) -> dict[str, Any]:
-    try:
-        return cell_options_from(text)
-    except ConfigError:
-        raise ConfigError(f"`{name}` must be a JSON object, got `{text}`.") from None
 
 
 def _list(as_json: bool) -> None:

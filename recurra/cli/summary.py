@@ -11,7 +11,7 @@ import typer
 from torch import nn
 
 from recurra.cells.registry import CELLS, make_cell
-from recurra.cli.options import as_typed, cell_options_from
+from recurra.cli.options import as_typed, object_from
 from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.recurrent import Recurrent
 from recurra.networks.summary import summary as summarise
@@ -53,7 +53,7 @@ def summary(
         network = load(what).network
     elif what in CELLS:
         with as_typed(["input_size", "hidden_size", "num_layers", "cell_options"]):
-            options = cell_options_from(cell_options)
+            options = object_from("cell_options", cell_options)
             cell = make_cell(what, input_size, hidden_size, **options)
             network = Recurrent(cell, num_layers=num_layers, bidirectional=bidirectional)
     else:

@@ -73,7 +73,7 @@ def test_a_run_is_seen_reading_pairs(learned_run: Path, tmp_path: Path, capsys: 
     ("arguments", "sentence"),
     [
         (["lstn"], "`lstn` is neither a run folder nor a cell. Did you mean `lstm`"),
-        (["lstm:{"], "`cell_options` must be a JSON object, got `{`."),
+        (["lstm:{"], "The options in `lstm:{` must be a JSON object"),
         (["lstm:{\"peep\": true}"], "has no option `peep`"),
     ],
 )  # fmt: skip

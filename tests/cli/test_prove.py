@@ -68,7 +68,11 @@ def test_options_of_training_and_the_goal_are_among_the_settings(capsys: pytest.
         (["adidng"], "Unknown problem `adidng`. Did you mean `adding`"),
         (["adding", "--cell", "gruu"], "Unknown cell `gruu`. Did you mean `gru`"),
         (["adding", "--cell", 'gru:{"rest": 1}', *QUICK], "The cell `gru` has no option `rest`. Did you mean `reset`"),
-        (["adding", "--cell", "gru:3"], "`--cell-options` must be a JSON object, got `3`"),
+        (
+            ["adding", "--cell", "gru:{bias: 1}"],
+            "The options in `gru:{bias: 1}` must be a JSON object, with both kinds",
+        ),
+        (["adding", "--cell", "gru:3"], "The options in `gru:3` must be a JSON object"),
         (["adding", "--problem-options", "3"], "`--problem-options` must be a JSON object, got `3`"),
         (["adding", "--problem-options", '{"lenght": 3}'], "has no option `lenght`. Did you mean `length`"),
         (["adding", "--training-options", "3"], "`--training-options` must be a JSON object, got `3`"),
