@@ -88,15 +88,23 @@ def _of_cells(names: list[str], steps: int, input_size: int, hidden_size: int) -
     shapes = dict.fromkeys(cell.input_shape for cell in cells)
     inputs = {shape: torch.randn(steps, 8, *shape, dtype=torch.float64) for shape in shapes}
     flows = [gradient_flow(cell, inputs[cell.input_shape])[0] for cell in cells]
-    layers = []
-    for cell, name in zip(cells, names, strict=True):
+    labels, layers = _numbered(names), []
+    for cell, label in zip(cells, labels, strict=True):
         x = inputs[cell.input_shape]
         with torch.no_grad(), record(cell, gates=True) as passages:
             Recurrent(cell)(x[:, :1])
         (passage,) = passages
-        passage.name = name.replace('"', "")
+        passage.name = label.replace('"', "")
         layers.append(Layer(passage, None, jacobians_if_small(cell, x[:, 0])))
-    return Inspection(flows, names, layers)
+    return Inspection(flows, labels, layers)
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The same name twice as `lstm` and `lstm 2`."""
+    return [
+        name if (number := names[: place + 1].count(name)) == 1 else f"{name} {number}"
+        for place, name in enumerate(names)
+    ]
 
 
 def _cell(text: str, input_size: int, hidden_size: int) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from recurra.training.files import json_text, write_atomically
 __all__ = ["Inspection", "Layer", "jacobians_if_small"]
 
 LARGEST = 1024  # numbers of a state whose Jacobian is still looked at
+LONGEST = 100  # characters of a layer's name in the name of a file: systems take 255 in all
 
 
 def jacobians_if_small(cell: Cell, x: Tensor) -> StepJacobians | None:
@@ -51,9 +53,9 @@ class Layer:
     jacobians: StepJacobians | None = None
 
     @property
-    def name(self) -> str:
-        """As a part of a file name."""
-        return self.passage.name.replace("/", "-")
+    def file_name(self) -> str:
+        """Its name as a part of the name of a file, on any system."""
+        return re.sub(r"[^A-Za-z0-9_.=-]+", "-", self.passage.name).strip("-")[:LONGEST]
 
     def states(self) -> dict[str, Tensor]:
         """Fields of the state of the first sequence, [T, ...] by name."""
@@ -92,7 +94,11 @@ class Inspection:
         folder.mkdir(parents=True, exist_ok=True)
         files = {"gradients.png": draw_gradients(self.flows, self.curves)}
         for layer in self.layers:
-            files |= _pictures(layer)
+            for kind, picture in _pictures(layer).items():
+                name, number = f"{kind}-{layer.file_name}.png", 2
+                while name in files:  # layers of one name: no picture is written over another
+                    name, number = f"{kind}-{layer.file_name}-{number}.png", number + 1
+                files[name] = picture
         if self.attention:
             files["attention.png"] = draw_attention(self.attention)
         files["inspect.json"] = (json_text(self.to_json(), indent=1) + "\n").encode()
@@ -102,22 +108,23 @@ class Inspection:
 
 
 def _pictures(layer: Layer) -> dict[str, bytes]:
+    """By what they show."""
     states, gates = layer.states(), layer.gates()
     flat = {name: values.flatten(1) for name, values in states.items()}
     found = {
-        f"unrolled-{layer.name}.png": draw_unrolled(layer.passage.cell),
-        f"states-{layer.name}.png": draw_heatmaps(flat, steps=layer.steps),
+        "unrolled": draw_unrolled(layer.passage.cell),
+        "states": draw_heatmaps(flat, steps=layer.steps),
     }
     if gates:
-        found[f"gates-{layer.name}.png"] = draw_gates(saturation(gates))
+        found["gates"] = draw_gates(saturation(gates))
         first = {name: values[:, 0].flatten(1) for name, values in gates.items()}
-        found[f"gate-values-{layer.name}.png"] = draw_heatmaps(first, steps=layer.steps)
+        found["gate-values"] = draw_heatmaps(first, steps=layer.steps)
     field_name, values = next(iter(states.items()))
     if values[0].numel() > 1:
         path = project(layer.passage.states(field_name))
-        found[f"path-{layer.name}.png"] = draw_projection(path, layer.steps)
+        found["path"] = draw_projection(path, layer.steps)
     if layer.jacobians is not None:
-        found[f"jacobians-{layer.name}.png"] = draw_jacobians(layer.jacobians)
+        found["jacobians"] = draw_jacobians(layer.jacobians)
     return found
 
 

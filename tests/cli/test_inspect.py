@@ -28,6 +28,20 @@ def test_cells_are_compared_by_how_far_their_gradients_reach(
     assert {"gradients.png", "inspect.json", "states-rnn.png", "jacobians-rnn.png", "unrolled-rnn.png"} <= files
 
 
+def test_the_same_cell_twice_has_pictures_for_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = ["rnn", "rnn", 'gru:{"reset": "before"}', 'gru:{"reset":"before"}']
+    sizes = ["--steps", "4", "--hidden-size", "4"]
+    assert main(["inspect", *cells, "--out", str(tmp_path), *sizes]) == 0
+
+    files = {path.name for path in tmp_path.glob("states-*")}
+    assert files == {
+        "states-rnn.png", "states-rnn-2.png", "states-gru-reset-before.png", "states-gru-reset-before-2.png",
+    }  # fmt: skip
+    numbers = json.loads((tmp_path / "inspect.json").read_text())
+    assert [one["name"] for one in numbers["gradients"]] == ["rnn", "rnn 2", *cells[2:]]
+    assert f"{len(list(tmp_path.iterdir()))} files are in" in capsys.readouterr().out
+
+
 def test_cells_of_images_see_images_and_large_states_go_without_jacobians(tmp_path: Path) -> None:
     cells = ["rnn", 'convlstm:{"size": [2, 3]}', "ntm"]
     assert main(["inspect", *cells, "--out", str(tmp_path), "--steps", "4", "--hidden-size", "4"]) == 0
