@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, exp, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_choice, check_count
+from recurra.cells.checks import check_bool, check_choice, check_count
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
 
@@ -80,7 +80,7 @@ class CfC(Cell):
         self.mode = check_choice("mode", mode, ("default", "no_gate", "pure"))
         check_count("backbone_units", backbone_units)
         check_count("backbone_layers", backbone_layers, least=0)
-        if time_column and input_size == 1:
+        if check_bool("time_column", time_column) and input_size == 1:
             raise ConfigError("`time_column=True` takes the last number of x, so `input_size` must be above 1, got 1.")
         self.time_column = time_column
         if mode == "pure":

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from recurra.errors import ConfigError, did_you_mean
 
-__all__ = ["check_choice", "check_count", "check_number"]
+__all__ = ["check_bool", "check_choice", "check_count", "check_number"]
 
 
 def check_number(name: str, value: float, *, above: float = -math.inf, least: float = -math.inf) -> float:
@@ -31,6 +31,17 @@ def check_count(name: str, value: int, *, least: int = 1) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
+    return value
+
+
+def check_bool(name: str, value: bool) -> bool:
+    """Check a truth value: any other value counts as one in Python, and `"no"` as true.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"`{name}` must be true or false, got {value!r}.")
     return value
 
 

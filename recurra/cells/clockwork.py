@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_count
+from recurra.cells.checks import check_bool, check_count
 from recurra.cells.rnn import Activation, find_activation
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
@@ -97,7 +97,7 @@ class Clockwork(Cell):
         self.activation = find_activation(activation)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
-        self.bias = nn.Parameter(torch.empty(hidden_size)) if bias else None
+        self.bias = nn.Parameter(torch.empty(hidden_size)) if check_bool("bias", bias) else None
         # the first modules have one unit more where H is not a multiple of M
         module = torch.arange(len(self.periods)).repeat_interleave(torch.tensor(self.module_sizes))
         self.register_buffer("mask", module[:, None] <= module[None, :], persistent=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import conv1d, conv2d, conv3d
 
-from recurra.cells.checks import check_choice
+from recurra.cells.checks import check_bool, check_choice
 from recurra.engine.contract import Cell, Source
 from recurra.engine.hoisted import HoistedKernel
 from recurra.engine.kernel import Kernel
@@ -66,7 +66,7 @@ class ConvCell(Cell):
         rows = len(self.gates) * hidden_size
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size, *self.input_kernel_size))
         self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size, *self.kernel_size))
-        self.register_parameter("bias_ih", nn.Parameter(torch.empty(rows)) if bias else None)
+        self.register_parameter("bias_ih", nn.Parameter(torch.empty(rows)) if check_bool("bias", bias) else None)
 
     def reset_parameters(self) -> None:
         """Draw each weight, and the bias with that of the input, uniformly from ±1/√n, n the numbers it sums over."""
@@ -174,7 +174,8 @@ class ConvLSTM(ConvCell):
             bias=bias,
         )
         # [3*H, *size]: p_i, p_f, p_o
-        self.weight_ch = nn.Parameter(torch.empty(3 * hidden_size, *self.size)) if peephole else None
+        seen = check_bool("peephole", peephole)
+        self.weight_ch = nn.Parameter(torch.empty(3 * hidden_size, *self.size)) if seen else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

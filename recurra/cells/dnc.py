@@ -10,6 +10,7 @@ from torch import Tensor, sigmoid, softmax
 from torch.nn.functional import softplus
 
 from recurra.cells.addressing import allocation, content_weights, erase_and_add, links, retention, sharpen
+from recurra.cells.checks import check_bool
 from recurra.cells.memory_cell import MemoryCell
 from recurra.engine.contract import Cell, Source
 
@@ -117,7 +118,9 @@ class DNC(MemoryCell):
             clip=clip,
             bypass_dropout=bypass_dropout,
         )
-        self.masked_content, self.deallocation, self.sharpen_links = masked_content, deallocation, sharpen_links
+        self.masked_content = check_bool("masked_content", masked_content)
+        self.deallocation = check_bool("deallocation", deallocation)
+        self.sharpen_links = check_bool("sharpen_links", sharpen_links)
         word, reads = (1, word_size), (num_reads, word_size)
         parts: dict[str, tuple[int, ...]] = {
             "read_keys": reads,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_choice, check_count, check_number
+from recurra.cells.checks import check_bool, check_choice, check_count, check_number
 from recurra.cells.echo_state_kernel import PackedReservoir, ReservoirKernel
 from recurra.cells.rnn import ACTIVATIONS
 from recurra.cells.spectrum import spectral_radius
@@ -129,7 +129,7 @@ class ESN(Cell):
             raise ConfigError(f"`feedback_size` must be at most I={input_size}, got {feedback_size}.")
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("storage", storage, ("auto", "dense", "sparse"))
-        if trainable and storage == "sparse":
+        if check_bool("trainable", trainable) and storage == "sparse":
             raise ConfigError("`storage` must be 'dense' or 'auto' where `trainable`: all connections are trained.")
         self.leak, self.noise, self.activation, self.trainable = leak, noise, activation, trainable
         self.connectivity, self.storage = connectivity, storage

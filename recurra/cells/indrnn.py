@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_choice, check_count, check_number
+from recurra.cells.checks import check_bool, check_choice, check_count, check_number
 from recurra.cells.rnn import Activation, find_activation
 from recurra.engine.contract import Cell, Source
 
@@ -84,10 +84,10 @@ class IndRNN(Cell):
         self.num_steps = None if num_steps is None else check_count("num_steps", num_steps)
         self.gamma = check_number("gamma", gamma, least=1)
         self.memory = check_choice("memory", memory, ("any", "long"))
-        self.recurrent_clip = recurrent_clip
+        self.recurrent_clip = check_bool("recurrent_clip", recurrent_clip)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(hidden_size))
-        self.bias = nn.Parameter(torch.empty(hidden_size)) if bias else None
+        self.bias = nn.Parameter(torch.empty(hidden_size)) if check_bool("bias", bias) else None
         self.reset_parameters()
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_count
+from recurra.cells.checks import check_bool, check_count
 from recurra.cells.rnn import Activation, find_activation
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
@@ -82,6 +82,7 @@ class Jordan(Cell):
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_ch = nn.Parameter(torch.empty(hidden_size, self.output_size))
         self.weight_ho = nn.Parameter(torch.empty(self.output_size, hidden_size))
+        check_bool("bias", bias)
         self.bias_h = nn.Parameter(torch.empty(hidden_size)) if bias else None
         self.bias_o = nn.Parameter(torch.empty(self.output_size)) if bias else None
         self.reset_parameters()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_choice, check_count, check_number
+from recurra.cells.checks import check_bool, check_choice, check_count, check_number
 from recurra.engine.contract import Cell, Source
 
 __all__ = ["LMU", "LMUState", "legendre_memory"]
@@ -89,7 +89,7 @@ class LMU(Cell):
         self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.weight_mh = nn.Parameter(torch.empty(hidden_size, order))
         for name, matrix in zip("AB", self._memory(), strict=True):
-            if learn_memory:
+            if check_bool("learn_memory", learn_memory):
                 self.register_parameter(name, nn.Parameter(matrix))
             else:
                 self.register_buffer(name, matrix)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_number
+from recurra.cells.checks import check_bool, check_number
 from recurra.cells.torch_layout import CHRONO, Bias, TorchLayoutCell, check_chrono
 from recurra.engine.contract import Source
 from recurra.engine.kernel import Kernel
@@ -96,6 +96,8 @@ class LSTM(TorchLayoutCell):
             raise ConfigError(
                 f"`proj_size` must be within 0..{hidden_size - 1}, below `hidden_size`, got {proj_size!r}."
             )
+        for name, flag in (("peephole", peephole), ("coupled", coupled), ("layer_norm", layer_norm)):
+            check_bool(name, flag)
         if forget_bias is not None and (coupled or not bias):
             missing = "gate where `coupled=True`" if coupled else "bias where `bias=False`"
             raise ConfigError(f"`forget_bias={forget_bias}` cannot be set: there is no forget {missing}.")

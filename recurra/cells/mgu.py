@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_choice
+from recurra.cells.checks import check_bool, check_choice
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
 
@@ -90,7 +90,7 @@ class MGU(Cell):
         super().__init__(input_size, hidden_size)
         self.variant = check_choice("variant", variant, _VARIANTS)
         self.reset = check_choice("reset", reset, ("before", "after"))
-        if variant == "mgu3" and not bias:
+        if not check_bool("bias", bias) and variant == "mgu3":
             raise ConfigError("The gate of `variant='mgu3'` is its bias alone: `bias` must be True, got False.")
         rows = {True: 2 * hidden_size, False: hidden_size}
         self.weight_ih = nn.Parameter(torch.empty(rows[variant == "mgu"], input_size))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, sigmoid, where
 from torch.nn.functional import linear, logsigmoid
 
-from recurra.cells.checks import check_choice, check_number
+from recurra.cells.checks import check_bool, check_choice, check_number
 from recurra.engine.contract import Cell, Source
 
 __all__ = ["MinCell", "MinGRU", "MinGRUState", "MinLSTM", "MinLSTMState"]
@@ -153,7 +153,7 @@ class MinLSTM(MinCell):
         forget_bias: float | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, candidate=candidate)
-        self.normalise = normalise
+        self.normalise = check_bool("normalise", normalise)
         self.forget_bias = None if forget_bias is None else check_number("forget_bias", forget_bias)
         self.reset_parameters()
 

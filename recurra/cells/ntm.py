@@ -10,7 +10,7 @@ from torch import Tensor, nn, sigmoid, softmax, tanh
 from torch.nn.functional import softplus
 
 from recurra.cells.addressing import content_weights, erase_and_add, interpolate, sharpen, shift
-from recurra.cells.checks import check_choice, check_count
+from recurra.cells.checks import check_bool, check_choice, check_count
 from recurra.cells.memory_cell import MemoryCell
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
@@ -111,7 +111,7 @@ class NTM(MemoryCell):
             bypass_dropout=bypass_dropout,
         )
         _check_options(shift_range, memory_size, initial_memory)
-        self.shift_range, self.learned_start = shift_range, learned_start
+        self.shift_range, self.learned_start = shift_range, check_bool("learned_start", learned_start)
         heads = num_reads + num_writes
         self._connect(
             {

@@ -121,9 +121,6 @@ def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> C
     for each in described:
         if each.required and each.name not in options:
             raise ConfigError(f"The cell `{name}` needs the option `{each.name}`: {each.description}")
-        if each.kind == "bool" and each.name in options and not isinstance(options[each.name], bool):
-            got = options[each.name]  # any value would count as true or false
-            raise ConfigError(f"The cell `{name}` expects `{each.name}` of type bool, got {got!r}: true or false.")
     try:
         return kind(input_size, hidden_size, **options)
     except (TypeError, RuntimeError) as error:  # a value of another type, found out where it is first used

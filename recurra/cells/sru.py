@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, sigmoid
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_number
+from recurra.cells.checks import check_bool, check_number
 from recurra.engine.contract import Cell, Source
 
 __all__ = ["SRU", "SRUState"]
@@ -75,7 +75,7 @@ class SRU(Cell):
         highway_bias: float = 0.0,
     ) -> None:
         super().__init__(input_size, hidden_size)
-        self.peephole, self.rescale = peephole, rescale
+        self.peephole, self.rescale = check_bool("peephole", peephole), check_bool("rescale", rescale)
         self.highway_bias = check_number("highway_bias", highway_bias)
         if input_size != hidden_size:
             self.gates = (*self.gates, "s")

@@ -41,7 +41,7 @@ class TorchLayoutCell(Cell):
 
     def __init__(self, input_size: int, hidden_size: int, *, bias: Bias, output_size: int | None = None) -> None:
         super().__init__(input_size, hidden_size)
-        if bias not in (True, False, "single"):
+        if not isinstance(bias, bool) and bias != "single":
             raise ConfigError(f"`bias` must be True, False or 'single', got {bias!r}.")
         self.output_size = hidden_size if output_size is None else output_size
         rows = len(self.gates) * hidden_size

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from recurra.cells.checks import check_bool
 from recurra.cells.clip_state_gradient import ClipStateGradient
 from recurra.cells.learned_initial_state import LearnedInitialState
 from recurra.cells.recurrent_dropout import RecurrentDropout
@@ -108,9 +109,11 @@ class Recurrent(nn.Module):
         self.variational_dropout = check_probability("variational_dropout", variational_dropout)
         if dropout and variational_dropout:
             raise ConfigError("`dropout` and `variational_dropout` do the same in two ways: choose one of them.")
-        self.bidirectional = bidirectional
+        check_bool("layer_norm", layer_norm)
+        check_bool("learned_initial_state", learned_initial_state)
+        self.bidirectional = check_bool("bidirectional", bidirectional)
         self.num_directions = 2 if bidirectional else 1
-        self.residual = residual
+        self.residual = check_bool("residual", residual)
         engine_named(engine, checkpoint_every)
         self.engine, self.checkpoint_every = engine, checkpoint_every
         stack = _stack(cells, num_layers, self.num_directions)

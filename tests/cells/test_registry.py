@@ -38,10 +38,16 @@ def test_a_value_of_another_type_is_refused_with_the_type_that_is_expected() -> 
         make_cell("lstm", 4, 6, forget_bias="large")
 
 
-@pytest.mark.parametrize("value", ["x", 1, None, []])
-def test_what_is_no_truth_value_is_none(value: object) -> None:
-    with pytest.raises(ConfigError, match=r"The cell `lstm` expects `peephole` of type bool, got .*: true or false"):
-        make_cell("lstm", 4, 6, peephole=value)
+@pytest.mark.parametrize("value", ["no", 1, None, []])
+@pytest.mark.parametrize("name", CELLS)
+def test_what_is_no_truth_value_is_none(name: str, value: object) -> None:
+    needed = {option.name: (4, 6) for option in cell_options(name) if option.required}
+    for option in cell_options(name):
+        if option.kind == "bool":
+            with pytest.raises(
+                ConfigError, match=rf"^`{option.name}` must be true or false, got {re.escape(repr(value))}"
+            ):
+                find_cell(name)(4, 6, **needed, **{option.name: value})
 
 
 def test_an_option_that_must_be_given_is_asked_for() -> None:

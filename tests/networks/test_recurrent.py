@@ -358,6 +358,8 @@ def test_empty_batches_pass_through() -> None:
         ({"dropout": 1.5}, "`dropout` must be a probability"),
         ({"dropout": 0.1, "variational_dropout": 0.1}, "choose one"),
         ({"residual": True}, "only one"),
+        ({"bidirectional": "no"}, "`bidirectional` must be true or false, got 'no'"),
+        ({"layer_norm": 1}, "`layer_norm` must be true or false, got 1"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
