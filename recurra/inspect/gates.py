@@ -16,17 +16,18 @@ from types import CodeType, FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from recurra.engine.contract import Cell
 
-__all__ = ["GateReader", "Saturation", "saturation"]
+__all__ = ["GateFinder", "GateReader", "Saturation", "saturation"]
 
 SIGMOIDS = {torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, F.sigmoid, torch.special.expit}
 TANHS = {torch.tanh, torch.tanh_, Tensor.tanh, F.tanh}
 SOFTMAXES = {torch.softmax, Tensor.softmax, F.softmax}
+PRODUCTS = {"mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply", "lerp", "lerp_", "addcmul", "addcmul_"}
 
 
 class GateReader(TorchFunctionMode):
@@ -61,6 +62,37 @@ class GateReader(TorchFunctionMode):
             name, number = f"{text} {number} ({kind})", number + 1
         self.used.add(name)
         self.found.setdefault(name, []).append(values.detach())
+
+
+class GateFinder(TorchFunctionMode):
+    """Inside, `found` becomes true when a sigmoid of what came in multiplies something: what a gate is.
+
+    A sigmoid that is itself the new state gates nothing, nor does one of a weight alone or one times a number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+        self.open: list[Tensor] = []  # sigmoids, and what was made of each alone, as 1 - z or a part of it
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self.found:
+            return result
+        given = [one for one in (*args, *(kwargs or {}).values()) if isinstance(one, Tensor)]
+        gates = [one for one in given if any(one is gate for gate in self.open)]
+        if func in SIGMOIDS:
+            made_here = not isinstance(given[0], nn.Parameter)
+        else:
+            self.found = bool(gates) and len(given) > 1 and getattr(func, "__name__", "") in PRODUCTS
+            made_here = len(gates) == len(given) == 1
+        if made_here:
+            self.open += [one for one in _as_tuple(result) if isinstance(one, Tensor)]
+        return result
+
+
+def _as_tuple(result: Any) -> tuple[Any, ...]:
+    return tuple(result) if isinstance(result, tuple | list) else (result,)
 
 
 def _call_text(frame: FrameType | None) -> str:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import unwrap
 from recurra.engine.contract import Cell
 from recurra.errors import DataError
 from recurra.inspect.record import Passage, record
@@ -42,7 +41,7 @@ class GradientFlow:
     Attributes:
         layer: where the cell sits in the network.
         kind: class of the cell.
-        gated: whether the cell has gates.
+        gated: whether the cell has gates: a sigmoid that multiplies something in its step.
         norms: Euclidean norm over all fields of the state, root mean square over sequences; entry k - 1 is k steps
             back.
     """
@@ -151,7 +150,7 @@ def passage_gradients(passage: Passage, *, seed: int = 0) -> GradientFlow:
     return GradientFlow(
         layer=passage.name,
         kind=passage.kind,
-        gated=len(getattr(unwrap(passage.cell), "gates", ())) > 1,
+        gated=passage.gated,
         norms=_by_lag(squares, lengths),
     )
 

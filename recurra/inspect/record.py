@@ -23,7 +23,7 @@ from recurra.engine import reference
 from recurra.engine.contract import Cell
 from recurra.engine.scan import engine_in_use
 from recurra.errors import ConfigError, did_you_mean
-from recurra.inspect.gates import GateReader
+from recurra.inspect.gates import GateFinder, GateReader
 from recurra.ragged import Ragged
 
 __all__ = ["Passage", "record"]
@@ -42,6 +42,7 @@ class Passage:
         before: fields of the state before each step, [rows, ...].
         outputs: output of each step, [rows, ...].
         gates: by name, what each sigmoid, tanh and softmax of the step gave, at each step.
+        gated: whether a sigmoid of the step multiplies something in it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Passage:
     before: list[tuple[Tensor, ...]] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     gates: dict[str, list[Tensor]] = field(default_factory=dict)
+    gated: bool = False
 
     @property
     def num_steps(self) -> int:
@@ -106,8 +108,10 @@ class _Watched:
             state = self.State(*map(_apart, state))
         self.passage.inputs.append(x)
         self.passage.before.append(tuple(state))
-        with self.reader or nullcontext():
+        finder = GateFinder() if len(self.passage.inputs) == 1 else None  # all steps are alike
+        with finder or nullcontext(), self.reader or nullcontext():
             output, after = self._step(x, state)
+        self.passage.gated |= finder is not None and finder.found
         self.passage.outputs.append(output)
         return output, after
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import recurra
 from recurra import Recurrent
-from recurra.cells import GRU, LSTM, RNN, make_cell
+from recurra.cells import CELLS, GRU, LSTM, RNN, Zoneout, make_cell
 from recurra.errors import DataError
 from recurra.inspect import GradientFlow, gradient_flow, input_influence, step_jacobians
 from tests.tolerance import assert_close
@@ -37,6 +37,51 @@ class Decay(recurra.Cell):
 
 def flow_of(norms: list[float], gated: bool = False) -> GradientFlow:
     return GradientFlow("layers.0.0", "RNN", gated, norms)
+
+
+GATED = {
+    *("cfc", "convgru", "convlstm", "dnc", "gru", "lem", "lstm", "mgu", "mingru", "minlstm", "mlstm", "ntm", "qrnn"),
+    *("slstm", "sru"),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_cell_is_gated_where_a_sigmoid_multiplies_in_its_step(name: str) -> None:
+    needed = {"size": (4, 4)} if name.startswith("conv") else {}
+    cell = make_cell(name, 3, 4, **needed)
+    (flow,) = gradient_flow(cell, torch.randn(2, 2, *cell.input_shape))
+    assert flow.gated == (name in GATED)
+
+
+@pytest.mark.parametrize("name", ["rnn", "jordan", "clockwork", "indrnn", "irnn", "esn"])
+def test_a_sigmoid_that_is_the_state_is_no_gate(name: str) -> None:
+    options = {"output_activation": "sigmoid"} if name == "jordan" else {"leak": 0.5} if name == "esn" else {}
+    cell = make_cell(name, 3, 4, activation="sigmoid", **options)
+    assert not gradient_flow(cell, torch.randn(2, 2, 3))[0].gated
+
+
+class Mix(recurra.Cell):
+    """A leaky unit whose share of the new is a number, a weight, or what came in says."""
+
+    State = State
+
+    def __init__(self, input_size: int, hidden_size: int, share: str) -> None:
+        super().__init__()
+        self.w, self.a = torch.nn.Linear(input_size, hidden_size), torch.nn.Parameter(torch.zeros(hidden_size))
+        self.share = share
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        new = self.w(x)
+        first, _ = new.repeat(1, 2).sigmoid().chunk(2, -1)
+        a = {"number": 0.5, "weight": self.a.sigmoid(), "input": first}[self.share]
+        h = (1 - a) * state.h + a * new
+        return h, State(h)
+
+
+@pytest.mark.parametrize(("share", "gated"), [("number", False), ("weight", False), ("input", True)])
+def test_the_gates_of_a_cell_of_ones_own_are_seen(share: str, gated: bool) -> None:
+    for cell in (Mix(3, 3, share), Zoneout(Mix(3, 3, share), 0.1)):
+        assert gradient_flow(cell, torch.randn(2, 2, 3))[0].gated == gated
 
 
 @pytest.mark.parametrize("a", [0.5, 1.0, 1.5])
