@@ -404,3 +404,12 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         Recurrent(GRU(3, 4), bidirectional=True).step(torch.zeros(1, 3), ())
     with pytest.raises(ConfigError, match="no single step"):
         Recurrent(GRU(3, 4), num_layers=2, variational_dropout=0.1).step(torch.zeros(1, 3), ())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("kind", [RNN, LSTM, GRU])
+def test_a_trace_passes_the_check_of_torch_and_takes_other_lengths(kind: Any) -> None:
+    network = Recurrent(kind(3, 4), num_layers=2, bidirectional=True)
+    traced = torch.jit.trace(network, torch.randn(5, 2, 3))  # looks twice, and compares
+    x = torch.randn(7, 4, 3)
+    assert_close(traced(x)[0], network(x)[0])

@@ -86,7 +86,7 @@ def test_few_steps_and_what_looks_on_stay_with_torch(kind: str) -> None:
     assert torch.equal(ours(few)[0], theirs(few)[0])
     with torch.autocast("cpu", torch.bfloat16):
         assert not is_compiled(ours(many))
-    traced = torch.jit.trace(ours, many, check_trace=False)
+    traced = torch.jit.trace(ours, many)
     assert_close(traced(many)[0], theirs(many)[0])
     mine, other = (torch.func.grad(lambda x, m=module: m(x)[0].sum())(many) for module in (ours, theirs))
     assert_close(mine, other)
