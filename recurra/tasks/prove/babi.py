@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -208,15 +209,24 @@ def _shuffled(story: Story, random: Generator) -> Story:
 
 def _text(path: Path, folder: str, task: int, part: str) -> str:
     """One file of the tasks, out of the archive or beside the file that was found."""
+    try:
+        return _bytes(path, folder, task, part).decode("utf-8")
+    except (tarfile.TarError, EOFError, zlib.error, UnicodeDecodeError):
+        raise DataError(
+            f"`{path}` must be the archive of the bAbI tasks or one of its text files; it is none."
+        ) from None
+
+
+def _bytes(path: Path, folder: str, task: int, part: str) -> bytes:
     if path.suffix == ".txt":
         beside = sorted(path.parent.glob(f"qa{task}_*_{part}.txt"))
         if not beside:
             raise DataError(f"There is no `qa{task}_*_{part}.txt` beside `{path}`.")
-        return beside[0].read_text(encoding="utf-8")
+        return beside[0].read_bytes()
     with tarfile.open(path) as archive:
         for member in archive.getmembers():
             if re.search(rf"/{folder}/qa{task}_[\w-]+_{part}\.txt$", member.name):
                 file = archive.extractfile(member)
                 if file is not None:
-                    return file.read().decode("utf-8")
+                    return file.read()
     raise DataError(f"There is no `{folder}/qa{task}_*_{part}.txt` in `{path}`.")

@@ -53,10 +53,12 @@ class SantaFe(Forecast):
         path = find_file(self.name, "the Santa Fe laser series", self.data, ["santafe_laser.npy"])
         try:
             values = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float64)).reshape(-1, 1)
-        except ValueError as error:
-            raise DataError(
-                f"`{path}` must be an array of numbers in the format of NumPy, got no such: {error}."
-            ) from None
+        except (ValueError, TypeError, EOFError):
+            raise DataError(f"`{path}` must be an array of numbers, as `numpy.save` writes one; it is none.") from None
         if len(values) < self.steps:
             raise DataError(f"`{path}` must hold at least {self.steps} numbers, got {len(values)}.")
+        values = values[: self.steps]
+        if not values.isfinite().all() or values.min() == values.max():
+            what = "are all the same" if values.isfinite().all() else "have a NaN or an infinity among them"
+            raise DataError(f"The first {self.steps} numbers of `{path}` must be a series; they {what}.")
         return Series(values[: self.steps - 1], values[1 : self.steps])

@@ -169,9 +169,38 @@ def test_a_series_that_is_too_short_or_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must hold at least 9000 numbers, got 10"):
         SantaFe(data=str(tmp_path)).draw(1, Generator())
 
-    (tmp_path / "santafe_laser.npy").write_text("no numbers")
-    with pytest.raises(DataError, match="must be an array of numbers"):
+    for content in (b"no numbers", b""):
+        (tmp_path / "santafe_laser.npy").write_bytes(content)
+        with pytest.raises(DataError, match=r"must be an array of numbers, as `numpy.save` writes one; it is none\.$"):
+            SantaFe(data=str(tmp_path)).draw(1, Generator())
+
+
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "have a NaN or an infinity among them"), (0, "are all the same")])
+def test_a_series_that_cannot_be_learned_is_told_before_training(tmp_path: Path, value: float, what: str) -> None:
+    values = np.zeros(9000)
+    values[5] = value
+    np.save(tmp_path / "santafe_laser.npy", values)
+    with pytest.raises(DataError, match=f"must be a series; they {what}.$"):
         SantaFe(data=str(tmp_path)).draw(1, Generator())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("babi_en_10k.tar.gz", b""),
+        ("babi_en_10k.tar.gz", b"no archive"),
+        ("babi_en_10k.tar.gz", b"\x1f\x8b\x08\x00\x00\x00"),
+        ("qa1_facts_test.txt", b"\xff no text"),
+    ],
+)
+def test_what_is_no_archive_of_stories_is_one_sentence(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "qa1_facts_train.txt").write_text(TRAIN)
+    (tmp_path / "qa1_facts_test.txt").write_text(TEST)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"must be the archive of the bAbI tasks or one of its text files; it is none.$"
+    ):
+        Babi(data=str(tmp_path / name)).draw(1, Generator())
 
 
 def test_a_task_that_is_none_is_named(tmp_path: Path) -> None:
