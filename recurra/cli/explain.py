@@ -33,9 +33,11 @@ def explain(
         ),
     ] = "summary",
     input_size: Annotated[
-        int, typer.Option("--input-size", metavar="INTEGER", help="Numbers in one input vector.")
+        int, typer.Option("--input-size", metavar="INTEGER", min=1, help="Numbers in one input vector.")
     ] = 32,
-    hidden_size: Annotated[int, typer.Option("--hidden-size", metavar="INTEGER", help="Units of the cell.")] = 64,
+    hidden_size: Annotated[
+        int, typer.Option("--hidden-size", metavar="INTEGER", min=1, help="Units of the cell.")
+    ] = 64,
     cell_options: Annotated[
         str, typer.Option("--cell-options", metavar="JSON", help='Options of the cell, like {"peephole": true}.')
     ] = "{}",

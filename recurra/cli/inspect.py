@@ -13,7 +13,7 @@ from recurra.cli.options import cell_from
 from recurra.cli.show import print_table
 from recurra.data.readers import read_pairs
 from recurra.engine.contract import Cell
-from recurra.errors import ConfigError, DataError, did_you_mean, import_extra
+from recurra.errors import ConfigError, DataError, RunError, did_you_mean, import_extra
 from recurra.inspect import gradient_flow, record
 from recurra.networks.recurrent import Recurrent
 from recurra.tasks.inspection import Inspection, Layer, jacobians_if_small
@@ -57,13 +57,15 @@ def inspect(
 ) -> None:
     """Look inside: gradients through time, states, gates, Jacobians and attention, as numbers and as pictures."""
     import_extra("matplotlib", "plot")
-    if Path(what[0]).is_dir():
+    is_run = Path(what[0]).is_dir()
+    folder = out or (Path(what[0]) / "inspect" if is_run else Path("inspect"))
+    if folder.exists() and not folder.is_dir():  # said before minutes of work, not after
+        raise RunError(f"`{folder}` is a file: name a folder for the pictures.")
+    if is_run:
         found = _of_run(Path(what[0]), [Path(path) for path in what[1:]], limit)
-        folder = out or Path(what[0]) / "inspect"
     else:
         torch.manual_seed(seed)
         found = _of_cells(what, steps, input_size, hidden_size)
-        folder = out or Path("inspect")
     files = found.write(folder)
     if as_json:
         print(json_text(found.to_json()))

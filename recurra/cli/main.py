@@ -95,6 +95,8 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _leave_quietly()
+    except (FileExistsError, NotADirectoryError) as error:
+        return _refuse(f"`{error.filename}` is no folder, or lies below a file: name a folder.", debug)
     except OSError as error:  # a disk, a permission: the user's, not a fault of this program
         where = f"`{error.filename}`: " if error.filename else ""
         return _refuse(f"{where}{(error.strerror or str(error)).lower()}.", debug)
@@ -130,4 +132,5 @@ def _usage(error: Any) -> str:
         what = "task" if context.info_name == "fit" else "command"
         return f"Unknown {what} `{no_such[1]}`.{did_you_mean(no_such[1], known)}{listed}"
     message = re.sub(r"^Invalid value for '(.*?)': Input should be ", r"'\1' must be ", message)
+    message = message.split(", unable to parse")[0]
     return message.rstrip(".").replace("'", "`").replace("``", "`") + f".{help_hint}"

@@ -274,8 +274,9 @@ class RunFolder:
         Raises:
             RunError: it is missing or is no JSON.
         """
+        text = self.read_text(name)
         try:
-            return json.loads(self.read_text(name))
+            return json.loads(text)
         except ValueError as error:
             raise RunError(self._damaged(name, f"it is not JSON, {error}")) from None
 

@@ -38,7 +38,7 @@ def test_options_and_precision_of_the_cell_are_those_given(capsys: pytest.Captur
         (["lstm", "--dtype", "int8"], "`--dtype` must be float32 or float64, got `int8`."),
         (["lstm", "--cell-options", "[]"], "`--cell-options` must be a JSON object"),
         (["lstm", "--cell-options", '{"peep": true}'], "has no option `peep`"),
-        (["gru", "--hidden-size", "0"], "must be a whole number of at least 1, got 0."),
+        (["gru", "--hidden-size", "0"], "`--hidden-size` must be greater than or equal to 1."),
         ([], "Missing argument `CELL`"),
     ],
     ids=str,

@@ -100,6 +100,16 @@ def test_what_cannot_be_inspected_is_one_sentence(
     assert err.count("\n") == 1
 
 
+def test_a_file_in_the_place_of_the_folder_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert main(["inspect", "rnn", "--steps", "100000", "--out", str(file)]) == 2
+    assert capsys.readouterr().err == f"`{file}` is a file: name a folder for the pictures.\n"
+    assert file.read_text() == "mine"
+
+
 def test_a_run_must_be_given_something_to_read(learned_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(learned_run)]) == 2
     assert "What should the network" in capsys.readouterr().err

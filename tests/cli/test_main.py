@@ -46,6 +46,8 @@ def test_help_is_there_at_every_level(capsys: pytest.CaptureFixture[str], argume
         (["cells", "lstmm"], "Unknown cell `lstmm`. Did you mean `lstm`"),
         (["cells", "--cite", "gruu"], "Unknown cell `gruu`. Did you mean `gru`"),
         (["sample", "english-frensh", "--out", "x"], "Did you mean `english-french`?"),
+        (["explain", "gru", "--hidden-size", "x"], "`--hidden-size` must be a valid integer. Help: `recurra explain"),
+        (["explain", "gru", "--input-size", "0"], "`--input-size` must be greater than or equal to 1"),
         (["summary", "lstmm"], "neither a run folder nor a cell. Did you mean `lstm`"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -93,3 +95,21 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert done.stdout == "lstm\n"
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_file_where_a_folder_is_wanted_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    def write(folder: Path) -> tuple[Path, ...]:
+        folder.mkdir(parents=True, exist_ok=True)
+        return ()
+
+    monkeypatch.setitem(SAMPLES, "english-french", Sample("nothing", write))
+    file = tmp_path / "file"
+    file.write_text("mine")
+    code, out, err = spoken(capsys, "sample", "english-french", "--out", file / below)
+
+    assert (code, out) == (2, "")
+    assert err == f"`{file / below}` is no folder, or lies below a file: name a folder.\n"
+    assert file.read_text() == "mine"

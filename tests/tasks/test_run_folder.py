@@ -190,8 +190,9 @@ def test_a_damaged_config_is_called_so(tmp_path: Path, content: bytes, what: str
     folder = make_run(tmp_path / "run")
     folder.write("config.json", content)
 
-    with pytest.raises(RunError, match=f"config.json.*damaged.*{what}|config.json.*{what}"):
+    with pytest.raises(RunError, match=f"config.json.*damaged.*{what}|config.json.*{what}") as refusal:
         folder.record()
+    assert str(refusal.value).count("is damaged") == 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "one bit", "other shape", "other names"])
