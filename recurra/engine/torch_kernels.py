@@ -164,7 +164,7 @@ class TorchKernel:
         layers = tuple(field[None].contiguous() for field in state)  # [1, B, H]: one layer
         begin = layers if self.mode == "lstm" else layers[0]
         # cuDNN keeps what its backward needs only when told so; `torch.jit.trace` looks twice, once without gradients
-        train = torch.is_grad_enabled() or torch.jit.is_tracing()
+        train = torch.is_grad_enabled() or torch._C._get_tracing_state() is not None
         outputs, *fields = getattr(torch._VF, self.mode)(
             *data, begin, self._weights(), self.bias, 1, 0.0, train, False, *batch_first
         )
