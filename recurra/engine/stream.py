@@ -79,7 +79,8 @@ class Stream:
     A stream answers as the network does in evaluation: nothing is dropped and nothing is differentiated, whichever mode
     the network itself is in. Weights are read when the stream is made; after training on, call `refresh`. Numbers come
     out in the precision of the network. A stream is used by one thread at a time; streams of one network share their
-    machine code.
+    machine code. A copy, or what comes out of a pickle, stands where the stream stood, and has the weights that the
+    network has at that moment.
 
     Args:
         network: anything with a step, such as `recurra.Recurrent`, in one direction.
@@ -222,6 +223,10 @@ class Stream:
             )
         self._write([stored[name] for name in want])
 
+    def __reduce__(self) -> Any:
+        """Copies and pickles: made anew from the network, which goes along, and put where this stream stands."""
+        return _made_again, (self._network, self.batch_size, self.state)
+
     def _named_state(self) -> dict[str, Tensor]:
         return {
             f"{layer}.{name}": field.contiguous()
@@ -233,6 +238,12 @@ class Stream:
         how, network = "compiled" if self.is_compiled else "by torch", self._network
         sizes = f"{size_text(network.input_shape)} -> {size_text(network.output_shape)}"
         return f"Stream({sizes}, batch_size={self.batch_size}, {how})"
+
+
+def _made_again(network: Steps, batch_size: int, state: Sequence[Any]) -> Stream:
+    stream = Stream(network, batch_size)
+    stream.state = tuple(state)
+    return stream
 
 
 _NUMPY_HAS = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -330,6 +331,23 @@ def test_streams_of_one_network_share_code_and_nothing_else() -> None:
 
     assert_close(second.push(x.expand(4, 3))[2], expected)
     assert first._runner._code is second._runner._code  # type: ignore[union-attr]
+
+
+@both_runners
+def test_a_copy_and_a_pickle_go_on_by_themselves(engine: str) -> None:
+    model = nn.Module()
+    model.network = gru(engine=engine)
+    model.live = model.network.stream(2)
+    x = torch.randn(3, 2, 3)
+    model.live.push(x[0])
+    copies: list[Any] = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    expected = model.live.push(x[1])
+
+    for again in copies:
+        assert_close(again.live.push(x[1]), expected)
+        again.live.push(x[2])
+        assert again.live._network is again.network
+    assert_close(copy.copy(model.live).push(x[2]), model.live.push(x[2]))
 
 
 def test_many_sequences_of_a_large_network_are_shared_among_threads() -> None:
