@@ -184,9 +184,12 @@ class TranslateConfig(TrainingConfig):
             return options
         if any(options.get(name) is not None for name in cls.unused):
             raise ValueError("`k1` and `k2` cut long sequences; sentences are trained whole: leave them out.")
-        if "metric" not in options or "metric_goal" in options:
-            return options
-        return {**options, "metric_goal": "min" if options["metric"] in ("loss", "perplexity") else "max"}
+        metric = options.get("metric", "loss")
+        goal = "min" if metric in ("loss", "perplexity") else "max"
+        given = options.get("metric_goal", goal)
+        if given != goal and given in ("min", "max"):
+            raise ValueError(f"`metric_goal` {given} would keep the weights of the worst {metric}: leave it out.")
+        return {**options, "metric_goal": given}
 
     @field_validator("cell")
     @classmethod

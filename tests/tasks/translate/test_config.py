@@ -22,6 +22,8 @@ from recurra.training.config import parse_config
         ({"metric": "blue"}, "Unknown metric `blue`. Did you mean `bleu`"),
         ({"tokenizer": "char", "bpe_dropout": 0.1}, "`bpe_dropout` needs the tokenizer `bpe`"),
         ({"k1": 5}, "sentences are trained whole"),
+        ({"metric_goal": "max"}, "`metric_goal` max would keep the weights of the worst loss: leave it out"),
+        ({"metric": "bleu", "metric_goal": "min"}, "`metric_goal` min would keep the weights of the worst bleu"),
         ({"source_column": "en"}, "both `source_column` and `target_column`"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
