@@ -145,9 +145,13 @@ def as_paths(paths: PathOrPaths) -> list[Path]:
     """One file of pairs or two parallel files, as a list.
 
     Raises:
-        DataError: there are no files, more than two, or two that each hold pairs.
+        DataError: there are no files, more than two, two that each hold pairs, or something is no path.
     """
-    files = [Path(paths)] if isinstance(paths, str | PathLike) else [Path(path) for path in paths]
+    given = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    for path in given:
+        if not isinstance(path, str | PathLike):
+            raise DataError(f"Sentence pairs are read from files: give their paths, got a {type(path).__name__}.")
+    files = [Path(path) for path in given]
     if len(files) not in (1, 2):
         raise DataError(f"Expected one file of sentence pairs or two parallel text files, got {len(files)} files.")
     if len(files) == 2 and all(_ending(path) in PAIR_ENDINGS for path in files):

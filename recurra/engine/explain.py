@@ -9,7 +9,7 @@ from torch import fx
 
 from recurra.engine.cell_code import Compiled
 from recurra.engine.compiled import compiled
-from recurra.engine.contract import Cell
+from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.cpu.weight_gradient import weight_gradient
 from recurra.engine.linearity import recurrence
 from recurra.engine.loop import LEAVES, Program
@@ -39,10 +39,11 @@ def explain(cell: Cell, stage: str = "summary", *, dtype: torch.dtype = torch.fl
         dtype: torch.float32 or torch.float64.
 
     Raises:
-        ConfigError: no such stage.
+        ConfigError: no such stage, or `cell` is none.
         CompileError: the cell has no compiled form.
         TraceError: its step branches on the value of a tensor.
     """
+    expect_cell("cell", cell)
     if stage not in STAGES:
         raise ConfigError(f"Unknown stage `{stage}`.{did_you_mean(stage, STAGES)} All: {', '.join(STAGES)}.")
     if any(parameter.dtype != dtype for parameter in cell.parameters()):

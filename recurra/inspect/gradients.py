@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.engine.contract import Cell
-from recurra.errors import DataError
+from recurra.errors import ConfigError, DataError
 from recurra.inspect.record import Passage, record
 from recurra.networks.recurrent import Recurrent
 from recurra.ragged import Ragged
@@ -120,11 +120,17 @@ def gradient_flow(network: nn.Module, x: Tensor | Ragged, *, seed: int = 0) -> l
         seed: of the random numbers that weigh the outputs.
 
     Raises:
+        ConfigError: no recurra.Cell runs in the network.
         DataError: there is no step.
     """
     wired = Recurrent(network) if isinstance(network, Cell) else network
     with torch.enable_grad(), record(wired) as passages:
         wired(x)
+    if not passages:
+        raise ConfigError(
+            f"No recurra.Cell runs in `{type(network).__name__}`: `recurra.networks.load_torch` copies the weights of "
+            "a layer of torch.nn, or of recurra.nn, into a `Recurrent`, which can be looked into."
+        )
     return [passage_gradients(passage, seed=seed) for passage in passages]
 
 

@@ -125,7 +125,7 @@ def test_attention_is_drawn_and_stdout_stays_pure(
 @pytest.mark.parametrize(
     ("arguments", "content", "message"),
     [
-        (["--beam", "0"], "a", "`--beam` must be at least 1"),
+        (["--beam", "0"], "a", "`--beam` must be a whole number of at least 1"),
         (["--beam", "2", "--n-best", "3"], "a", "`--n-best` must be at most `--beam` = 2"),
         (["--unknown-words", "cpy"], "a", "Did you mean `copy`"),
         (["--attention", "a.jpg"], "a", "ends in .png"),

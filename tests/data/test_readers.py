@@ -227,6 +227,8 @@ def test_number_of_files(tmp_path: Path) -> None:
     assert "got 3 files" in refusal(pairs, pairs, pairs)
     assert "are named like files of pairs: give one of them." in refusal(pairs, pairs)
     assert as_paths(str(pairs)) == [pairs]
+    with pytest.raises(DataError, match="read from files: give their paths, got a list"):
+        as_paths([[("hello", "bonjour")]])  # type: ignore[list-item]
 
 
 def test_bad_options(tmp_path: Path) -> None:

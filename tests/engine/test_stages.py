@@ -268,6 +268,12 @@ def test_an_unknown_stage_is_refused_with_its_neighbours() -> None:
         explain(GRU(3, 5), "splt")
 
 
+@pytest.mark.parametrize("cell", [nn.GRU(3, 5), GRU])
+def test_what_is_no_cell_is_not_explained(cell: Any) -> None:
+    with pytest.raises(ConfigError, match=r"`cell` must be a recurra.Cell, got the (module|class)"):
+        explain(cell)
+
+
 def test_what_was_compiled_is_used_again() -> None:
     cell = GRU(3, 5)
     first = compiled(cell, torch.float32)

@@ -12,7 +12,7 @@ from torch import Tensor
 import recurra
 from recurra import Recurrent
 from recurra.cells import CELLS, GRU, LSTM, RNN, Zoneout, make_cell
-from recurra.errors import DataError
+from recurra.errors import ConfigError, DataError
 from recurra.inspect import GradientFlow, gradient_flow, input_influence, step_jacobians
 from tests.tolerance import assert_close
 
@@ -156,6 +156,12 @@ def test_short_sequences_and_dead_gradients_have_no_factor() -> None:
     assert flow_of([0.0] * 12).reach == 0
     with pytest.raises(DataError, match="at least one step"):
         gradient_flow(RNN(2, 3), torch.zeros(0, 1, 2))
+
+
+@pytest.mark.parametrize("layer", [torch.nn.GRU, recurra.nn.GRU])
+def test_a_network_without_cells_is_told_the_way_to_one(layer: Any) -> None:
+    with pytest.raises(ConfigError, match=r"No recurra.Cell runs in `GRU`: `recurra.networks.load_torch` copies"):
+        gradient_flow(layer(2, 3), torch.zeros(4, 1, 2))
 
 
 def test_the_memory_horizon_of_a_decay_is_where_its_power_falls_below_the_part() -> None:

@@ -10,8 +10,9 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from recurra.cells.checks import check_count
 from recurra.data.tokenizer import MARK, Aligned, Vocabulary
-from recurra.errors import ConfigError, RunError, did_you_mean
+from recurra.errors import ConfigError, DataError, RunError, did_you_mean
 from recurra.networks.decoding import Hypothesis
 from recurra.networks.encoder_decoder import EncoderDecoder
 from recurra.ragged import Ragged
@@ -157,6 +158,7 @@ class Translator:
 
         Raises:
             ConfigError: an option has a value that cannot be.
+            DataError: something among the sentences is no text.
         """
         if isinstance(sentences, str):
             raise ConfigError('`sentences` must be a list of sentences, got one text: write ["..."].')
@@ -167,7 +169,10 @@ class Translator:
             max_length=max_length,
             unknown_words=self.config.unknown_words if unknown_words is None else unknown_words,
         )
-        texts = list(sentences)
+        texts = list(sentences) if isinstance(sentences, Iterable) else [sentences]
+        for text in texts:
+            if not isinstance(text, str):
+                raise DataError(f"`sentences` must be a text or a list of texts, got a {type(text).__name__}.")
         read = [self.vocabularies.source.align(text) for text in texts]
         results: list[Translated | None] = [None] * len(texts)
         for rows in _batches([len(aligned.ids) for aligned in read], SOURCE_TOKENS // how.beam):
@@ -244,12 +249,11 @@ class _How:
 
     def __post_init__(self) -> None:
         for name in ("beam", "n_best"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+            check_count(name, getattr(self, name))
         if self.n_best > self.beam:
             raise ConfigError(f"`n_best` must be at most `beam` = {self.beam}, got {self.n_best}: raise `beam`.")
-        if self.max_length is not None and self.max_length < 1:
-            raise ConfigError(f"`max_length` must be at least 1, got {self.max_length}.")
+        if self.max_length is not None:
+            check_count("max_length", self.max_length)
         if self.unknown_words not in UNKNOWN_WORDS:
             near = did_you_mean(self.unknown_words, UNKNOWN_WORDS)
             raise ConfigError(f"`unknown_words` must be copy, keep or drop, got `{self.unknown_words}`.{near}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,10 +106,11 @@ def test_the_json_is_plain_and_complete(model: Translator) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beam": 0}, "`beam` must be at least 1"),
-        ({"n_best": 0}, "`n_best` must be at least 1"),
+        ({"beam": 0}, "`beam` must be a whole number of at least 1"),
+        ({"n_best": 0}, "`n_best` must be a whole number of at least 1"),
+        ({"beam": "many"}, "`beam` must be a whole number of at least 1, got 'many'"),
         ({"n_best": 6}, "`n_best` must be at most `beam` = 5"),
-        ({"max_length": 0}, "`max_length` must be at least 1"),
+        ({"max_length": 0}, "`max_length` must be a whole number of at least 1"),
         ({"unknown_words": "copi"}, "Did you mean `copy`"),
     ],
     ids=str,
@@ -116,6 +118,12 @@ def test_the_json_is_plain_and_complete(model: Translator) -> None:
 def test_options_that_cannot_be_are_refused(model: Translator, options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         model("hello", **options)
+
+
+@pytest.mark.parametrize("sentences", [None, 3, ["hello", 3]])
+def test_what_is_no_text_is_named(model: Translator, sentences: Any) -> None:
+    with pytest.raises(DataError, match=r"must be a text or a list of texts, got a (NoneType|int)\.$"):
+        model(sentences)
 
 
 def test_one_text_where_a_list_belongs_is_refused(model: Translator) -> None:
