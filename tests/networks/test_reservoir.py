@@ -536,6 +536,8 @@ def test_a_free_run_with_feedback_needs_its_inputs() -> None:
     [
         ({"units": 0}, "`units` must be a whole number of at least 1, got 0"),
         ({"members": True}, "`members` must be a whole number of at least 1, got True"),
+        ({"feedback": "no"}, "`feedback` must be true or false, got 'no'"),
+        ({"sees_input": 0}, "`sees_input` must be true or false, got 0"),
         ({"washout": -1}, "`washout` must be a whole number of at least 0, got -1"),
         ({"dtype": torch.float16}, "`dtype` must be torch.float32 or torch.float64, got torch.float16"),
         ({"readout": "rigde"}, "Unknown read-out `rigde`. Did you mean `ridge`"),

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
+from recurra.cells.checks import check_bool
 from recurra.errors import ConfigError, ShapeError, did_you_mean
 from recurra.networks.reservoir.drawn import Drawn
 from recurra.networks.reservoir.free_run import closed_loop, own_input
@@ -224,6 +225,8 @@ class EchoStateNetwork:
 
     def _draw(self, x: Series, y: Series) -> Drawn:
         sizes = x.ragged.values.shape[1], y.ragged.values.shape[1]
+        check_bool("feedback", self.feedback)
+        check_bool("sees_input", self.sees_input)
         if sizes[0] == 0 and not self.feedback:
             raise ShapeError("`x` must have I=1 column or more, or `feedback` must be True, got 0 columns.")
         if isinstance(self.washout, bool) or not isinstance(self.washout, int) or self.washout < 0:
