@@ -77,7 +77,7 @@ def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
         ("after the reverse loop", plan.after_reverse),
     ):
         products = sum(node.target in _PRODUCTS for node in region.nodes)
-        lines.append(f"  {title}: {len(region.nodes)} operations on all steps at once, {products} of them products")
+        lines.append(f"  {title}: {_count(len(region.nodes), 'operation')} on all steps at once, products: {products}")
     for program in programs:
         dots = [value for value in program.values if value.op == "dot"]
         convolutions = [value.args[-1] for value in program.values if value.op == "conv"]
@@ -87,13 +87,16 @@ def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
         shapes = ", ".join(
             [f"{dot.args[0].width} x {dot.width}" for dot in dots] + [f"({each})" for each in convolutions]
         )
-        shapes = shapes or "none: no product in the loop"
         lines.append(
-            f"  inside the {program.name} loop: products {shapes}; {others} other operations; "
+            f"  inside the {program.name} loop: products: {shapes or 'none'}; {_count(others, 'other operation')}; "
             f"{flops:,} flops a step and sequence"
         )
     lines.append(f"  kept for the backward pass: {kept * itemsize:,} bytes a step and sequence")
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _products_of_matrices(program: Program) -> int:

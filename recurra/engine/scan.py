@@ -61,9 +61,7 @@ def _as_operator(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any
     return traced.run(cell, x, state)
 
 
-def _by_torch(
-    kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, why: str = ""
-) -> tuple[Tensor, Any]:
+def _by_torch(kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, why: str = "") -> tuple[Tensor, Any]:
     """By a ready kernel, or else by the Python loop, with a word `why` it is that."""
     if kernel is not None and kernel.supports(x.values):
         return _by_kernel(kernel, x, state)

@@ -258,7 +258,7 @@ def test_every_stage_can_be_shown(stage: str) -> None:
 
 def test_the_summary_says_what_a_step_costs() -> None:
     text = explain(LSTM(16, 32))
-    assert "inside the forward loop: products 32 x 128" in text
+    assert "inside the forward loop: products: 32 x 128" in text
     assert f"{2 * 32 * 128:,} flops" in text
     assert "kept for the backward pass" in text
 
