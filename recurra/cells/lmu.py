@@ -88,8 +88,9 @@ class LMU(Cell):
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.weight_mh = nn.Parameter(torch.empty(hidden_size, order))
+        check_bool("learn_memory", learn_memory)
         for name, matrix in zip("AB", self._memory(), strict=True):
-            if check_bool("learn_memory", learn_memory):
+            if learn_memory:
                 self.register_parameter(name, nn.Parameter(matrix))
             else:
                 self.register_buffer(name, matrix)

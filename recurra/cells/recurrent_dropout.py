@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from recurra.cells.state_class import state_class
 from recurra.cells.wrapper import Wrapper, check_fields, check_probability, step_reading
+from recurra.engine.block import Block
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError, ShapeError
@@ -125,7 +126,7 @@ class _CarryMasks:
     def supports(self, values: Tensor) -> bool:
         return self.inner.supports(values)
 
-    def is_fast(self, x: Ragged) -> bool:
+    def is_fast(self, x: Ragged | Block) -> bool:
         return self.inner.is_fast(x)
 
     def run(self, x: Ragged, state: Any) -> tuple[Tensor, Any]:

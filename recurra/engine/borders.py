@@ -108,11 +108,9 @@ def made_in_passing(nodes: list[fx.Node], before: set[fx.Node], x: fx.Node) -> s
 
 
 def _is_made_in_passing(node: fx.Node) -> bool:
-    if op_name(node) == "slice":
-        cheap = node.meta["val"].dim() == 2 and row_axis(node) == 0 and bool(node.args[1])
-    else:
-        cheap = op_name(node) in (*_ARITHMETIC, "div") and row_axis(node) == 0 and not _is_product(node)
-    return cheap and all(_reads_by_row(user) for user in node.users)
+    is_piece = op_name(node) == "slice" and node.meta["val"].dim() == 2 and node.args[1] != 0
+    is_cheap = op_name(node) in (*_ARITHMETIC, "div") and not _is_product(node)
+    return row_axis(node) == 0 and bool(is_piece or is_cheap) and all(map(_reads_by_row, node.users))
 
 
 def _reads_by_row(user: fx.Node) -> bool:

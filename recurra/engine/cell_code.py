@@ -113,7 +113,10 @@ class Compiled:
     @functools.cached_property
     def training(self) -> LoopKernel:
         """The forward loop that keeps what the backward pass reads."""
-        plan = schedule(lower(self.plan.forward), streamed=set(self.plan.kept) - {self.output})
+        return self._keeping(self.plan.forward)
+
+    def _keeping(self, loop: Loop) -> LoopKernel:
+        plan = schedule(lower(loop), streamed=set(self.plan.kept) - {self.output})
         return LoopKernel(plan, self.dtype, reverse=False, bf16=self.bf16)
 
     @functools.cached_property
@@ -132,9 +135,7 @@ class Compiled:
     def _training_shared(self) -> LoopKernel:
         """As `training`, where the outputs of the steps before stand in memory anyway: it does not write them again."""
         loop = self.plan.forward
-        less = replace(loop, saved=tuple(node for node in loop.saved if node is not self._echo))
-        plan = schedule(lower(less), streamed=set(self.plan.kept) - {self.output})
-        return LoopKernel(plan, self.dtype, reverse=False, bf16=self.bf16)
+        return self._keeping(replace(loop, saved=tuple(node for node in loop.saved if node is not self._echo)))
 
     @functools.cached_property
     def _copier(self) -> Copier:

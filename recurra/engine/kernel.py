@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from recurra.engine.block import Block
 from recurra.ragged import Ragged
 
 __all__ = ["Kernel"]
@@ -26,8 +27,11 @@ class Kernel(Protocol):
         """Whether inputs of this type and on this device can be run."""
         ...
 
-    def is_fast(self, x: Ragged) -> bool:
-        """Whether it is the fastest way to run these sequences; if not, the compiled engine is asked first."""
+    def is_fast(self, x: Ragged | Block) -> bool:
+        """Whether it is the fastest way to run so many steps of sequences; if not, the compiled engine is asked first.
+
+        Asked at every call, and before `supports`.
+        """
         ...
 
     def run(self, x: Ragged, state: Any) -> tuple[Tensor, Any]:

@@ -72,9 +72,7 @@ def _by_torch(kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, 
 
 def _is_faster(kernel: Kernel, x: Ragged | Block) -> bool:
     """Whether a ready kernel runs this batch, and faster than a compiled step."""
-    if getattr(kernel, "takes_blocks", False):  # the answer that mostly is no comes first
-        return kernel.is_fast(x) and kernel.supports(x.values)  # type: ignore[arg-type]
-    return kernel.supports(x.values) and kernel.is_fast(_known_to(kernel, x))
+    return kernel.is_fast(x) and kernel.supports(x.values)  # the question whose answer mostly is no comes first
 
 
 @functools.cache  # once for each reason, and the reason names the cell
@@ -107,13 +105,9 @@ def _torch(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     return _by_kernel(kernel, x, state)
 
 
-def _known_to(kernel: Kernel, x: Ragged | Block) -> Any:
-    takes_blocks = getattr(kernel, "takes_blocks", False)
-    return x if takes_blocks or isinstance(x, Ragged) else x.to_ragged()
-
-
 def _by_kernel(kernel: Kernel, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
-    known = _known_to(kernel, x)
+    takes_blocks = getattr(kernel, "takes_blocks", False)
+    known: Any = x if takes_blocks or isinstance(x, Ragged) else x.to_ragged()
     with parametrize.cached():  # see `_for_blocks`
         values, state = kernel.run(known, state)
     return (values if known is x else x.from_ragged(values)), state  # type: ignore[union-attr]

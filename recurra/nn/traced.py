@@ -13,7 +13,7 @@ from recurra.engine.contract import Cell
 from recurra.engine.traced import Call, call_of, run_call
 from recurra.nn.cells import new_cell, weight_names
 
-__all__ = ["run"]
+__all__ = ["can_run", "run"]
 
 
 def can_run(module: nn.RNNBase, x: Block, fields: tuple[Tensor, ...]) -> bool:

@@ -35,7 +35,7 @@ def _exp(v: Vectors, x: Any) -> Any:
 
 def _exp_of_less(v: Vectors, x: Any) -> Any:
     """Where x is small enough for the result to be a number."""
-    less_one, n = v.exp_parts(v.at_least(x, -104.0 if v.bits == 32 else -746.0))
+    less_one, n = _parts_down_to_zero(v, x)
     return v.scale(v.builder.fadd(less_one, v.const(1.0)), n)
 
 
@@ -43,9 +43,14 @@ def _exp_of_negative(v: Vectors, x: Any) -> Any:
     """Where x is at most 0: 2^n is a number, and there before the rest is."""
     if not v.scales:
         return _exp_of_less(v, x)
-    less_one, n = v.exp_parts(v.at_least(x, -104.0 if v.bits == 32 else -746.0))
+    less_one, n = _parts_down_to_zero(v, x)
     power = v.power_of_two(n)
     return v.fma(less_one, power, power)
+
+
+def _parts_down_to_zero(v: Vectors, x: Any) -> tuple[Any, Any]:
+    """`exp_parts`, of no less than what has 0 for its exponential."""
+    return v.exp_parts(v.at_least(x, -104.0 if v.bits == 32 else -746.0))
 
 
 def _expm1(v: Vectors, x: Any) -> Any:

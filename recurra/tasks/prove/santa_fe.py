@@ -58,7 +58,8 @@ class SantaFe(Forecast):
         if len(values) < self.steps:
             raise DataError(f"`{path}` must hold at least {self.steps} numbers, got {len(values)}.")
         values = values[: self.steps]
-        if not values.isfinite().all() or values.min() == values.max():
-            what = "are all the same" if values.isfinite().all() else "have a NaN or an infinity among them"
+        is_finite = bool(values.isfinite().all())
+        if not is_finite or values.min() == values.max():
+            what = "are all the same" if is_finite else "have a NaN or an infinity among them"
             raise DataError(f"The first {self.steps} numbers of `{path}` must be a series; they {what}.")
-        return Series(values[: self.steps - 1], values[1 : self.steps])
+        return Series(values[:-1], values[1:])
