@@ -117,12 +117,10 @@ class Clockwork(Cell):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def initial_state(
-        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-    ) -> ClockworkState:
-        """Zeros; t is one number a sequence."""
-        h = super().initial_state(batch_size, dtype=dtype, device=device).h
-        return ClockworkState(h, h.new_zeros(batch_size, 1))
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """t is one number a sequence."""
+        return (self.hidden_size,), (1,)
 
     def step(
         self, x: Tensor, state: ClockworkState, read: ClockworkState | None = None

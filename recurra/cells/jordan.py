@@ -94,12 +94,10 @@ class Jordan(Cell):
             bound = output if name in ("weight_ho", "bias_o") else hidden
             nn.init.uniform_(parameter, -bound, bound)
 
-    def initial_state(
-        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-    ) -> JordanState:
-        """Zeros, as long as the output."""
-        c = super().initial_state(batch_size, dtype=dtype, device=device).c
-        return JordanState(c.new_zeros(batch_size, self.output_size))
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """c is as long as the output."""
+        return ((self.output_size,),)
 
     def step(self, x: Tensor, state: JordanState, read: JordanState | None = None) -> tuple[Tensor, JordanState]:
         """One time step; the equations stand on the class.

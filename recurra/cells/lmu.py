@@ -108,12 +108,10 @@ class LMU(Cell):
             for old, new in zip((self.A, self.B), self._memory(), strict=True):
                 old.copy_(new)
 
-    def initial_state(
-        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-    ) -> LMUState:
-        """Zeros, m with D numbers."""
-        h = super().initial_state(batch_size, dtype=dtype, device=device).h
-        return LMUState(h, h.new_zeros(batch_size, self.order))
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """m has D numbers."""
+        return (self.hidden_size,), (self.order,)
 
     def step(self, x: Tensor, state: LMUState) -> tuple[Tensor, LMUState]:
         """One time step; the equations stand on the class."""

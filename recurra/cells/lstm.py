@@ -131,12 +131,10 @@ class LSTM(TorchLayoutCell):
             if not self.coupled:
                 self._set_biases("f", kept)
 
-    def initial_state(
-        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-    ) -> LSTMState:
-        """Zeros, h as long as the output: P numbers where it is projected."""
-        c = super().initial_state(batch_size, dtype=dtype, device=device).c
-        return LSTMState(c if self.output_size == self.hidden_size else c.new_zeros(batch_size, self.output_size), c)
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """h is as long as the output: P numbers where it is projected."""
+        return (self.output_size,), (self.hidden_size,)
 
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """One time step; the equations stand on the class."""

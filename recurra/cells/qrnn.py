@@ -85,13 +85,10 @@ class QRNN(Cell):
         """c and, for each of the next k - 1 steps, what is known of its sums."""
         return state_class("QRNNState", ("c", *(f"ahead_{j}" for j in range(1, self.window))))
 
-    def initial_state(
-        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-    ) -> Any:
-        """Zeros, as if all inputs before the first had been 0."""
-        kind: dict[str, Any] = {"dtype": dtype or self.bias.dtype, "device": device or self.bias.device}
-        c = torch.zeros(batch_size, self.hidden_size, **kind)
-        return self.State(c, *(torch.zeros(batch_size, len(self.bias), **kind) for _ in range(self.window - 1)))
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of c, and of each of the sums that are begun."""
+        return (self.hidden_size,), *((len(self.bias),) for _ in range(self.window - 1))
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """One time step; the equations stand on the class."""

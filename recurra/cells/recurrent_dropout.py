@@ -71,6 +71,12 @@ class RecurrentDropout(Wrapper):
         names = (*inner._fields, *(f"{name}_mask" for name in self.fields))
         return state_class(f"{inner.__name__}WithMasks", names)
 
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of the cell inside; a mask has that of its field."""
+        shapes, names = self.cell.state_shapes, self.cell.State._fields
+        return *shapes, *(shapes[names.index(name)] for name in self.fields)
+
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Any:

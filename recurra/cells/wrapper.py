@@ -50,6 +50,11 @@ class Wrapper(Cell):
         """That of the cell inside."""
         return self.cell.output_shape
 
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of the cell inside."""
+        return self.cell.state_shapes
+
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Any:

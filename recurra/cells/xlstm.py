@@ -207,14 +207,11 @@ class MLSTM(Cell):
         with torch.no_grad():
             self.bias_if[self.num_heads :] = _biases(self.forget_bias, self.num_heads)
 
-    def initial_state(
-        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-    ) -> MLSTMState:
-        """Zeros, of the shapes on the class."""
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """As the class says them."""
         size = self.hidden_size // self.num_heads
-        like = super().initial_state(batch_size, dtype=dtype, device=device).m
-        shape = (batch_size, self.num_heads, size)
-        return MLSTMState(like.new_zeros(*shape, size), like.new_zeros(shape), like.new_zeros(shape[:2]))
+        return (self.num_heads, size, size), (self.num_heads, size), (self.num_heads,)
 
     def step(self, x: Tensor, state: MLSTMState) -> tuple[Tensor, MLSTMState]:
         """One time step; the equations stand on the class."""

@@ -16,32 +16,49 @@ from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
 from recurra.engine.cpu.replay import Given, Results
 from recurra.engine.cpu.tiling import Layout
+from recurra.engine.ready import Ready
 
 __all__ = ["Part", "scanned"]
 
 
 class Part(NamedTuple):
-    """One scan: of a cell, over the rows of a batch."""
+    """One scan: of a cell, over the rows of a batch; `ready` is what is known of scans like it."""
 
     cell: Cell
     code: Compiled
     layout: Layout
+    ready: Ready | None = None
+
+    def forward_at_once(self, tensors: Given, *, keep: bool) -> Results | None:
+        """What `Compiled.forward` gives, by its program, if that reads the tensors where they stand."""
+        if self.ready is None:
+            return None
+        name = "training" if keep else "inference"
+        program = self.ready.program(name, tensors, lambda: self.code.given(self.layout, tensors))
+        return None if program is None else program.run_on(tensors)
+
+    def backward_at_once(self, own: Given, kept: Given, d_results: Given) -> Results | None:
+        """What `Compiled.backward` gives, likewise."""
+        if self.ready is None:
+            return None
+        tensors = *own, *kept, *d_results
+        program = self.ready.program("backward", tensors, lambda: self.to_backward(own, (), kept, d_results))
+        return None if program is None else self.code.concluded(self.layout, own, program.run_on(tensors))
 
     def results(self, given: Given, found: Results) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
         """The outputs as they go out, the state after the last steps, and what a backward pass reads besides."""
         output, *others = found
-        output = output.contiguous()
-        if self.code.output not in self.code.plan.forward.saved and _shares_memory(output, (*given, *others)):
+        output = output if output.is_contiguous() else output.contiguous()
+        if self.code.output_is_made_after and _shares_memory(output, (*given, *others)):
             output = output.clone()
         count = len(self.code.fields)
         # the outputs are kept as they go out, so that a change in place is noticed, and as no view: in one of these
         # autograd lets nobody make any
         output = output.detach() if output._is_view() else output
-        kept = [
-            output if node is self.code.output else value
-            for node, value in zip(self.code.keeps, others[count:], strict=False)
-        ]
-        return output, others[:count], kept
+        after, kept = others[:count], others[count:]
+        if kept and self.code.output in self.code.keeps:
+            kept[self.code.keeps.index(self.code.output)] = output
+        return output, after, kept
 
     def to_backward(self, own: Given, prelude: Given, kept: Given, d_results: Given) -> Given:
         """What the backward pass is given."""
@@ -56,14 +73,13 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, parts: tuple[Part, ...], *tensors: Tensor) -> Any:
-        given = _given(parts, tensors)
         results: list[Tensor] = []
         saved: list[Tensor] = []
-        for output, after, kept in _forward(parts, given, keep=True):
+        ctx.parts, ctx.preludes = parts, []
+        for made, (output, after, kept) in _forward(parts, tensors, keep=True):
+            ctx.preludes.append(made)
             results += [output, *after]
             saved += kept
-        ctx.parts = parts
-        ctx.preludes = [own[part.code.takes :] for part, own in zip(parts, given, strict=True)]
         ctx.save_for_backward(*tensors, *saved)
         return tuple(results)
 
@@ -77,43 +93,49 @@ class _Scan(torch.autograd.Function):
         d_own = _dealt(d_results, [1 + len(part.code.fields) for part in parts])
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
             needed = _dealt(ctx.needs_input_grad[1:], takes)
-            again = [by_reference(*part, *each) for part, *each in zip(parts, own, d_own, needed, strict=True)]
+            again = [by_reference(*part[:3], *each) for part, *each in zip(parts, own, d_own, needed, strict=True)]
             return (None, *itertools.chain.from_iterable(again))
-        given = [part.to_backward(*each) for part, *each in zip(parts, own, ctx.preludes, kept, d_own, strict=True)]
         gradients: list[Tensor | None] = []
-        for part, found in zip(parts, _backward(parts, given), strict=True):
+        for part, found in zip(parts, _backward(parts, own, ctx.preludes, kept, d_own), strict=True):
             gradients += part.code.of_all(part.layout, *part.code.sorted_out(found))
         return (None, *gradients)
 
 
-def _given(parts: Sequence[Part], tensors: Sequence[Tensor]) -> list[Given]:
-    """What the forward pass of each part is given."""
-    if len(parts) == 1:
-        return [parts[0].code.given(parts[0].layout, tensors)]
-    own = _dealt(tensors, [part.code.takes for part in parts])
-    return [part.code.given(part.layout, each) for part, each in zip(parts, own, strict=True)]
-
-
 def _forward(
-    parts: Sequence[Part], given: Sequence[Given], *, keep: bool
-) -> list[tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]]:
-    """Outputs, the state after the last steps, and what is kept, of each part."""
+    parts: Sequence[Part], tensors: Given, *, keep: bool
+) -> list[tuple[Given, tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]]]:
+    """Of each part what was made of weights, and `Part.results`."""
     if len(parts) == 1:
-        (part,), (own,) = parts, given
-        return [part.results(own, part.code.forward(part.layout, own, keep=keep))]
-    both = list(zip(parts, given, strict=True))
-    found = team.together(
-        [part.code.forward_in_turns(part.layout, own, keep=keep, jobs=len(parts)) for part, own in both]
+        (part,) = parts
+        found = part.forward_at_once(tensors, keep=keep)
+        if found is not None:
+            return [((), part.results(tensors, found))]
+        given = part.code.given(part.layout, tensors)
+        return [(given[part.code.takes :], part.results(given, part.code.forward(part.layout, given, keep=keep)))]
+    dealt = zip(parts, _dealt(tensors, [part.code.takes for part in parts]), strict=True)
+    both = [(part, part.code.given(part.layout, own)) for part, own in dealt]
+    results = team.together(
+        [part.code.forward_in_turns(part.layout, given, keep=keep, jobs=len(parts)) for part, given in both]
     )
-    return [part.results(own, each) for (part, own), each in zip(both, found, strict=True)]
+    pairs = zip(both, results, strict=True)
+    return [(given[part.code.takes :], part.results(given, each)) for (part, given), each in pairs]
 
 
-def _backward(parts: Sequence[Part], given: Sequence[Given]) -> list[Results]:
+def _backward(
+    parts: Sequence[Part], own: list[Given], preludes: list[Given], kept: list[Given], d_results: list[Given]
+) -> list[Results]:
     """What `Compiled.backward` gives of each part."""
-    both = list(zip(parts, given, strict=True))
     if len(parts) == 1:
-        return [part.code.backward(part.layout, own) for part, own in both]
-    return team.together([part.code.backward_in_turns(part.layout, own, jobs=len(parts)) for part, own in both])
+        found = parts[0].backward_at_once(own[0], kept[0], d_results[0])
+        if found is not None:
+            return [found]
+    each = zip(parts, own, preludes, kept, d_results, strict=True)
+    given = [(part, part.to_backward(*tensors)) for part, *tensors in each]
+    if len(parts) == 1:
+        return [part.code.backward(part.layout, tensors) for part, tensors in given]
+    return team.together(
+        [part.code.backward_in_turns(part.layout, tensors, jobs=len(parts)) for part, tensors in given]
+    )
 
 
 def _dealt(items: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:
@@ -134,6 +156,9 @@ def scanned(parts: Sequence[Part], keep: bool, tensors: Sequence[Tensor]) -> lis
         dealt = _dealt(results, [1 + len(part.code.fields) for part in parts])
         return [(output, part.cell.State(*after)) for part, (output, *after) in zip(parts, dealt, strict=True)]
     # without the detour through autograd, which takes as long as a few steps of a small cell
+    if len(parts) == 1 and (found := parts[0].forward_at_once(tuple(tensors), keep=False)) is not None:
+        output, after, _ = parts[0].results(tuple(tensors), found)
+        return [(output, parts[0].cell.State(*after))]
     with torch.no_grad() if torch.is_grad_enabled() else contextlib.nullcontext():
-        found = _forward(parts, _given(parts, tensors), keep=False)
-    return [(output, part.cell.State(*after)) for part, (output, after, _) in zip(parts, found, strict=True)]
+        each = _forward(parts, tuple(tensors), keep=False)
+    return [(output, part.cell.State(*after)) for part, (_, (output, after, _)) in zip(parts, each, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -42,6 +43,11 @@ class Block:
     def num_steps(self) -> int:
         """N, all steps of all sequences together."""
         return self.max_length * self.batch_size
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for blocks with values of one shape and type that stand the same way in memory."""
+        return self.values.shape, self.values.stride(), self.values.dtype, self.backward
 
     def replace(self, values: Tensor) -> Block:
         """The same sequences with other values [T, B, ...]."""

@@ -19,7 +19,7 @@ from recurra.engine.contract import Cell
 from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.copying import Copier
 from recurra.engine.cpu.loop_kernel import LoopKernel
-from recurra.engine.cpu.replay import Given, Programs, Results
+from recurra.engine.cpu.replay import Given, Program, Programs, Results
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.kept import Kept
 from recurra.engine.lower import lower
@@ -173,6 +173,11 @@ class Compiled:
         together = self._together.nodes
         return (*([None] if together else []), *(node for node in self.plan.kept if node not in together))
 
+    @functools.cached_property
+    def output_is_made_after(self) -> bool:
+        """Whether the outputs come from what runs after the forward loop, and may be views of something else."""
+        return self.output not in self.plan.forward.saved
+
     @property
     def num_made(self) -> int:
         """How many values that are made of weights `given` adds to what it is given."""
@@ -205,6 +210,10 @@ class Compiled:
     @functools.cached_property
     def _programs(self) -> dict[str, Programs]:
         return {name: Programs(is_fixed=not self.draws) for name in ("training", "inference", "backward")}
+
+    def program(self, name: str, layout: Layout) -> Program | None:
+        """The program of a pass over a batch, if one was recorded and nothing is made of weights before it."""
+        return None if self._of_weights else self._programs[name].known(layout)
 
     # --- running -----------------------------------------------------------------------------------------------------
 
@@ -286,13 +295,13 @@ class Compiled:
                 the last steps.
         """
         run = functools.partial(self._backward, layout, 1)
-        return self._concluded(layout, given, self._programs["backward"].run(run, layout, given))
+        return self.concluded(layout, given, self._programs["backward"].run(run, layout, given))
 
     def backward_in_turns(self, layout: Layout, given: Given, *, jobs: int) -> team.Turns[Results]:
         """As `backward`, for `team.together` with so many jobs."""
         run = functools.partial(self._backward, layout, jobs)
         found = yield from _beside_others(self._programs["backward"], self.reverse, run, layout, given, jobs)
-        return self._concluded(layout, given, found)
+        return self.concluded(layout, given, found)
 
     def _backward(self, layout: Layout, jobs: int, given: Given) -> team.Turns[Results]:
         kernel = self.reverse
@@ -315,7 +324,7 @@ class Compiled:
         found = [node for node in (*self.gradients, *postlude.inputs) if node is not None and node not in made]
         return tuple(dict.fromkeys(found))
 
-    def _concluded(self, layout: Layout, given: Given, found: Results) -> Results:
+    def concluded(self, layout: Layout, given: Given, found: Results) -> Results:
         """The gradients in place of the sums that they are made of: what torch computes of weights is in no program."""
         if self._summed is self.gradients:
             return found
@@ -334,9 +343,13 @@ class Compiled:
         self, layout: Layout, d_learned: Sequence[Tensor | None], d_x: Tensor | None, d_state: Sequence[Tensor]
     ) -> tuple[Tensor | None, ...]:
         """Gradients of all that a scan takes, in its order."""
-        by_name = dict(zip(self.learned, d_learned, strict=True))
-        d_constants = (by_name.get(name) for name in self.constants)
+        d_constants = (None if place is None else d_learned[place] for place in self._places)
         return (*d_constants, None if d_x is None else layout.shaped(d_x), *d_state)
+
+    @functools.cached_property
+    def _places(self) -> tuple[int | None, ...]:
+        """Of each constant, which of the learned ones it is; None where it is none."""
+        return tuple(self.learned.index(name) if name in self.learned else None for name in self.constants)
 
 
 def _sizes(node: fx.Node, num_rows: int) -> tuple[int, ...]:

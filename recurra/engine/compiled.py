@@ -24,16 +24,16 @@ from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.products import has_bf16, is_plain_eager
 from recurra.engine.reading import Reading, read
+from recurra.engine.ready import Ready
 from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
 from recurra.ragged import Ragged
 
-__all__ = ["compiled", "obstacle", "obstacle_of_types", "run", "run_both"]
+__all__ = ["compiled", "obstacle", "obstacle_of_types", "run", "run_again", "run_both"]
 
 _PRECISIONS = ({torch.float32}, {torch.float64})
 _compiling = threading.Lock()
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
-_NOTHING: dict[Any, Any] = {}
 
 
 def _fresh() -> None:
@@ -84,7 +84,8 @@ def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> 
         CompileError: the step holds an operation that has no compiled form; the message names its line.
         TraceError: the step branches on the value of a tensor.
     """
-    key = (dtype, (reading or read(cell)).key)
+    reading = reading or read(cell)
+    key = (dtype, reading.key)
     versions = _known.setdefault(cell, {})
     found = versions.get(key)
     if found is None:
@@ -95,6 +96,7 @@ def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> 
             versions[key] = found
     if isinstance(found, CompileError):
         raise found
+    reading.note(dtype, found)
     return found
 
 
@@ -146,8 +148,7 @@ def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Com
         CompileError, TraceError: see `compiled`.
     """
     values = x.values
-    found = _known.get(cell, _NOTHING).get((values.dtype, reading.key))
-    known = found if isinstance(found, Compiled) else None  # then its types are some that can be run
+    known: Compiled | None = reading.notes.get(values.dtype)  # then its types are some that can be run
     why = _of_now(reading, values) or ("" if known else obstacle_of_types(reading, values.dtype))
     if why:
         return why
@@ -207,9 +208,29 @@ def _run(
     tensors = _tensors(part, reading, x, state)
     keep = _keeps(tensors)
     if every is not None and keep:
-        output, *after = ScanAgain.apply(*part, every, *tensors)
+        output, *after = ScanAgain.apply(cell, code, part.layout, every, *tensors)
         return output, cell.State(*after)
+    if isinstance(x, Block) and not code.bf16 and all(map(reading.has, code.constants)):
+        found = reading.notes.get(x.key)
+        if found is None:
+            found = Ready(cell, code, part.layout, tensors[: len(code.constants)], state)
+            reading.note(x.key, found)
+        part = part._replace(ready=found)
     (result,) = scanned([part], keep, tensors)
+    return result
+
+
+def run_again(cell: Cell, ready: Ready, values: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """As `run`, where what is to be found out is known.
+
+    Args:
+        cell: the cell.
+        ready: what is known.
+        values: those of a block that it is known of.
+        state: of `Ready.state`.
+    """
+    tensors = *ready.constants, values, *state
+    (result,) = scanned([Part(cell, ready.code, ready.layout, ready)], _keeps(tensors), tensors)
     return result
 
 

@@ -78,8 +78,7 @@ class Cell(nn.Module):
     and keeps nothing on `self`; rows of the batch do not see each other.
 
     Attributes:
-        State: NamedTuple class of tensors [B, ...]. Every field begins as zeros [B, hidden_size], with what stands
-            behind the features in `output_shape`, unless `initial_state` says otherwise.
+        State: NamedTuple class of tensors [B, ...].
         input_size: I. Taken from the constructor's argument of that name where the subclass sets nothing.
         hidden_size: H, likewise.
         output_size: O, the size of what `step` returns; hidden_size where the subclass sets nothing.
@@ -87,6 +86,9 @@ class Cell(nn.Module):
             (I, height, width), and x is then [T, B, I, height, width]; the first size counts the features, and is the
             one that layers and directions join.
         output_shape: of one output of one sequence, likewise; (O,) where the subclass does not override it.
+        state_shapes: of each field of the state of one sequence; all (H,), with what stands behind the features in
+            `output_shape`, where the subclass does not override it. A sequence begins with zeros, unless
+            `initial_state` is overridden, too.
         source: the paper, for docs and citations.
     """
 
@@ -148,6 +150,11 @@ class Cell(nn.Module):
         """Shape of one output of one sequence, features first."""
         return (self.output_size,)
 
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each field of the state of one sequence, in their order."""
+        return ((self.hidden_size, *self.output_shape[1:]),) * len(self.State._fields)
+
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """One time step.
 
@@ -165,7 +172,7 @@ class Cell(nn.Module):
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Any:
-        """The state before the first step of a sequence: zeros [B, hidden_size, *output_shape[1:]] in every field.
+        """The state before the first step of a sequence: zeros, with the shapes that `state_shapes` says.
 
         Args:
             batch_size: B.
@@ -175,8 +182,11 @@ class Cell(nn.Module):
         if dtype is None or device is None:
             like = next(self.parameters(), torch.empty(0))
             dtype, device = dtype or like.dtype, device or like.device
-        zeros = torch.zeros((batch_size, self.hidden_size, *self.output_shape[1:]), dtype=dtype, device=device)
-        return self.State(*(zeros for _ in self.State._fields))
+        shapes = self.state_shapes
+        zeros = {
+            shape: torch.zeros((batch_size, *shape), dtype=dtype, device=device) for shape in dict.fromkeys(shapes)
+        }
+        return self.State(*(zeros[shape] for shape in shapes))
 
     def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> Any:
         """Check a state that a user hands in, or make the initial one for None.

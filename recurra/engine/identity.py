@@ -1,4 +1,4 @@
-"""A name for each cell that no other cell ever has, as a plain word among its attributes.
+"""Who a cell is: a name that no other cell ever has, as a plain word among its attributes, and what is known of it.
 
 `torch.compile` inlines modules: what it made for one of them serves any other of the same class whose attributes, as
 far as the traced code read them, are equal. Code that is for one cell alone therefore reads the cell's word.
@@ -37,10 +37,12 @@ class Identity:
 
     Attributes:
         word: the name; different in every process, so that what is kept on disk is never taken for another's.
+        reading: the last look at the cell, None before the first; see `engine.reading`.
     """
 
     def __init__(self, owner: Any = None) -> None:
         self.word = f"{_process}-{next(_count)}"
+        self.reading: Any = None
         if owner is not None:
             _owners[self.word] = owner
 

@@ -169,7 +169,7 @@ def _backward(ctx: Any, d_results: list[Tensor | None]) -> tuple[Any, ...]:
     if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
         _, batch_first, backward = ctx.how
         part = form.part(_layout(form, tensors, batch_first, backward))
-        return by_reference(*part, tensors, tuple(given), ctx.needs_input_grad[0]), None, None, None, None
+        return by_reference(*part[:3], tensors, tuple(given), ctx.needs_input_grad[0]), None, None, None, None
     found = iter(torch.ops.recurra.scan_backward(list(tensors), list(kept), given, *ctx.how))
     gradients = [next(found) if has_one else None for has_one in form.code.has_gradient]
     return gradients, None, None, None, None

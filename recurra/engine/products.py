@@ -56,9 +56,11 @@ def is_plain_eager(*tensors: Tensor) -> bool:
     False while something looks over our shoulder (`torch.compile`, `torch.jit.trace`, `make_fx`, `torch.func`
     transforms, forward-mode derivatives, autocast), and for tensor subclasses: those need torch's own operations.
     """
+    for tensor in tensors:
+        if type(tensor) is not Tensor and type(tensor) is not Parameter:
+            return False
     return (
-        all(type(tensor) in (Tensor, Parameter) for tensor in tensors)
-        and not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
         and not torch.is_autocast_enabled(tensors[0].device.type)
         and not torch._C._are_functorch_transforms_active()

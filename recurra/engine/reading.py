@@ -1,13 +1,16 @@
-"""What a step may read of its cell, as a key: two cells with equal keys share what was compiled for one of them.
+"""What a step may read of its cell, as a key: while it stays equal, what was compiled for the cell holds.
 
-A key is made at every call of an engine, so it is made in one walk over the modules and holds no tensor.
+An engine asks at every call. The key is made in one walk over the modules; whether all that was seen on the walk still
+stands there is sooner found out, as that takes no walk.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import operator
 import weakref
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import Any
 
@@ -17,7 +20,10 @@ __all__ = ["Reading", "hooks_of", "plain_attributes", "read", "tensor_at"]
 
 _TORCHS_OWN = {*nn.Module().__dict__, "_arguments", "_identity"} - {"training"}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_MOST = 64  # notes
 _PLAIN = frozenset((int, bool, str, type(None)))
+_HELD = ("_parameters", "_buffers", "_modules")
+_FIXED = _PLAIN | {float, complex, bytes, FunctionType, BuiltinFunctionType, type}  # no value of these kinds changes
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,28 @@ class Reading:
     Attributes:
         key: attributes of the modules, and names, types and shapes of their tensors; hashable.
         parameters, buffers: by name, as `named_parameters` and `named_buffers` give them.
+        notes: what an engine knows of the cell as it was seen, to look up at the next call.
     """
 
     key: tuple[Any, ...]
     parameters: dict[str, Tensor]
     buffers: dict[str, Tensor]
+    notes: dict[Any, Any] = field(default_factory=dict, compare=False)
+    _seen: _Seen | None = field(default=None, compare=False)
+
+    def has(self, name: str) -> bool:
+        """Whether a tensor of that name was seen."""
+        return name in self.parameters or name in self.buffers
+
+    def note(self, key: Any, value: Any) -> None:
+        """Add to what is known; of very much, what came first is forgotten."""
+        if len(self.notes) >= _MOST:
+            self.notes.pop(next(iter(self.notes)), None)
+        self.notes[key] = value
+
+    def holds(self, module: nn.Module) -> bool:
+        """Whether another look at the module is sure to see the same, the same tensors included."""
+        return self._seen is not None and self._seen.is_there(module)
 
     def tensor(self, module: nn.Module, name: str) -> Tensor:
         """The tensor with that name; of a parametrized weight, its value."""
@@ -42,36 +65,110 @@ class Reading:
 
 
 def read(module: nn.Module) -> Reading:
-    """Look at a module and all its parts."""
-    key: list[Any] = []
-    reading = Reading((), {}, {})
-    _walk(module, "", key, reading, set())
-    return Reading(tuple(key), reading.parameters, reading.buffers)
+    """Look at a module and all its parts; of a cell in which all stands as it did, the last look is the answer."""
+    identity = vars(module).get("_identity")  # cells have one
+    known: Reading | None = identity and identity.reading
+    if known is not None and known.holds(module):
+        return known
+    walk = _Walk()
+    walk.over(module, "")
+    reading = Reading(tuple(walk.key), walk.parameters, walk.buffers, _seen=walk.seen)
+    if identity is not None:
+        identity.reading = reading
+    return reading
 
 
-def _walk(module: nn.Module, prefix: str, key: list[Any], reading: Reading, seen: set[int]) -> None:
-    if id(module) in seen:
-        return
-    seen.add(id(module))
-    contents = module.__dict__
-    is_hooked = contents["_forward_hooks"] or contents["_forward_pre_hooks"] or contents["_backward_hooks"]
-    if prefix and (is_hooked or contents["_backward_pre_hooks"]):  # of the cell itself none is called: `step` is
-        key += prefix, _frozen(hooks_of(module))
-    for name, value in contents.items():
-        if name not in _TORCHS_OWN:
-            kind = type(value)  # 1 and True are equal
-            key += name, kind, value if kind in _PLAIN else _frozen(value)
-    for tensors, found in ((contents["_parameters"], reading.parameters), (contents["_buffers"], reading.buffers)):
-        for name, tensor in tensors.items():
-            if tensor is not None and id(tensor) not in seen:
-                seen.add(id(tensor))
-                found[prefix + name] = tensor
-                key += prefix + name, tensor.shape, tensor.dtype
-    for name, part in contents["_modules"].items():
-        if type(part) is nn.Identity:  # in place of a norm that was not asked for, say
-            key.append(name)
-        elif part is not None:
-            _walk(part, f"{prefix}{name}.", key, reading, seen)
+class _Walk:
+    """A look at modules, one after the other."""
+
+    def __init__(self) -> None:
+        self.key: list[Any] = []
+        self.parameters: dict[str, Tensor] = {}
+        self.buffers: dict[str, Tensor] = {}
+        self.seen: _Seen | None = _Seen()
+        self._met: set[int] = set()
+
+    def over(self, module: nn.Module, prefix: str) -> None:
+        """Look at a module and its parts, whose names begin with `prefix`."""
+        if id(module) in self._met:
+            return
+        self._met.add(id(module))
+        key, contents = self.key, module.__dict__
+        key += prefix, type(module)
+        if prefix and any(contents[kind] for kind in _HOOKS):  # of the cell itself none is called: `step` is
+            key.append(_frozen(hooks_of(module)))
+            self.seen = None
+        for name, value in contents.items():
+            if name not in _TORCHS_OWN:
+                kind = type(value)  # 1 and True are equal
+                key += name, kind, value if kind in _PLAIN else _frozen(value)
+        for tensors, found in ((contents["_parameters"], self.parameters), (contents["_buffers"], self.buffers)):
+            for name, tensor in tensors.items():
+                if tensor is not None and id(tensor) not in self._met:
+                    self._met.add(id(tensor))
+                    found[prefix + name] = tensor
+                    key += prefix + name, tensor.shape, tensor.dtype
+        if self.seen is not None:
+            self.seen.add(contents, is_whole=not prefix)
+        for name, part in contents["_modules"].items():
+            if part is not None:
+                self.over(part, f"{prefix}{name}.")
+
+
+class _Seen:
+    """What stood where on a walk, by its identity.
+
+    The dictionary of the cell itself is not held, as it holds this.
+    """
+
+    def __init__(self) -> None:
+        self._attributes: list[tuple[dict[str, Any] | None, int, Callable[[Any], Any], tuple[Any, ...]]] = []
+        self._held: list[tuple[dict[str, Any], tuple[str, ...], tuple[Any, ...]]] = []
+        self._hooks: list[dict[int, Any]] = []
+        self._tensors: list[Tensor] = []
+        self._kinds: list[Any] = []
+        self._changeable: list[tuple[Any, Any]] = []
+
+    def add(self, contents: dict[str, Any], *, is_whole: bool) -> None:
+        """Note what stands in the dictionary of a module; of the whole, hooks are not called."""
+        own = [name for name in contents if name not in _TORCHS_OWN]
+        hooks = () if is_whole else _HOOKS
+        get = operator.itemgetter(*_HELD, *hooks, *own)
+        self._attributes.append((None if is_whole else contents, len(contents), get, get(contents)))
+        self._hooks += (contents[kind] for kind in hooks)
+        for value in map(contents.get, own):
+            if type(value) not in _FIXED and type(frozen := _frozen(value)) is not _Same:
+                self._changeable.append((value, frozen))
+        for name in _HELD:
+            held = contents[name]
+            if held:
+                self._held.append((held, tuple(held), tuple(held.values())))
+        for tensor in (*contents["_parameters"].values(), *contents["_buffers"].values()):
+            if tensor is not None:
+                self._tensors.append(tensor)
+                self._kinds += _kinds([tensor])
+
+    def is_there(self, module: nn.Module) -> bool:
+        """Whether it all still stands there."""
+        whole = module.__dict__
+        for contents, count, get, values in self._attributes:
+            now = whole if contents is None else contents
+            try:
+                if len(now) != count or not all(map(operator.is_, get(now), values)):
+                    return False
+            except KeyError:
+                return False
+        for held, names, values in self._held:
+            if tuple(held) != names or not all(map(operator.is_, held.values(), values)):
+                return False
+        if any(self._hooks) or _kinds(self._tensors) != self._kinds:
+            return False
+        return not self._changeable or all(_frozen(value) == frozen for value, frozen in self._changeable)
+
+
+def _kinds(tensors: Sequence[Tensor]) -> list[Any]:
+    """What of tensors may change without others taking their places."""
+    return [kind for tensor in tensors for kind in (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)]
 
 
 def plain_attributes(module: nn.Module) -> tuple[tuple[str, ...], ...]:

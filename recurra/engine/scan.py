@@ -19,6 +19,7 @@ from recurra.engine import reference
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
+from recurra.engine.products import is_plain_eager
 from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
@@ -188,6 +189,10 @@ def scan(
     if goes_to_eager(x, lengths, resets, checkpoint_every):
         options: dict[str, Any] = {"lengths": lengths, "resets": resets, "reverse": reverse, "engine": engine}
         return in_eager(scan, cell, x, state, checkpoint_every=checkpoint_every, **options)
+    if lengths is None and resets is None and checkpoint_every is None:
+        again = _again(cell, x, state, reverse, engine)
+        if again is not None:
+            return again
     expect_cell("cell", cell)
     named, in_use = engine_named(engine, checkpoint_every), _in_use.get() if _num_watching else None
     run = named if in_use is None else _for_blocks(in_use)
@@ -207,6 +212,40 @@ def scan(
     values, state = run_segments(forward, batch, state, fresh, reverse=reverse)
     outputs = batch.replace(values)
     return outputs.to_padded(num_steps=len(x)) if isinstance(x, Tensor) else outputs, state
+
+
+def _again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[Any, Any] | None:
+    """What `scan` returns, where all that it would find out is known from a scan like this one; else None.
+
+    That is so where a block of this shape has run on the compiled engine, and nothing of the cell has changed.
+    """
+    if not isinstance(cell, Cell) or _num_watching or torch.compiler.is_compiling():
+        return None
+    reading = cell._identity.reading
+    if reading is None:
+        return None
+    block = x if type(x) is Block else Block(x) if type(x) is Tensor and x.layout is torch.strided else None
+    if block is None or block.values.is_nested:
+        return None
+    turned = block.reverse() if reverse else block
+    ready = reading.notes.get(turned.key)
+    if ready is None or not (engine == "compiled" or (engine == "auto" and _is_chosen(ready, cell, block))):
+        return None
+    if not is_plain_eager(block.values) or not block.values.is_cpu or not reading.holds(cell):
+        return None
+    state = ready.state(cell, state)
+    if state is None:
+        return None
+    values, state = _compiler().run_again(cell, ready, block.values, state)
+    return (values if block is not x else block.replace(values)), state
+
+
+def _is_chosen(ready: Any, cell: Cell, x: Block) -> bool:
+    """Whether "auto" takes the compiled engine for such a block, as `_auto` says."""
+    if ready.is_chosen is None:
+        kernel = kernel_of(cell)
+        ready.is_chosen = x.max_length > 1 and not (kernel is not None and _is_faster(kernel, x))
+    return bool(ready.is_chosen)
 
 
 def scan_both(

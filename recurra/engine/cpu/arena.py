@@ -73,7 +73,9 @@ def maker(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ())
     """A function that gives what `empty` would, a little sooner; nobody listens to it."""
     if strides or math.prod(shape) * dtype.itemsize >= _SMALLEST:
         return functools.partial(empty, shape, dtype, strides)
-    return functools.partial(torch.empty, tuple(shape), dtype=dtype)
+    with torch.inference_mode(False):  # a tensor of that mode would pass it on
+        like = torch.empty(1, dtype=dtype).expand(tuple(shape))
+    return functools.partial(torch.empty_like, like)  # dense, as this one, whose numbers all stand in one place, is not
 
 
 def _from_block(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int]) -> Tensor:

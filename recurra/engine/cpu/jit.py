@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import llvmlite
 from llvmlite import binding as llvm
@@ -45,15 +47,13 @@ def compile_ir(text: Callable[[], str], name: str, target: Target, *parts: str) 
     code = cache.read(cached)
     written = text() if code is None else ""
     with _lock:
-        machine = _machine(target)
         if code is None:
             module = _parsed(written)
             module.verify()
-            _optimise(module, machine)
-            code = machine.emit_object(module)
+            code = _optimised(module, target).emit_object(module)
             cache.write(cached, code)
         # the engine would keep a module as long as its code: a megabyte, where the code has some kilobytes
-        engine = llvm.create_mcjit_compiler(_parsed(""), machine)
+        engine = llvm.create_mcjit_compiler(_parsed(""), _machine(target))
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
     return Code(engine, name)
@@ -67,9 +67,8 @@ def _parsed(text: str) -> llvm.ModuleRef:
 def assembly(text: str, target: Target) -> str:
     """A module as the processor's instructions, to read."""
     with _lock:
-        module, machine = _parsed(text), _machine(target)
-        _optimise(module, machine)
-        return str(machine.emit_assembly(module))
+        module = _parsed(text)
+        return str(_optimised(module, target).emit_assembly(module))
 
 
 def _machine(target: Target) -> llvm.TargetMachine:
@@ -77,15 +76,23 @@ def _machine(target: Target) -> llvm.TargetMachine:
     return kind.create_target_machine(cpu=target.cpu, features=target.features, opt=3)
 
 
-def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
-    """Share equal addresses, and put the test of a loop at its end; the rest is done where machine code is made.
+def _optimised(module: llvm.ModuleRef, target: Target) -> llvm.TargetMachine:
+    """Share equal addresses, and put the test of a loop at its end; the rest is done by the machine that is returned.
 
     LLVM's own pipelines make no faster code of what is written with vectors and registers in mind. They take six times
     as long, and leave half a megabyte behind each time.
     """
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+    machine, builder, passes = _tools(target)
+    passes.run(module, builder)
+    return machine
+
+
+@functools.lru_cache(maxsize=8)
+def _tools(target: Target) -> tuple[llvm.TargetMachine, Any, Any]:
+    """Made once: with each builder and each manager of passes, two kilobytes are gone that nobody gives back."""
+    machine = _machine(target)
     passes = llvm.create_new_module_pass_manager()
     passes.add_simplify_cfg_pass()
     passes.add_new_gvn_pass()
     passes.add_loop_rotate_pass()
-    passes.run(module, builder)
+    return machine, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()), passes

@@ -16,6 +16,7 @@ import ctypes
 import functools
 import threading
 import weakref
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -88,7 +89,6 @@ class Program:
         content = [len(words) // 2, len(noted.jobs), team.fork_address(), *words, *jobs]
         self._memory = (ctypes.c_int64 * len(content))(*content)
         self._address = ctypes.addressof(self._memory)
-        self._table = ctypes.c_int64 * (_FIRST + len(given) + len(self._new))
         self._code = _replay()
 
     def _result(self, tensor: Tensor, own: dict[int, Tensor]) -> int:
@@ -130,28 +130,35 @@ class Program:
         slot, offset = self._slots[memory]
         return slot, offset + word.data_ptr() - memory
 
+    def takes(self, given: Sequence[Tensor]) -> bool:
+        """Whether it reads these tensors as they come, not copies with other strides."""
+        return [tensor.stride() for tensor in given] == self._strides
+
     def run(self, given: Sequence[Tensor]) -> Results:
         """The results of the pass on other tensors of the same shapes and types."""
-        read, made = self._tensors(given)
+        return self.run_on(self._read(given))
+
+    def run_on(self, read: Sequence[Tensor]) -> Results:
+        """As `run`, on memory that stands as it `takes` it."""
+        made = [make() for make in self._makers]
         addresses = [tensor.data_ptr() for tensor in (_workspace(self._workspace), *read, *made)]
-        table = self._table(self._address, 0, *addresses)
-        self._code.run(ctypes.addressof(table), 0)
+        table = array("q", [self._address, 0, *addresses])
+        self._code.run(table.buffer_info()[0], 0)
         return self._taken(made)
 
     def turns(self, given: Sequence[Tensor]) -> team.Turns[Results]:
         """As `run`, for `team.together`."""
-        read, made = self._tensors(given)
+        read, made = self._read(given), [make() for make in self._makers]
         workspace = arena.empty((self._workspace,), torch.float64)  # its own, as others run at the same time
         yield team.Job(self._code, [self._address, 0, workspace, *read, *made], 1, forks=self._forks)
         return self._taken(made)
 
-    def _tensors(self, given: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """What the program reads, and the new tensors that it writes."""
-        read = [
+    def _read(self, given: Sequence[Tensor]) -> list[Tensor]:
+        """What it reads: what is given, or copies where that has other strides."""
+        return [
             tensor if tensor.stride() == strides else _laid_out(tensor, strides)
             for tensor, strides in zip(given, self._strides, strict=True)
         ]
-        return read, [make() for make in self._makers]
 
     def _taken(self, made: Sequence[Tensor]) -> Results:
         """The results from the new tensors."""
@@ -184,10 +191,15 @@ class Programs:
         self._is_fixed = is_fixed
         self._known: weakref.WeakKeyDictionary[Layout, dict[int, Any]] = weakref.WeakKeyDictionary()
 
+    def known(self, layout: Layout) -> Program | None:
+        """The program for a batch, if there is one."""
+        found = self._known.get(layout, {}).get(team.num_threads())
+        return found if isinstance(found, Program) else None
+
     def run(self, turns: Callable[[Given], team.Turns[Results]], layout: Layout, given: Given) -> Results:
         """The results of the pass for one batch; see `turns`."""
-        found = self._known.get(layout, {}).get(team.num_threads())
-        if isinstance(found, Program):
+        found = self.known(layout)
+        if found is not None:
             return found.run(given)
         return team.together([self.turns(turns, layout, given, alone=False)])[0]
 

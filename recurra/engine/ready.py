@@ -1,0 +1,85 @@
+"""A scan like one before: what that one found out is known.
+
+Before its first step a scan asks whether the cell is as it was, what was compiled for it, where the rows of the batch
+stand, which program was recorded, what the state begins with. The answers take longer to find than a hundred steps of a
+small cell take to run. Where a block of the same shape comes again, they are those of the time before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from recurra.engine.contract import Cell
+from recurra.engine.cpu import team
+
+if TYPE_CHECKING:
+    from recurra.engine.cell_code import Compiled
+    from recurra.engine.cpu.replay import Given, Program
+    from recurra.engine.cpu.tiling import Layout
+
+__all__ = ["Ready"]
+
+
+class Ready:
+    """What scans of a cell as it is now, over blocks of one shape, have found out.
+
+    Args:
+        cell: the cell, which this does not keep alive.
+        code: what was compiled for it.
+        layout: of the blocks.
+        constants: the tensors that its code reads besides the inputs and the state.
+        state: one that such a scan began with.
+
+    Attributes:
+        is_chosen: whether "auto" takes the compiled engine; None as long as nobody asked.
+    """
+
+    def __init__(
+        self, cell: Cell, code: Compiled, layout: Layout, constants: tuple[Tensor, ...], state: Sequence[Tensor]
+    ) -> None:
+        self.code, self.layout, self.constants = code, layout, constants
+        self.is_chosen: bool | None = None
+        with torch.inference_mode(False):  # tensors of that mode serve no training step
+            self._zeros = cell.State(*(torch.zeros(field.shape, dtype=code.dtype) for field in state))
+        self._begins_with_zeros = getattr(cell.initial_state, "__func__", None) is Cell.initial_state
+        self._programs: dict[tuple[str, int], tuple[Program, list[tuple[int, ...]]]] = {}
+
+    def state(self, cell: Cell, given: Any) -> Any:
+        """The state that a scan begins with; None where what was given, if it was, must be looked at more closely."""
+        if given is None:
+            if self._begins_with_zeros:
+                return self._zeros
+            given = cell.initial_state(len(self.layout.lengths), dtype=self.code.dtype, device="cpu")
+        if type(given) is not type(self._zeros):
+            return None
+        for field, zeros in zip(given, self._zeros, strict=True):
+            fits = type(field) is Tensor and field.shape == zeros.shape and field.dtype is zeros.dtype
+            if not fits or not field.is_cpu:
+                return None
+        return given
+
+    def program(self, name: str, tensors: Sequence[Tensor], given: Callable[[], Given]) -> Program | None:
+        """The program of a pass, if there is one that reads tensors where they stand.
+
+        Args:
+            name: of the pass.
+            tensors: what goes in as it is handed in.
+            given: gives the same as the pass takes it, in rows.
+        """
+        threads = team.num_threads()
+        found = self._programs.get((name, threads))
+        if found is None:
+            program = self.code.program(name, self.layout)
+            if program is None:
+                return None
+            rows = given()
+            pairs = zip(tensors, rows, strict=True)
+            if not program.takes(rows) or any(tensor.data_ptr() != row.data_ptr() for tensor, row in pairs):
+                return None
+            found = self._programs[name, threads] = program, [tensor.stride() for tensor in tensors]
+        program, strides = found
+        return program if [tensor.stride() for tensor in tensors] == strides else None

@@ -1,0 +1,345 @@
+"""What a scan knows from one before it holds as long as nothing has changed, and no longer."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+import recurra
+from recurra.cells import CELLS, GRU, LSTM, RNN, LearnedInitialState, make_cell
+from recurra.cells.zoneout import Zoneout
+from recurra.engine import compiled
+from recurra.engine.block import Block
+from recurra.engine.ready import Ready
+from recurra.engine.scan import engine_in_use
+from recurra.errors import ConfigError, ShapeError
+from tests.tolerance import assert_close
+
+
+class State(NamedTuple):
+    h: Tensor
+
+
+class Changeable(recurra.Cell):
+    """A cell with something of each kind that a step may read."""
+
+    State = State
+    scale: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__()
+        self.input = nn.Linear(input_size, hidden_size)
+        self.hidden = nn.Linear(hidden_size, hidden_size)
+        self.activation: nn.Module = nn.Tanh()
+        self.leak = 1
+        self.steps = [0.5, 2.0]
+        self.register_buffer("scale", torch.full((hidden_size,), 0.9))
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        rows = self.activation(self.input(x) + self.hidden(state.h) * self.scale)
+        factor = 1.0 if self.leak is True else 0.5 * self.leak
+        h = state.h * 0.3 + factor * rows * self.steps[0]
+        if self.training:
+            h = h * self.steps[1]
+        return h, State(h)
+
+
+def ready_of(cell: recurra.Cell) -> list[Ready]:
+    """What is known of the scans of a cell."""
+    reading = cell._identity.reading
+    return [] if reading is None else [note for note in reading.notes.values() if isinstance(note, Ready)]
+
+
+def numbers(cell: recurra.Cell, x: Tensor, engine: str, state: Any = None, **options: Any) -> list[Tensor]:
+    """Outputs, the last state, and the gradients of inputs and parameters."""
+    leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    y, after = recurra.scan(cell, leaf, state, engine=engine, **options)
+    loss = y.square().sum() + sum((field * field.cos()).sum() for field in after)
+    learned = [parameter for parameter in cell.parameters() if parameter.requires_grad]
+    found = torch.autograd.grad(loss, [leaf, *learned], allow_unused=True)
+    return [y, *after, *(each for each in found if each is not None)]
+
+
+def warm(cell: recurra.Cell, x: Tensor, **options: Any) -> None:
+    """Run a cell until its passes are known, with a backward pass and without."""
+    for _ in range(4):
+        numbers(cell, x, "compiled", **options)
+        with torch.no_grad():
+            recurra.scan(cell, x, engine="compiled", **options)
+
+
+def assert_right(cell: recurra.Cell, x: Tensor, state: Any = None, **options: Any) -> None:
+    """The compiled engine gives what the reference gives, with a backward pass and without."""
+    expected = numbers(cell, x, "reference", state, **options)
+    for _ in range(3):
+        for got, want in zip(numbers(cell, x, "compiled", state, **options), expected, strict=True):
+            assert_close(got, want)
+        with torch.no_grad():
+            y, after = recurra.scan(cell, x, state, engine="compiled", **options)
+        for got, want in zip((y, *after), expected, strict=False):
+            assert_close(got, want)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("name", sorted(CELLS))
+def test_every_cell_again_and_again(name: str, batch_first: bool) -> None:
+    options = {"size": (3, 3)} if name in ("convlstm", "convgru") else {}
+    cell = make_cell(name, 4, 8, **options).double()
+    shape = (7, 5, *cell.input_shape)
+    x = torch.randn(shape).double()
+    x = x.transpose(0, 1).contiguous().transpose(0, 1) if batch_first else x
+    for reverse in (False, True):
+        warm(cell, x, reverse=reverse)
+        assert_right(cell, torch.randn_like(x, memory_format=torch.preserve_format), reverse=reverse)
+
+
+def test_it_is_known_after_a_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = LSTM(3, 5), torch.randn(9, 2, 3)
+    warm(cell, x)
+    assert len(ready_of(cell)) == 1
+    monkeypatch.setattr(compiled, "run", None)
+    y, after = recurra.scan(cell, x)
+    assert_close(y, recurra.scan(cell, x, engine="reference")[0])
+    block, _ = recurra.scan(cell, Block(x))
+    assert isinstance(block, Block)
+    y, _ = recurra.scan(cell, x, after)  # goes on where the last call ended
+    assert_close(y, recurra.scan(cell, x, after, engine="reference")[0])
+
+
+def _twice(cell: Changeable) -> None:
+    cell.hidden.weight, cell.hidden.bias = cell.hidden.weight, nn.Parameter(torch.randn(6).double())
+
+
+def _swapped(cell: Changeable) -> None:
+    parts = cell._modules
+    one, other = parts.pop("activation"), parts.pop("hidden")
+    parts["activation"], parts["hidden"] = nn.Sequential(other, nn.Tanh()), nn.Linear(6, 6).double()
+    assert one is not None
+
+
+def _transposed(cell: Changeable) -> None:
+    cell.hidden.weight.data = cell.hidden.weight.data.t()  # the same memory, seen another way
+
+
+class _Twice(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return 2 * weight
+
+
+CHANGES: dict[str, Callable[[Changeable], Any]] = {
+    "a parameter is written into": lambda cell: cell.hidden.weight.data.mul_(0.5),
+    "a parameter is another one": _twice,
+    "the memory of a parameter is another one": lambda cell: setattr(
+        cell.hidden.weight, "data", torch.randn(6, 6).double()
+    ),
+    "a parameter is transposed in place": _transposed,
+    "a parameter is frozen": lambda cell: cell.hidden.weight.requires_grad_(False),
+    "a parameter is gone": lambda cell: cell.input.register_parameter("bias", None),
+    "a buffer is another one": lambda cell: setattr(cell, "scale", torch.full((6,), 0.1).double()),
+    "a part without parameters is another one": lambda cell: setattr(cell, "activation", nn.Sigmoid()),
+    "a part with parameters is another one": lambda cell: setattr(cell, "hidden", nn.Linear(6, 6).double()),
+    "parts are interchanged": _swapped,
+    "a number is another one": lambda cell: setattr(cell, "leak", 2),
+    "a number is of another kind": lambda cell: setattr(cell, "leak", True),
+    "a list holds something else": lambda cell: cell.steps.__setitem__(0, 0.25),
+    "the mode is another one": lambda cell: cell.eval(),
+    "a hook is added to a part": lambda cell: cell.activation.register_forward_hook(lambda _, x, y: y * 0.5),
+    "a weight is made of another": lambda cell: parametrize.register_parametrization(cell.hidden, "weight", _Twice()),
+    "the step is another one": lambda cell: setattr(cell, "step", lambda x, s: (x[:, :1] + s.h, State(x[:, :1] + s.h))),
+    "the state begins otherwise": lambda cell: setattr(
+        cell, "initial_state", lambda batch, *, dtype=None, device=None: State(torch.ones(batch, 6).double())
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_the_cell_is_seen(change: str) -> None:
+    cell, x = Changeable(4, 6).double(), torch.randn(8, 3, 4).double()
+    warm(cell, x)
+    assert ready_of(cell)
+    before = recurra.scan(cell, x)[0]
+    CHANGES[change](cell)
+    if "hook" in change:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is slow
+            after = recurra.scan(cell, x, engine="auto")[0]
+        assert_close(after, recurra.scan(cell, x, engine="reference")[0])
+    else:
+        after = recurra.scan(cell, x)[0]
+        assert_right(cell, x)
+    if change not in ("a parameter is frozen",):
+        assert (after - before).abs().max() > 1e-3
+
+
+def test_the_precision_may_change() -> None:
+    cell, x = GRU(4, 6), torch.randn(8, 3, 4)
+    warm(cell, x)
+    cell.double()
+    assert_right(cell, x.double())
+    with pytest.raises(recurra.RecurraError, match="float"):
+        recurra.scan(cell, x, engine="compiled")
+
+
+@pytest.mark.parametrize("kind", ["plain", "expanded", "transposed", "with gradient"])
+def test_a_state_of_any_kind_is_taken(kind: str) -> None:
+    cell, x = LSTM(4, 6).double(), torch.randn(8, 3, 4).double()
+    warm(cell, x)
+    fields = [torch.randn(3, 6).double() for _ in range(2)]
+    if kind == "expanded":
+        fields = [torch.randn(6).double().expand(3, 6) for _ in range(2)]
+    if kind == "transposed":
+        fields = [torch.randn(6, 3).double().t() for _ in range(2)]
+    state = cell.State(*(field.requires_grad_(kind == "with gradient") for field in fields))
+    assert_right(cell, x, state)
+    if kind == "with gradient":
+        got, want = (
+            torch.autograd.grad(recurra.scan(cell, x, state, engine=engine)[0].sum(), list(state))
+            for engine in ("compiled", "reference")
+        )
+        for one, other in zip(got, want, strict=True):
+            assert_close(one, other)
+
+
+def test_what_does_not_fit_is_named_as_before() -> None:
+    cell, x = LSTM(4, 6), torch.randn(8, 3, 4)
+    warm(cell, x)
+    h = torch.zeros(3, 6)
+    with pytest.raises(ShapeError, match=r"state\.h"):
+        recurra.scan(cell, x, cell.State(h[:2], h))
+    with pytest.raises(ShapeError, match="LSTMState"):
+        recurra.scan(cell, x, (h,))
+    with pytest.raises(ConfigError, match="Unknown engine"):
+        recurra.scan(cell, x, engine="compield")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that nested tensors are new
+        nested = torch.nested.nested_tensor([x[0]])
+    with pytest.raises(ShapeError, match="nested"):
+        recurra.scan(cell, nested)
+    with pytest.raises(ShapeError, match="must be a Ragged"):
+        recurra.scan(cell, x.to_sparse()[..., 0])
+    assert_close(recurra.scan(cell, x, (h, h))[0], recurra.scan(cell, x)[0])  # a plain tuple is a state
+
+
+def test_a_state_that_is_learned_gets_its_gradient() -> None:
+    cell, x = LearnedInitialState(RNN(4, 6)).double(), torch.randn(8, 3, 4).double()
+    warm(cell, x)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.uniform_(-1, 1)
+    assert_right(cell, x)
+
+
+def test_modes_of_torch_are_seen() -> None:
+    cell, x = GRU(4, 6), torch.randn(8, 3, 4)
+    with torch.inference_mode():
+        for _ in range(4):
+            recurra.scan(cell, x)
+    assert_right(cell, x)  # zeros made in inference mode could not be kept for a backward pass
+    warm(cell, x)
+    with torch.inference_mode():
+        y, _ = recurra.scan(cell, x)
+    assert y.is_inference()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        close, _ = recurra.scan(cell, x, engine="compiled")
+    assert close.dtype is torch.float32
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is slow
+        per_sample = torch.func.vmap(lambda one: recurra.scan(cell, one[:, None])[0])(x.transpose(0, 1))
+    assert_close(per_sample[:, :, 0].transpose(0, 1), y.clone())
+    seen = []
+
+    def watch(cell: Any, x: Any, state: Any) -> Any:
+        seen.append(cell)
+        return recurra.engine.reference.run(cell, x, state)
+
+    with engine_in_use(watch):
+        recurra.scan(cell, x)
+    assert seen == [cell]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_number_of_threads_may_change(threads: int) -> None:
+    cell, x = GRU(4, 6).double(), torch.randn(8, 3, 4).double()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3 - threads)
+        warm(cell, x)
+        torch.set_num_threads(threads)
+        assert_right(cell, x)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_hooks_on_what_is_saved_may_hand_back_other_strides() -> None:
+    cell = LSTM(4, 6).double()
+    x = torch.randn(3, 8, 4).double().transpose(0, 1)
+    warm(cell, x)
+    want = numbers(cell, x, "reference")
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor.clone().contiguous()):
+        got = numbers(cell, x, "compiled")
+    for one, other in zip(got, want, strict=True):
+        assert_close(one, other)
+
+
+def test_outputs_changed_in_place_are_noticed() -> None:
+    cell, x = RNN(4, 6), torch.randn(8, 3, 4, requires_grad=True)
+    warm(cell, x)
+    y, _ = recurra.scan(cell, x)
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_a_gradient_of_the_gradient() -> None:
+    cell, x = RNN(4, 6).double(), torch.randn(8, 3, 4).double()
+    warm(cell, x)
+
+    def twice(engine: str) -> Tensor:
+        leaf = x.clone().requires_grad_()
+        (once,) = torch.autograd.grad(
+            recurra.scan(cell, leaf, engine=engine)[0].square().sum(), leaf, create_graph=True
+        )
+        return torch.autograd.grad(once.square().sum(), leaf)[0]
+
+    assert_close(twice("compiled"), twice("reference"))
+
+
+def test_draws_are_new_every_time() -> None:
+    cell, x = Zoneout(RNN(4, 6), {"h": 0.5}), torch.randn(8, 3, 4)
+    warm(cell, x)
+    assert not torch.equal(recurra.scan(cell, x)[0], recurra.scan(cell, x)[0])
+
+
+def test_it_is_not_copied_and_keeps_nothing_alive() -> None:
+    cell, x = LSTM(4, 6), torch.randn(8, 3, 4)
+    warm(cell, x)
+    for twin in (copy.deepcopy(cell), copy.copy(cell), pickle.loads(pickle.dumps(cell))):
+        assert twin._identity.reading is None
+        assert_right(twin, x)
+    gone = weakref.ref(cell)
+    weight = weakref.ref(cell.weight_hh)
+    gc.disable()
+    try:
+        del cell, twin
+        assert gone() is None, "a cell is freed at once, as any module"
+        assert weight() is None
+    finally:
+        gc.enable()
+
+
+def test_many_shapes_are_forgotten_in_time() -> None:
+    cell = RNN(4, 6)
+    for length in range(2, 90):
+        recurra.scan(cell, torch.randn(length, 1, 4))
+    assert len(ready_of(cell)) <= 64
+    assert_right(cell.double(), torch.randn(5, 1, 4).double())
