@@ -427,14 +427,14 @@ def test_without_gradient_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
         return forward(self, *args, keep=keep)
 
     monkeypatch.setattr(compiled.Compiled, "forward", noted)
-    x = torch.randn(4, 2, 3)
+    one, two, three, four = (torch.randn(steps, 2, 3) for steps in (4, 5, 6, 7))  # no pass is known from one before
     with torch.no_grad():
-        recurra.scan(cell, x, engine="compiled")
+        recurra.scan(cell, one, engine="compiled")
     with torch.inference_mode():
-        recurra.scan(cell, x, engine="compiled")
-    recurra.scan(cell.requires_grad_(False), x, engine="compiled")
+        recurra.scan(cell, two, engine="compiled")
+    recurra.scan(cell.requires_grad_(False), three, engine="compiled")
     assert kept == [False, False, False]
-    recurra.scan(cell.requires_grad_(True), x, engine="compiled")
+    recurra.scan(cell.requires_grad_(True), four, engine="compiled")
     assert kept[-1]
 
 

@@ -6,6 +6,7 @@ registers while the inner size goes by.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from recurra.engine.loop import Value
@@ -28,6 +29,7 @@ class Dot:
 
     Attributes:
         rows, vectors: of the register tile.
+        last: vectors of the last panel that hold columns, where they are fewer; else 0.
         inner: numbers of a row that is read.
         panel: columns of a panel.
         num_panels: of the matrix.
@@ -35,7 +37,9 @@ class Dot:
 
     def __init__(self, emitter: Emitter, value: Value) -> None:
         self.e, self.value = emitter, value
-        self.rows, self.vectors = emitter.target.tile(-(-value.width // emitter.lanes))
+        vectors = -(-value.width // emitter.lanes)
+        self.rows, self.vectors = emitter.target.tile(vectors)
+        self.last = vectors % self.vectors
         self.inner = value.args[0].width
         self.panel = self.vectors * emitter.lanes
         self.num_panels = -(-value.width // self.panel)
@@ -66,12 +70,23 @@ class Dot:
             panel = e.at(weights, b.mul(p, e.word(inner * self.panel)))
             panel_goal = e.at(goal, b.mul(p, e.word(self.panel)))
 
-            def tile(size: int, r: Any) -> None:
+            def tile(vectors: int, size: int, r: Any) -> None:
                 rows = e.at(source, b.mul(r, e.word(self.stride)))
                 goals = e.at(panel_goal, b.mul(r, e.word(self.goal_stride)))
-                self._tile(rows, panel, inner, goals, size, is_odd if alone and size <= _FEWER else None)
+                self._tile(rows, panel, inner, goals, size, vectors, is_odd if alone and size <= _FEWER else None)
 
-            e.in_pieces(e.word(0), running, self.rows, 1, tile)
+            def tiles(vectors: int) -> None:
+                rows = e.target.tile_rows(vectors)
+                e.in_pieces(e.word(0), running, rows, 1, functools.partial(tile, vectors))
+
+            if not self.last:
+                tiles(self.vectors)
+                return
+            with b.if_else(b.icmp_signed("==", p, e.word(self.num_panels - 1))) as (narrow, whole):
+                with narrow:
+                    tiles(self.last)
+                with whole:
+                    tiles(self.vectors)
 
         e.each(e.word(0), mine, 1, one_panel)
 
@@ -80,12 +95,12 @@ class Dot:
         b, word = self.e.b, self.e.word
         return b.select(back, last, word(0)), b.select(back, word(-1), word(1))
 
-    def _tile(self, rows: Any, panel: Any, inner: int, goals: Any, size: int, back: Any) -> None:
-        """goals[r, :] = rows[r, :] @ panel, for `size` rows.
+    def _tile(self, rows: Any, panel: Any, inner: int, goals: Any, size: int, vectors: int, back: Any) -> None:
+        """goals[r, :] = rows[r, :] @ panel, for `size` rows and the first `vectors` of the panel.
 
         Entries of the inner size are taken from the last one to the first where `back` is true.
         """
-        e, lanes, vectors = self.e, self.e.lanes, self.vectors
+        e, lanes = self.e, self.e.lanes
         # one or two rows leave too few sums to hide the latency of an FMA: split the inner size among more of them
         chains = 4 if size == 1 else 2 if size == 2 else 1
         chains = chains if inner % chains == 0 else 1

@@ -59,8 +59,11 @@ class Target:
             if columns % candidate == 0:
                 vectors = candidate if candidate > vectors // 2 else vectors
                 break
-        rows = (self.registers - vectors - 1) // vectors
-        return min(rows, 8), vectors
+        return self.tile_rows(vectors), vectors
+
+    def tile_rows(self, vectors: int) -> int:
+        """Rows of the register tile of a product with a panel of so many vectors."""
+        return min((self.registers - vectors - 1) // vectors, 8)
 
 
 def row_sizes(largest: int) -> list[int]:
