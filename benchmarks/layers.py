@@ -2,7 +2,7 @@
 
 Every peer that is installed runs the same layer with the same weights on the same inputs. Before anything is timed, all
 outputs, and Recurra's gradients, are compared with the reference engine; where they differ no speed is printed. Peers
-run by turns, in blocks of a few milliseconds, so that a noisy moment is noisy for all; each figure is a median. Those
+run by turns of some hundredths of a second, so that a noisy moment is noisy for all; each figure is a median. Those
 with threads of their own (JAX, ONNX Runtime, Keras) have a process each, which sleeps while others run.
 Results go to benchmarks/results/layers.json and layers.md.
 """
@@ -39,6 +39,7 @@ SHAPES = [(100, 1, 64, 64), (100, 32, 64, 64), (100, 32, 128, 128), (100, 32, 25
 SHAPES += [(1000, 1, 128, 128), (63, 33, 100, 200), (200, 5, 17, 37)]
 QUICK = [(100, 1, 64, 64), (50, 32, 128, 128), (20, 5, 17, 37)]
 SMALL = (7, 5, 17, 19)  # for the comparison of outputs
+WARM, TURN = 0.01, 0.02  # seconds
 OURS = "recurra compiled"
 ELSEWHERE = ("jax", "onnxruntime", "keras")
 
@@ -140,22 +141,25 @@ def by_turns(timers: dict[str, Callable[[int], float]], seconds: float, *, round
 
     Args:
         timers: run by turns, in another order each round; each turn sleeps a moment, so that threads of the one before
-            stop spinning, warms up with one call, and times a block of calls.
+            stop spinning, warms up for `WARM` seconds, and times calls for `TURN` seconds; at least one of each. After
+            a sleep the first milliseconds are slower, by a fifth in the first of two: calls that end within them would
+            be measured so, and longer ones not.
         seconds: for all of them together, but at least `rounds` turns each.
         rounds: see there.
     """
     times: dict[str, list[float]] = {name: [] for name in timers}
-    block = {}
+    warm, block = {}, {}
     for name, run in timers.items():
         run(2)
-        block[name] = max(1, min(200, int(0.004 / run(1))))
+        one = run(1)
+        warm[name], block[name] = (max(1, min(1000, int(given / one))) for given in (WARM, TURN))
     end = time.perf_counter() + seconds
     order, chance = list(timers.items()), random.Random(0)
     while time.perf_counter() < end or len(next(iter(times.values()))) < rounds:
         chance.shuffle(order)  # nobody always follows the same one, whose threads may still look for work
         for name, run in order:
             time.sleep(0.02)
-            run(1)
+            run(warm[name])
             times[name].append(run(block[name]) / block[name])
     return {name: statistics.median(each) for name, each in times.items()}
 
