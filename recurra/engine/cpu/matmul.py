@@ -98,13 +98,16 @@ def _parts(
     """
     tiles, panels = -(-rows // height), -(-columns // width)
 
-    def largest(across: int) -> int:
-        return -(-panels // across) * -(-tiles // (threads // across))
+    def shares(across: int) -> list[tuple[int, int, int, int]]:
+        down = [(first * height, min(rows, last * height)) for first, last in team.cut(tiles, threads // across)]
+        along = [(first * width, min(columns, last * width)) for first, last in team.cut(panels, across)]
+        return [(*each, *other) for each, other in itertools.product(down, along)]
 
-    across = min(range(1, threads + 1), key=lambda across: (largest(across), across if by_rows else -across))
-    down = [(first * height, min(rows, last * height)) for first, last in team.cut(tiles, threads // across)]
-    along = [(first * width, min(columns, last * width)) for first, last in team.cut(panels, across)]
-    return [(*each, *other) for each, other in itertools.product(down, along)]
+    def cost(across: int) -> tuple[int, int]:  # the last panel may be narrow
+        largest = max((last - first) * (end - start) for first, last, start, end in shares(across))
+        return largest, across if by_rows else -across
+
+    return shares(min(range(1, threads + 1), key=cost))
 
 
 @functools.cache
@@ -144,30 +147,32 @@ class _Emitter(PanelWriter):
         self.b_block = self.at(head["b"], b.mul(k, head["b_inner"]))
         if self.bf16:
             self._round_block()
-        # panels of columns, then narrower ones, then a vector that is not full
-        column = self.in_pieces(head["first_column"], head["last_column"], vectors, self.lanes, self._full_panel)
-        count = b.sub(head["last_column"], column)
-        with b.if_then(b.icmp_signed(">", count, self.word(0))):
-            self._panel(column, 1, count)
+        # full panels of columns, then one of what is left, whose last vector may not be full
+        width = self.word(vectors * self.lanes)
+        left = b.srem(b.sub(head["last_column"], head["first_column"]), width)
+        column = b.sub(head["last_column"], left)
+        self.each(head["first_column"], column, width, lambda column: self._panel(column, [self.lanes] * vectors))
+        for full in range(vectors):
+            last = b.sub(left, self.word(full * self.lanes))
+            is_there = b.and_(b.icmp_signed(">", last, self.word(0)), b.icmp_signed("<=", last, self.word(self.lanes)))
+            with b.if_then(is_there):
+                self._panel(column, [*[self.lanes] * full, last])
 
-    def _full_panel(self, vectors: int, column: Any) -> None:
-        self._panel(column, vectors, self.lanes)
-
-    def _panel(self, column: Any, vectors: int, count: Any) -> None:
-        """Columns of C that stand side by side: `vectors` of them, each with `count` numbers."""
+    def _panel(self, column: Any, counts: list[Any]) -> None:
+        """Columns of C that stand side by side, in vectors with so many numbers."""
         b, head = self.b, self.head
         strides = head["b_inner"], head["b_column"]
         source = self.at(self.b_block, b.mul(column, strides[1]))
-        self.pack_panel(source, strides, self.count, self.panel, [count] * vectors)
+        self.pack_panel(source, strides, self.count, self.panel, counts)
         bias = b.icmp_unsigned("!=", head["bias"], ir.Constant(POINTER, None))
-        for n in range(vectors):
+        for n, count in enumerate(counts):
             self.store(self.vectors.const(0.0), self.vector_at(self.start, n), self.lanes, self.lanes)
             with b.if_then(bias):
                 numbers = self.load(self.vector_at(self.at(head["bias"], column), n), count, self.lanes)
                 self.store(numbers, self.vector_at(self.start, n), self.lanes, self.lanes)
 
         def tile(size: int, row: Any) -> None:
-            self._sums(row, column, size, vectors, count)
+            self._sums(row, column, size, counts)
 
         self.in_pieces(self.word(0), b.sub(head["last_row"], head["first_row"]), self.height, 1, tile)
 
@@ -214,15 +219,15 @@ class _Emitter(PanelWriter):
 
     # --- sums ------------------------------------------------------------------------------------------------------
 
-    def _sums(self, row: Any, column: Any, size: int, vectors: int, count: Any) -> None:
+    def _sums(self, row: Any, column: Any, size: int, counts: list[Any]) -> None:
         """C[row : row + size, a panel] += A[row : row + size, a block] @ panel; rows are counted within the thread."""
-        b, head, lanes = self.b, self.head, self.lanes
+        b, head, lanes, vectors = self.b, self.head, self.lanes, len(counts)
         a = self.at(self.a, b.mul(row, self.a_row))
         rows = [self.at(a, b.mul(self.word(r), self.a_row)) for r in range(size)]
         c = self.at(self.at(head["c"], b.mul(b.add(head["first_row"], row), head["c_row"])), column)
         goals = [self.at(c, b.mul(self.word(r), head["c_row"])) for r in range(size)]
         starts = [b.select(self.is_first, self.start, goal) for goal in goals]
-        sums = [self.load(self.vector_at(start, n), count, lanes) for start in starts for n in range(vectors)]
+        sums = [self.load(self.vector_at(start, n), count, lanes) for start in starts for n, count in enumerate(counts)]
         bytes_ = b.mul(self.a_inner, self.word(self.itemsize))
         by_pages = b.icmp_signed("==", b.and_(bytes_, self.word(_PAGE - 1)), self.word(0))
         ahead = b.mul(bytes_, b.select(by_pages, self.word(_AHEAD_BY_PAGES), self.word(_AHEAD)))
@@ -240,5 +245,5 @@ class _Emitter(PanelWriter):
 
         sums = self.loop(self.word(0), self.entries, 1, sums, accumulate)
         for r, goal in enumerate(goals):
-            for n in range(vectors):
+            for n, count in enumerate(counts):
                 self.store(sums[r * vectors + n], self.vector_at(goal, n), count, lanes)
