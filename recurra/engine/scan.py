@@ -24,7 +24,7 @@ from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
 
-__all__ = ["ENGINES", "as_batch", "engine_in_use", "engine_named", "run_segments", "scan", "scan_both"]
+__all__ = ["ENGINES", "again", "as_batch", "engine_in_use", "engine_named", "run_segments", "scan", "scan_both"]
 
 Batch = TypeVar("Batch", Tensor, Ragged, Block)
 Engine = Callable[[Cell, Ragged | Block, Any], tuple[Tensor, Any]]
@@ -190,9 +190,9 @@ def scan(
         options: dict[str, Any] = {"lengths": lengths, "resets": resets, "reverse": reverse, "engine": engine}
         return in_eager(scan, cell, x, state, checkpoint_every=checkpoint_every, **options)
     if lengths is None and resets is None and checkpoint_every is None:
-        again = _again(cell, x, state, reverse, engine)
-        if again is not None:
-            return again
+        known = again(cell, x, state, reverse, engine)
+        if known is not None:
+            return known
     expect_cell("cell", cell)
     named, in_use = engine_named(engine, checkpoint_every), _in_use.get() if _num_watching else None
     run = named if in_use is None else _for_blocks(in_use)
@@ -214,7 +214,7 @@ def scan(
     return outputs.to_padded(num_steps=len(x)) if isinstance(x, Tensor) else outputs, state
 
 
-def _again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[Any, Any] | None:
+def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[Any, Any] | None:
     """What `scan` returns, where all that it would find out is known from a scan like this one; else None.
 
     That is so where a block of this shape has run on the compiled engine, and nothing of the cell has changed.

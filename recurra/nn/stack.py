@@ -20,7 +20,7 @@ from recurra.engine.block import Block
 from recurra.engine.contract import Cell
 from recurra.engine.dense_lstm import is_dense_enough
 from recurra.engine.products import is_plain_eager
-from recurra.engine.scan import ENGINES, in_eager, run_segments, scan, scan_both
+from recurra.engine.scan import ENGINES, again, in_eager, run_segments, scan, scan_both
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ShapeError
 from recurra.nn.cells import new_cell, weight_names
@@ -78,6 +78,11 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
     alone = input.dim() == 2
     steps = input.unsqueeze(1) if alone else input.transpose(0, 1) if module.batch_first else input
     x = Block(steps)
+    is_one = hx is None and module.num_layers == 1 and not module.bidirectional
+    if is_one and not is_traced and 0 in _cells.of.get(module, ()):
+        known = again(_cell(module, 0), steps, None, False, "auto")
+        if known is not None:
+            return _as_asked(module, known[0], tuple(field[None] for field in known[1]), alone=alone)
     fields = _given(module, x, hx, alone=alone)
     if fields is None or not (_traced().can_run if is_traced else _is_worth_it)(module, x, fields):
         return None
@@ -86,7 +91,13 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
         return functional.dropout(values.contiguous(), module.dropout)
 
     x, fields = _run_layers(module, x, fields, drop)
-    outputs = x.values
+    return _as_asked(module, x.values, fields, alone=alone)
+
+
+def _as_asked(
+    module: nn.RNNBase, outputs: Tensor, fields: tuple[Tensor, ...], *, alone: bool
+) -> tuple[Tensor, tuple[Tensor, ...] | Tensor]:
+    """Outputs [T, B, D*H] and fields [L*D, B, H] in the shapes in which torch gives them."""
     if alone:
         outputs, fields = outputs.squeeze(1), tuple(field.squeeze(1) for field in fields)
     elif module.batch_first:

@@ -343,3 +343,31 @@ def test_many_shapes_are_forgotten_in_time() -> None:
         recurra.scan(cell, torch.randn(length, 1, 4))
     assert len(ready_of(cell)) <= 64
     assert_right(cell.double(), torch.randn(5, 1, 4).double())
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"num_layers": 2}, {"bidirectional": True}], ids=str)
+def test_a_drop_in_again_and_again(kind: str, options: dict[str, Any]) -> None:
+    ours, theirs = getattr(recurra.nn, kind)(4, 6, **options), getattr(nn, kind)(4, 6, **options)
+    for turn in range(6):
+        if turn == 4:  # other weights in the same places
+            theirs = getattr(nn, kind)(4, 6, **options)
+        ours.load_state_dict(theirs.state_dict(), assign=turn == 4)
+        x = torch.randn(20, 3, 4)
+        for module in (ours, theirs):
+            module.zero_grad()
+        pairs = [(module(leaf), leaf) for module in (ours, theirs) for leaf in (x.clone().requires_grad_(),)]
+        (got, one), (want, other) = pairs
+        for outputs, state in (got, want):
+            (outputs.square().sum() + sum(field.sum() for field in state)).backward()
+        assert_close(got[0], want[0])
+        for mine, its in zip(got[1], want[1], strict=True):
+            assert_close(mine, its)
+        assert one.grad is not None
+        assert_close(one.grad, other.grad)
+        for (name, mine), its in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+            assert mine.grad is not None, name
+            assert_close(mine.grad, its.grad)
+        alone = torch.randn(20, 4)
+        with torch.no_grad():
+            assert_close(ours(alone)[0], theirs(alone)[0])
