@@ -10,8 +10,10 @@ Results go to benchmarks/results/layers.json and layers.md.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -32,6 +34,7 @@ import recurra
 from benchmarks.elsewhere import Elsewhere, timer
 from benchmarks.limit import fma_limit
 from benchmarks.peers import CELLS, GATES, PEERS, Run, make_case, recurra_cell, recurra_run
+from recurra.engine.products import has_bf16
 
 RESULTS = Path(__file__).parent / "results"
 # T, B, I, H; the last two fill no vector and no tile
@@ -69,6 +72,7 @@ def main() -> int:
         other.close()
     found["ragged"] = _ragged(50 if given.quick else 100, seconds)
     found["stream"] = _stream(seconds)
+    found["bfloat16"] = _bfloat16(given.quick, seconds)
     found["doubling"] = _doubling(2 if given.quick else 4, seconds / 2)
     found["limit_gflops_at_the_end"] = round(fma_limit(given.threads), 1)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -267,6 +271,35 @@ def _stream(seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
+def _bfloat16(quick: bool, seconds: float) -> list[dict[str, Any]]:
+    """Training with products of bfloat16, under autocast, against float32; nothing where the processor has none."""
+    if not has_bf16():
+        return []
+    rows = []
+    for kind, shape in itertools.product(
+        (recurra.GRU, recurra.LSTM), ((100, 32, 256), (50, 64, 512))[: 1 if quick else 2]
+    ):
+        num_steps, batch_size, hidden_size = shape
+        cell, x = kind(hidden_size, hidden_size), torch.randn(*shape, requires_grad=True)
+
+        def step(lowered: bool, *, cell: Any = cell, x: Any = x) -> None:
+            with torch.autocast("cpu", torch.bfloat16, enabled=lowered):
+                outputs, _ = recurra.scan(cell, x, engine="compiled")
+            torch.autograd.grad(outputs.sum(), [x, *cell.parameters()])
+
+        calls = {name: functools.partial(step, name == "bfloat16") for name in ("float32", "bfloat16")}
+        medians = interleaved(calls, seconds)
+        rows.append(
+            {
+                "cell": kind.__name__,
+                "shape": (num_steps, batch_size, hidden_size, hidden_size),
+                "ms": {name: round(1e3 * value, 4) for name, value in medians.items()},
+                "ratio": round(medians["float32"] / medians["bfloat16"], 3),
+            }
+        )
+    return rows
+
+
 def _doubling(times: int, seconds: float) -> dict[str, list[dict[str, Any]]]:
     """Time of a training step, and bytes kept for backward, as T, B or H double; slopes in powers of the size."""
     start = {"T": 50, "B": 16, "H": 64}
@@ -372,6 +405,12 @@ def _page(found: dict[str, Any]) -> str:
     lines += ["|---|---:|---:|---:|---:|"]
     for row in found["stream"]:
         lines.append(f"| {row['cell']} | {row['H']} | {' | '.join(f'{value:.1f}' for value in row['us'].values())} |")
+    if found["bfloat16"]:
+        lines += ["", "## Products of bfloat16, forward and backward", ""]
+        lines += ["| cell | T,B,I,H | float32 | bfloat16 | times as fast |", "|---|---|---:|---:|---:|"]
+    for row in found["bfloat16"]:
+        shape, (full, lowered) = ",".join(map(str, row["shape"])), row["ms"].values()
+        lines.append(f"| {row['cell']} | {shape} | {full:.2f} | {lowered:.2f} | {row['ratio']:.2f} |")
     lines += ["", "## GRU training step as one size doubles", "", "| T | B | H | ms | slope | MiB kept | slope |"]
     lines += ["|---:|---:|---:|---:|---:|---:|---:|"]
     for rows in found["doubling"].values():
