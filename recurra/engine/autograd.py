@@ -17,6 +17,7 @@ from recurra.engine.cpu import team
 from recurra.engine.cpu.replay import Given, Results
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.ready import Ready
+from recurra.errors import CompileError
 
 __all__ = ["Part", "scanned"]
 
@@ -95,9 +96,18 @@ class _Scan(torch.autograd.Function):
             needed = _dealt(ctx.needs_input_grad[1:], takes)
             again = [by_reference(*part[:3], *each) for part, *each in zip(parts, own, d_own, needed, strict=True)]
             return (None, *itertools.chain.from_iterable(again))
+        try:
+            found = _backward(parts, own, ctx.preludes, kept, d_own)
+        except RuntimeError as error:
+            if not any(map(torch._C._functorch.is_legacy_batchedtensor, d_results)):
+                raise
+            raise CompileError(
+                "The compiled engine takes one gradient at a time: in place of `is_grads_batched=True` or "
+                "`vectorize=True` use a loop, or engine='reference'."
+            ) from error
         gradients: list[Tensor | None] = []
-        for part, found in zip(parts, _backward(parts, own, ctx.preludes, kept, d_own), strict=True):
-            gradients += part.code.of_all(part.layout, *part.code.sorted_out(found))
+        for part, each in zip(parts, found, strict=True):
+            gradients += part.code.of_all(part.layout, *part.code.sorted_out(each))
         return (None, *gradients)
 
 

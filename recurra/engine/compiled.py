@@ -96,7 +96,7 @@ def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> 
             versions[key] = found
     if isinstance(found, CompileError):
         raise found
-    reading.note(dtype, found)
+    reading.look.note(dtype, found)
     return found
 
 
@@ -148,7 +148,7 @@ def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Com
         CompileError, TraceError: see `compiled`.
     """
     values = x.values
-    known: Compiled | None = reading.notes.get(values.dtype)  # then its types are some that can be run
+    known: Compiled | None = reading.look.notes.get(values.dtype)  # then its types are some that can be run
     why = _of_now(reading, values) or ("" if known else obstacle_of_types(reading, values.dtype))
     if why:
         return why
@@ -210,32 +210,36 @@ def _run(
     if every is not None and keep:
         output, *after = ScanAgain.apply(cell, code, part.layout, every, *tensors)
         return output, cell.State(*after)
-    if isinstance(x, Block) and not code.bf16 and all(map(reading.has, code.constants)):
-        found = reading.notes.get(x.key)
+    look = reading.look
+    if isinstance(x, Block) and look.is_kept and not code.bf16 and look.places.keys() >= set(code.constants):
+        found = look.notes.get(x.key)
         if found is None:
-            found = Ready(cell, code, part.layout, tensors[: len(code.constants)], state)
-            reading.note(x.key, found)
+            found = Ready(cell, code, part.layout, [look.places[name] for name in code.constants], state)
+            look.note(x.key, found)
         part = part._replace(ready=found)
     (result,) = scanned([part], keep, tensors)
     return result
 
 
-def run_again(cell: Cell, ready: Ready, values: Tensor, state: Any) -> tuple[Tensor, Any]:
+def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor, state: Any) -> tuple[Tensor, Any]:
     """As `run`, where what is to be found out is known.
 
     Args:
         cell: the cell.
         ready: what is known.
+        found: the tensors of the cell, as `Look.tensors` gives them.
         values: those of a block that it is known of.
         state: of `Ready.state`.
     """
-    tensors = *ready.constants, values, *state
+    tensors = *[found[place] for place in ready.places], values, *state
     (result,) = scanned([Part(cell, ready.code, ready.layout, ready)], _keeps(tensors), tensors)
     return result
 
 
 def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
-    return (*(reading.tensor(part.cell, name) for name in part.code.constants), x.values, *state)
+    # of some views, the imaginary part of a conjugate say, torch keeps the sign apart from the numbers
+    own = [each.resolve_neg() if each.is_neg() else each for each in (x.values, *state)]
+    return (*(reading.tensor(part.cell, name) for name in part.code.constants), *own)
 
 
 def _keeps(tensors: Sequence[Tensor]) -> bool:

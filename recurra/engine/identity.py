@@ -37,12 +37,12 @@ class Identity:
 
     Attributes:
         word: the name; different in every process, so that what is kept on disk is never taken for another's.
-        reading: the last look at the cell, None before the first; see `engine.reading`.
+        look: what is kept of the last look at the cell, None before the first; see `engine.reading`.
     """
 
     def __init__(self, owner: Any = None) -> None:
         self.word = f"{_process}-{next(_count)}"
-        self.reading: Any = None
+        self.look: Any = None
         if owner is not None:
             _owners[self.word] = owner
 

@@ -10,20 +10,23 @@ import dataclasses
 import operator
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["Reading", "hooks_of", "plain_attributes", "read", "tensor_at"]
+__all__ = ["Look", "Reading", "hooks_of", "plain_attributes", "read", "tensor_at"]
 
 _TORCHS_OWN = {*nn.Module().__dict__, "_arguments", "_identity"} - {"training"}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _MOST = 64  # notes
 _PLAIN = frozenset((int, bool, str, type(None)))
-_HELD = ("_parameters", "_buffers", "_modules")
 _FIXED = _PLAIN | {float, complex, bytes, FunctionType, BuiltinFunctionType, type}  # no value of these kinds changes
+
+_hooks = operator.itemgetter(*_HOOKS)
+_held = operator.itemgetter("_parameters", "_buffers", "_modules")
 
 
 @dataclass(frozen=True)
@@ -33,28 +36,13 @@ class Reading:
     Attributes:
         key: attributes of the modules, and names, types and shapes of their tensors; hashable.
         parameters, buffers: by name, as `named_parameters` and `named_buffers` give them.
-        notes: what an engine knows of the cell as it was seen, to look up at the next call.
+        look: what is kept of it.
     """
 
     key: tuple[Any, ...]
     parameters: dict[str, Tensor]
     buffers: dict[str, Tensor]
-    notes: dict[Any, Any] = field(default_factory=dict, compare=False)
-    _seen: _Seen | None = field(default=None, compare=False)
-
-    def has(self, name: str) -> bool:
-        """Whether a tensor of that name was seen."""
-        return name in self.parameters or name in self.buffers
-
-    def note(self, key: Any, value: Any) -> None:
-        """Add to what is known; of very much, what came first is forgotten."""
-        if len(self.notes) >= _MOST:
-            self.notes.pop(next(iter(self.notes)), None)
-        self.notes[key] = value
-
-    def holds(self, module: nn.Module) -> bool:
-        """Whether another look at the module is sure to see the same, the same tensors included."""
-        return self._seen is not None and self._seen.is_there(module)
+    look: Look
 
     def tensor(self, module: nn.Module, name: str) -> Tensor:
         """The tensor with that name; of a parametrized weight, its value."""
@@ -65,110 +53,211 @@ class Reading:
 
 
 def read(module: nn.Module) -> Reading:
-    """Look at a module and all its parts; of a cell in which all stands as it did, the last look is the answer."""
+    """Look at a module and all its parts; where another look is sure to see the same, what was seen is the answer."""
     identity = vars(module).get("_identity")  # cells have one
-    known: Reading | None = identity and identity.reading
-    if known is not None and known.holds(module):
-        return known
+    look: Look | None = identity and identity.look
+    tensors = None if look is None else look.tensors(module)
+    if look is not None and tensors is not None:
+        return look.reading(tensors)
     walk = _Walk()
     walk.over(module, "")
-    reading = Reading(tuple(walk.key), walk.parameters, walk.buffers, _seen=walk.seen)
+    look = Look(tuple(walk.key), walk.parts if walk.is_plain else None, walk.names, walk.tensors)
     if identity is not None:
-        identity.reading = reading
-    return reading
+        identity.look = look
+    return look.reading(walk.tensors)
+
+
+class _Part(NamedTuple):
+    """A module as it was found on a walk.
+
+    Attributes:
+        parent: of the module that it is a part of, the number on the walk.
+        name: there; "" of the whole.
+        kind: its class.
+        size: entries of its dictionary.
+        get, values: of that, those that never change by themselves.
+        changeable: names of others, and what `_frozen` makes of them.
+        held: names of its parameters, buffers and parts.
+        others: names of parts that are none, or were met before: then with their number.
+    """
+
+    parent: int
+    name: str
+    kind: type
+    size: int
+    get: Callable[[Any], Any]
+    values: tuple[Any, ...]
+    changeable: list[tuple[str, Any]]
+    held: tuple[tuple[str, ...], ...]
+    others: list[tuple[str, int | None]]
+
+
+class Look:
+    """What is kept of a look at a module: no tensor, as these may be others the next time, if only they are alike.
+
+    Args:
+        key: see `Reading`.
+        parts: the modules, in the order of the walk; None where nothing but another walk tells whether all is the same.
+        names: of all tensors, in this order, and whether each is a buffer; "" where there is none or it was met before.
+        tensors: the same, None where there is none.
+
+    Attributes:
+        notes: what an engine knows of the module, to look up at the next call.
+        places: of the tensors, by name, among all.
+    """
+
+    def __init__(
+        self,
+        key: tuple[Any, ...],
+        parts: list[_Part] | None,
+        names: list[tuple[str, bool]],
+        tensors: list[Tensor | None],
+    ) -> None:
+        self.key, self._parts, self._names = key, parts, names
+        self.notes: dict[Any, Any] = {}
+        self.places = {name: place for place, (name, _) in enumerate(names) if name}
+        self._buffers = [place for place, (name, is_buffer) in enumerate(names) if name and is_buffer]
+        self._alike = [] if parts is None else _alike(tensors)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether anybody will look notes up."""
+        return self._parts is not None
+
+    def note(self, key: Any, value: Any) -> None:
+        """Add to what is known; of very much, what came first is forgotten."""
+        if len(self.notes) >= _MOST:
+            self.notes.pop(next(iter(self.notes)), None)
+        self.notes[key] = value
+
+    def reading(self, tensors: list[Tensor | None]) -> Reading:
+        """What a walk finds, from what `tensors` gives."""
+        found: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+        for (name, is_buffer), tensor in zip(self._names, tensors, strict=True):
+            if name:
+                found[is_buffer][name] = tensor
+        return Reading(self.key, *found, self)
+
+    def tensors(self, module: nn.Module) -> list[Any] | None:
+        """All tensors of the module, or None if another walk might give another key."""
+        if self._parts is None:
+            return None
+        try:
+            found = self._found(module)
+            if found is None or _alike(found) != self._alike:
+                return None
+        except (KeyError, RuntimeError):  # something is gone, or a tensor has no strides
+            return None
+        return None if self._buffers and any(found[place].requires_grad for place in self._buffers) else found
+
+    def _found(self, module: nn.Module) -> list[Any] | None:
+        parts: list[Any] = []  # with what holds their own parts
+        found: list[Any] = []
+        for parent, name, kind, size, get, values, changeable, held, others in self._parts or ():
+            part = parts[parent][1][name] if name else module
+            if type(part) is not kind:
+                return None
+            now = part.__dict__
+            if len(now) != size or not all(map(operator.is_, get(now), values)) or (name and any(_hooks(now))):
+                return None
+            if changeable and any(_frozen(now[attribute]) != frozen for attribute, frozen in changeable):
+                return None
+            parameters, buffers, modules = _held(now)
+            if (tuple(parameters), tuple(buffers), tuple(modules)) != held:
+                return None
+            parts.append((part, modules))
+            if others and any(
+                modules[other] is not (None if place is None else parts[place][0]) for other, place in others
+            ):
+                return None
+            found += parameters.values()
+            found += buffers.values()
+        return found
+
+
+def _alike(tensors: Sequence[Tensor | None]) -> list[Any]:
+    """Which of the tensors are one and the same, and of each what its key says and how it stands in memory."""
+    firsts: dict[int, int] = {}
+    found: list[Any] = []
+    for place, tensor in enumerate(tensors):
+        found.append(firsts.setdefault(id(tensor), place))
+        if tensor is None:
+            found.append(None)
+        else:
+            found += tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+    return found
 
 
 class _Walk:
-    """A look at modules, one after the other."""
+    """A look at modules, one after the other.
 
-    def __init__(self) -> None:
-        self.key: list[Any] = []
-        self.parameters: dict[str, Tensor] = {}
-        self.buffers: dict[str, Tensor] = {}
-        self.seen: _Seen | None = _Seen()
-        self._met: set[int] = set()
-
-    def over(self, module: nn.Module, prefix: str) -> None:
-        """Look at a module and its parts, whose names begin with `prefix`."""
-        if id(module) in self._met:
-            return
-        self._met.add(id(module))
-        key, contents = self.key, module.__dict__
-        key += prefix, type(module)
-        if prefix and any(contents[kind] for kind in _HOOKS):  # of the cell itself none is called: `step` is
-            key.append(_frozen(hooks_of(module)))
-            self.seen = None
-        for name, value in contents.items():
-            if name not in _TORCHS_OWN:
-                kind = type(value)  # 1 and True are equal
-                key += name, kind, value if kind in _PLAIN else _frozen(value)
-        for tensors, found in ((contents["_parameters"], self.parameters), (contents["_buffers"], self.buffers)):
-            for name, tensor in tensors.items():
-                if tensor is not None and id(tensor) not in self._met:
-                    self._met.add(id(tensor))
-                    found[prefix + name] = tensor
-                    key += prefix + name, tensor.shape, tensor.dtype
-        if self.seen is not None:
-            self.seen.add(contents, is_whole=not prefix)
-        for name, part in contents["_modules"].items():
-            if part is not None:
-                self.over(part, f"{prefix}{name}.")
-
-
-class _Seen:
-    """What stood where on a walk, by its identity.
-
-    The dictionary of the cell itself is not held, as it holds this.
+    Attributes:
+        key: see `Reading`.
+        parts, names, tensors: see `Look`.
+        is_plain: whether a `Look` can tell that all is the same.
     """
 
     def __init__(self) -> None:
-        self._attributes: list[tuple[dict[str, Any] | None, int, Callable[[Any], Any], tuple[Any, ...]]] = []
-        self._held: list[tuple[dict[str, Any], tuple[str, ...], tuple[Any, ...]]] = []
-        self._hooks: list[dict[int, Any]] = []
-        self._tensors: list[Tensor] = []
-        self._kinds: list[Any] = []
-        self._changeable: list[tuple[Any, Any]] = []
+        self.key: list[Any] = []
+        self.parts: list[_Part] = []
+        self.names: list[tuple[str, bool]] = []
+        self.tensors: list[Tensor | None] = []
+        self.is_plain = True
+        self._numbers: dict[int, int] = {}
+        self._met: dict[int, int] = {}
 
-    def add(self, contents: dict[str, Any], *, is_whole: bool) -> None:
-        """Note what stands in the dictionary of a module; of the whole, hooks are not called."""
-        own = [name for name in contents if name not in _TORCHS_OWN]
-        hooks = () if is_whole else _HOOKS
-        get = operator.itemgetter(*_HELD, *hooks, *own)
-        self._attributes.append((None if is_whole else contents, len(contents), get, get(contents)))
-        self._hooks += (contents[kind] for kind in hooks)
-        for value in map(contents.get, own):
-            if type(value) not in _FIXED and type(frozen := _frozen(value)) is not _Same:
-                self._changeable.append((value, frozen))
-        for name in _HELD:
-            held = contents[name]
-            if held:
-                self._held.append((held, tuple(held), tuple(held.values())))
-        for tensor in (*contents["_parameters"].values(), *contents["_buffers"].values()):
-            if tensor is not None:
-                self._tensors.append(tensor)
-                self._kinds += _kinds([tensor])
+    def over(self, module: nn.Module, prefix: str, parent: int = 0, name: str = "") -> None:
+        """Look at a module and its parts, whose names begin with `prefix`."""
+        number = self._numbers[id(module)] = len(self._numbers)
+        key, contents = self.key, module.__dict__
+        key += prefix, type(module)
+        if prefix and any(_hooks(contents)):  # of the cell itself none is called: `step` is
+            key.append(_frozen(hooks_of(module)))
+            self.is_plain = False
+        fixed, changeable = [], []
+        for attribute, value in contents.items():
+            if attribute in _TORCHS_OWN:
+                continue
+            kind = type(value)  # 1 and True are equal
+            frozen = value if kind in _PLAIN else _frozen(value)
+            key += attribute, kind, frozen
+            if _is_fixed(value):
+                fixed.append(attribute)
+            else:
+                changeable.append((attribute, frozen))
+        parameters, buffers, modules = held = _held(contents)
+        self._over_tensors(parameters, prefix, is_buffer=False)
+        self._over_tensors(buffers, prefix, is_buffer=True)
+        self.is_plain = self.is_plain and all(isinstance(each, dict) for each in held)  # a scripted module has others
+        others: list[tuple[str, int | None]] = []
+        if self.is_plain:
+            get = operator.itemgetter("training", "training", *fixed)  # of one name it would give no tuple
+            names = tuple(parameters), tuple(buffers), tuple(modules)
+            values = get(contents)
+            self.parts.append(_Part(parent, name, type(module), len(contents), get, values, changeable, names, others))
+        for part_name, part in modules.items():
+            if part is None or id(part) in self._numbers:
+                others.append((part_name, None if part is None else self._numbers[id(part)]))
+                key += others[-1]
+            else:
+                self.over(part, f"{prefix}{part_name}.", number, part_name)
 
-    def is_there(self, module: nn.Module) -> bool:
-        """Whether it all still stands there."""
-        whole = module.__dict__
-        for contents, count, get, values in self._attributes:
-            now = whole if contents is None else contents
-            try:
-                if len(now) != count or not all(map(operator.is_, get(now), values)):
-                    return False
-            except KeyError:
-                return False
-        for held, names, values in self._held:
-            if tuple(held) != names or not all(map(operator.is_, held.values(), values)):
-                return False
-        if any(self._hooks) or _kinds(self._tensors) != self._kinds:
-            return False
-        return not self._changeable or all(_frozen(value) == frozen for value, frozen in self._changeable)
+    def _over_tensors(self, tensors: Any, prefix: str, *, is_buffer: bool) -> None:
+        for name, tensor in tensors.items():
+            first = None if tensor is None else self._met.setdefault(id(tensor), len(self.tensors))
+            is_new = first == len(self.tensors)
+            self.tensors.append(tensor)
+            self.names.append((prefix + name if is_new else "", is_buffer))
+            self.key += prefix + name, first
+            if is_new:
+                self.key += tensor.shape, tensor.dtype
+                is_odd = tensor.layout is not torch.strided or (is_buffer and tensor.requires_grad)
+                self.is_plain = self.is_plain and not is_odd
 
 
-def _kinds(tensors: Sequence[Tensor]) -> list[Any]:
-    """What of tensors may change without others taking their places."""
-    return [kind for tensor in tensors for kind in (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)]
+def _is_fixed(value: Any) -> bool:
+    kind = type(value)
+    return kind in _FIXED or (kind is tuple and all(type(each) in _FIXED for each in value))
 
 
 def plain_attributes(module: nn.Module) -> tuple[tuple[str, ...], ...]:
@@ -191,7 +280,7 @@ def _is_plain(value: Any) -> bool:
 
 def hooks_of(module: nn.Module) -> list[Any]:
     """What is called before or after a module, forward or back."""
-    return [hook for kind in _HOOKS for hook in vars(module)[kind].values()]
+    return [hook for hooks in _hooks(vars(module)) for hook in hooks.values()]
 
 
 def _frozen(value: Any) -> Any:

@@ -7,6 +7,7 @@ small cell take to run. Where a block of the same shape comes again, they are th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,34 +32,32 @@ class Ready:
         cell: the cell, which this does not keep alive.
         code: what was compiled for it.
         layout: of the blocks.
-        constants: the tensors that its code reads besides the inputs and the state.
+        places: of the tensors that the code reads besides the inputs and the state, among all of the cell.
         state: one that such a scan began with.
 
     Attributes:
         is_chosen: whether "auto" takes the compiled engine; None as long as nobody asked.
     """
 
-    def __init__(
-        self, cell: Cell, code: Compiled, layout: Layout, constants: tuple[Tensor, ...], state: Sequence[Tensor]
-    ) -> None:
-        self.code, self.layout, self.constants = code, layout, constants
+    def __init__(self, cell: Cell, code: Compiled, layout: Layout, places: list[int], state: Any) -> None:
+        self.code, self.layout, self.places = code, layout, places
         self.is_chosen: bool | None = None
-        with torch.inference_mode(False):  # tensors of that mode serve no training step
-            self._zeros = cell.State(*(torch.zeros(field.shape, dtype=code.dtype) for field in state))
-        self._begins_with_zeros = getattr(cell.initial_state, "__func__", None) is Cell.initial_state
+        self._begin = type(state)(*(_zeros(field.shape, code.dtype) for field in state))
+        self._has_own = not vars(cell).keys().isdisjoint(("as_state", "initial_state"))
         self._programs: dict[tuple[str, int], tuple[Program, list[tuple[int, ...]]]] = {}
 
     def state(self, cell: Cell, given: Any) -> Any:
-        """The state that a scan begins with; None where what was given, if it was, must be looked at more closely."""
-        if given is None:
-            if self._begins_with_zeros:
-                return self._zeros
-            given = cell.initial_state(len(self.layout.lengths), dtype=self.code.dtype, device="cpu")
-        if type(given) is not type(self._zeros):
+        """The state that a scan begins with; None where the cell is to say what it is, or whether it can be one."""
+        kind = type(cell)
+        if self._has_own or kind.as_state is not Cell.as_state or kind.initial_state is not Cell.initial_state:
             return None
-        for field, zeros in zip(given, self._zeros, strict=True):
-            fits = type(field) is Tensor and field.shape == zeros.shape and field.dtype is zeros.dtype
-            if not fits or not field.is_cpu:
+        if given is None:
+            return self._begin
+        if type(given) is not type(self._begin):
+            return None
+        for field, zeros in zip(given, self._begin, strict=True):
+            is_alike = type(field) is Tensor and field.shape == zeros.shape and field.dtype is zeros.dtype
+            if not is_alike or not field.is_cpu or field.is_neg():
                 return None
         return given
 
@@ -83,3 +82,10 @@ class Ready:
             found = self._programs[name, threads] = program, [tensor.stride() for tensor in tensors]
         program, strides = found
         return program if [tensor.stride() for tensor in tensors] == strides else None
+
+
+@functools.lru_cache(maxsize=16)
+def _zeros(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """The same for all: nobody writes into the state that a scan begins with."""
+    with torch.inference_mode(False):  # tensors of that mode serve no training step
+        return torch.zeros(shape, dtype=dtype, device="cpu")

@@ -221,22 +221,22 @@ def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[A
     """
     if not isinstance(cell, Cell) or _num_watching or torch.compiler.is_compiling():
         return None
-    reading = cell._identity.reading
-    if reading is None:
+    look = cell._identity.look
+    if look is None:
         return None
     block = x if type(x) is Block else Block(x) if type(x) is Tensor and x.layout is torch.strided else None
     if block is None or block.values.is_nested:
         return None
     turned = block.reverse() if reverse else block
-    ready = reading.notes.get(turned.key)
+    ready = look.notes.get(turned.key)
     if ready is None or not (engine == "compiled" or (engine == "auto" and _is_chosen(ready, cell, block))):
         return None
-    if not is_plain_eager(block.values) or not block.values.is_cpu or not reading.holds(cell):
+    if not is_plain_eager(block.values) or not block.values.is_cpu or block.values.is_neg():
         return None
-    state = ready.state(cell, state)
-    if state is None:
+    tensors, state = look.tensors(cell), ready.state(cell, state)
+    if tensors is None or state is None:
         return None
-    values, state = _compiler().run_again(cell, ready, block.values, state)
+    values, state = _compiler().run_again(cell, ready, tensors, block.values, state)
     return (values if block is not x else block.replace(values)), state
 
 

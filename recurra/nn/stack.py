@@ -20,7 +20,7 @@ from recurra.engine.block import Block
 from recurra.engine.contract import Cell
 from recurra.engine.dense_lstm import is_dense_enough
 from recurra.engine.products import is_plain_eager
-from recurra.engine.scan import ENGINES, again, in_eager, run_segments, scan, scan_both
+from recurra.engine.scan import ENGINES, again, in_eager, run_segments, scan_both
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ShapeError
 from recurra.nn.cells import new_cell, weight_names
@@ -213,17 +213,19 @@ def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, be
         both = scan_both(cells, x, begin, engine="auto") if len(cells) == 2 else None
         if both is not None:
             return both
-        if isinstance(x, Block):
-            scans = [
-                scan(cell, x, state, reverse=direction == 1)
-                for direction, (cell, state) in enumerate(zip(cells, begin, strict=True))
-            ]
-            return [(outputs.values, end) for outputs, end in scans]
-        runs = [functools.partial(ENGINES["auto"], cell) for cell in cells]
+        runs = [functools.partial(_auto, cell) for cell in cells]
     return [
         run_segments(run, x, state, fresh, reverse=direction == 1)
         for direction, (run, state) in enumerate(zip(runs, begin, strict=True))
     ]
+
+
+def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    known = again(cell, x, state, False, "auto") if isinstance(x, Block) else None
+    if known is None:
+        return ENGINES["auto"](cell, x, state)
+    outputs, state = known
+    return outputs.values, state
 
 
 def _traced() -> Any:

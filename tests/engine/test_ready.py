@@ -22,7 +22,7 @@ from recurra.engine import compiled
 from recurra.engine.block import Block
 from recurra.engine.ready import Ready
 from recurra.engine.scan import engine_in_use
-from recurra.errors import ConfigError, ShapeError
+from recurra.errors import CompileError, ConfigError, ShapeError
 from tests.tolerance import assert_close
 
 
@@ -43,11 +43,16 @@ class Changeable(recurra.Cell):
         self.activation: nn.Module = nn.Tanh()
         self.leak = 1
         self.steps = [0.5, 2.0]
+        self.later = nn.ModuleList()
         self.register_buffer("scale", torch.full((hidden_size,), 0.9))
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         rows = self.activation(self.input(x) + self.hidden(state.h) * self.scale)
         factor = 1.0 if self.leak is True else 0.5 * self.leak
+        for part in self.later:
+            rows = part(rows)
+        if hasattr(self, "gain"):
+            rows = rows * self.gain
         h = state.h * 0.3 + factor * rows * self.steps[0]
         if self.training:
             h = h * self.steps[1]
@@ -56,8 +61,8 @@ class Changeable(recurra.Cell):
 
 def ready_of(cell: recurra.Cell) -> list[Ready]:
     """What is known of the scans of a cell."""
-    reading = cell._identity.reading
-    return [] if reading is None else [note for note in reading.notes.values() if isinstance(note, Ready)]
+    look = cell._identity.look
+    return [] if look is None else [note for note in look.notes.values() if isinstance(note, Ready)]
 
 
 def numbers(cell: recurra.Cell, x: Tensor, engine: str, state: Any = None, **options: Any) -> list[Tensor]:
@@ -131,6 +136,11 @@ def _transposed(cell: Changeable) -> None:
     cell.hidden.weight.data = cell.hidden.weight.data.t()  # the same memory, seen another way
 
 
+def _square(cell: Changeable) -> nn.Linear:
+    cell.later.append(nn.Linear(6, 6).double())
+    return cell.later[0]  # type: ignore[return-value]
+
+
 class _Twice(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         return 2 * weight
@@ -149,6 +159,11 @@ CHANGES: dict[str, Callable[[Changeable], Any]] = {
     "a part without parameters is another one": lambda cell: setattr(cell, "activation", nn.Sigmoid()),
     "a part with parameters is another one": lambda cell: setattr(cell, "hidden", nn.Linear(6, 6).double()),
     "parts are interchanged": _swapped,
+    "a part is of another class": lambda cell: setattr(cell.activation, "__class__", nn.Sigmoid),
+    "there is one more part": lambda cell: cell.later.append(nn.Linear(6, 6).double()),
+    "there is one more buffer": lambda cell: cell.register_buffer("gain", torch.full((6,), 0.2).double()),
+    "the first parameter of its own": lambda cell: setattr(cell, "gain", nn.Parameter(torch.rand(6).double())),
+    "two parts become one": lambda cell: setattr(cell, "hidden", _square(cell)),
     "a number is another one": lambda cell: setattr(cell, "leak", 2),
     "a number is of another kind": lambda cell: setattr(cell, "leak", True),
     "a list holds something else": lambda cell: cell.steps.__setitem__(0, 0.25),
@@ -324,7 +339,7 @@ def test_it_is_not_copied_and_keeps_nothing_alive() -> None:
     cell, x = LSTM(4, 6), torch.randn(8, 3, 4)
     warm(cell, x)
     for twin in (copy.deepcopy(cell), copy.copy(cell), pickle.loads(pickle.dumps(cell))):
-        assert twin._identity.reading is None
+        assert twin._identity.look is None
         assert_right(twin, x)
     gone = weakref.ref(cell)
     weight = weakref.ref(cell.weight_hh)
@@ -335,6 +350,100 @@ def test_it_is_not_copied_and_keeps_nothing_alive() -> None:
         assert weight() is None
     finally:
         gc.enable()
+
+
+def test_weights_that_are_replaced_are_let_go() -> None:
+    cell, x = LSTM(4, 6), torch.randn(8, 3, 4)
+    warm(cell, x)
+    old = weakref.ref(cell.weight_hh)
+    cell.load_state_dict({name: value.clone() for name, value in cell.state_dict().items()}, assign=True)
+    assert old() is None
+    before = len(ready_of(cell))
+    assert_right(cell, x)
+    assert len(ready_of(cell)) == before, "what is known holds for weights that are alike"
+
+
+def test_tied_weights_are_told_from_equal_ones() -> None:
+    class Tied(Changeable):
+        def __init__(self, input_size: int, hidden_size: int):
+            super().__init__(input_size, hidden_size)
+            self.input = nn.Linear(hidden_size, hidden_size)
+
+    cell, x = Tied(6, 6).double(), torch.randn(8, 3, 6).double()
+    warm(cell, x)
+    cell.input.weight = cell.hidden.weight
+    assert_right(cell, x)
+    warm(cell, x)
+    cell.input.weight = nn.Parameter(torch.randn(6, 6).double())
+    assert_right(cell, x)
+
+
+def test_a_buffer_that_comes_to_need_a_gradient_is_seen() -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    warm(cell, x)
+    cell.scale.requires_grad_()
+    with pytest.raises(CompileError, match="a buffer of the cell needs a gradient"):
+        recurra.scan(cell, x, engine="compiled")
+
+
+def test_a_cell_may_say_what_its_state_is() -> None:
+    class Own(Changeable):
+        def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> Any:
+            state = super().as_state(state, batch_size, like=like)
+            return State(state.h + 1)
+
+    cell, x = Own(4, 6).double(), torch.randn(8, 3, 4).double()
+    warm(cell, x)
+    assert_right(cell, x)
+    assert_right(cell, x, State(torch.randn(3, 6).double()))
+
+
+def test_an_initial_state_that_is_changed_for_the_whole_class_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = Changeable(4, 6).double(), torch.randn(8, 3, 4).double()
+    warm(cell, x)
+    monkeypatch.setattr(
+        Changeable,
+        "initial_state",
+        lambda self, batch, *, dtype=None, device=None: State(torch.ones(batch, 6).double()),
+    )
+    assert_right(cell, x)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "compressed", "scripted"])
+def test_odd_parts_are_no_obstacle_to_a_look(kind: str) -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that some of these are new, or old
+        if kind == "scripted":
+            cell.input = torch.jit.script(cell.input)
+        else:
+            eye = torch.eye(6)
+            cell.register_buffer("other", eye.to_sparse() if kind == "sparse" else eye.to_sparse_csr())
+    for _ in range(4):
+        assert_close(recurra.scan(cell, x)[0], recurra.scan(cell, x, engine="reference")[0])
+
+
+def test_numbers_whose_sign_stands_apart() -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    state = State(torch.randn(3, 6))
+    for _ in range(4):
+        got, _ = recurra.scan(cell, torch._neg_view(x), State(torch._neg_view(state.h)))
+        assert_close(got, recurra.scan(cell, -x, State(-state.h), engine="reference")[0])
+
+
+def test_under_another_default_device_memory_is_still_on_the_processor() -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    want, _ = recurra.scan(cell, x, engine="reference")
+    with torch.device("meta"):
+        for _ in range(4):
+            assert_close(recurra.scan(cell, x)[0], want)
+
+
+def test_many_gradients_at_once_are_refused_with_a_way() -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4, requires_grad=True)
+    y, _ = recurra.scan(cell, x)
+    with pytest.raises(CompileError, match="one gradient at a time"):
+        torch.autograd.grad(y, x, torch.randn(2, *y.shape), is_grads_batched=True)
 
 
 def test_many_shapes_are_forgotten_in_time() -> None:

@@ -60,9 +60,9 @@ def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ())
     if math.prod(shape) * dtype.itemsize >= _SMALLEST and dtype in _KINDS:
         tensor = _from_block(shape, dtype, strides)
     elif strides:
-        tensor = torch.empty_strided(tuple(shape), tuple(strides), dtype=dtype)
+        tensor = torch.empty_strided(tuple(shape), tuple(strides), dtype=dtype, device="cpu")
     else:
-        tensor = torch.empty(shape, dtype=dtype)
+        tensor = torch.empty(shape, dtype=dtype, device="cpu")
     noted = tape.running()
     if noted is not None:
         noted.memory.append((tensor, tape.version(tensor)))
@@ -74,7 +74,7 @@ def maker(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ())
     if strides or math.prod(shape) * dtype.itemsize >= _SMALLEST:
         return functools.partial(empty, shape, dtype, strides)
     with torch.inference_mode(False):  # a tensor of that mode would pass it on
-        like = torch.empty(1, dtype=dtype).expand(tuple(shape))
+        like = torch.empty(1, dtype=dtype, device="cpu").expand(tuple(shape))
     return functools.partial(torch.empty_like, like)  # dense, as this one, whose numbers all stand in one place, is not
 
 

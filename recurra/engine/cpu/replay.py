@@ -239,7 +239,7 @@ def _workspace(size: int) -> Tensor:
 
 
 def _is_worth_it(given: Given) -> bool:
-    return sum(tensor.nbytes for tensor in given) <= _LARGEST
+    return all(t.layout is torch.strided for t in given) and sum(tensor.nbytes for tensor in given) <= _LARGEST
 
 
 def _memory(tensor: Tensor) -> int:
