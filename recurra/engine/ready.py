@@ -7,7 +7,7 @@ small cell take to run. Where a block of the same shape comes again, they are th
 
 from __future__ import annotations
 
-import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +84,13 @@ class Ready:
         return program if [tensor.stride() for tensor in tensors] == strides else None
 
 
-@functools.lru_cache(maxsize=16)
+_known_zeros: weakref.WeakValueDictionary[tuple[torch.Size, torch.dtype], Tensor] = weakref.WeakValueDictionary()
+
+
 def _zeros(shape: torch.Size, dtype: torch.dtype) -> Tensor:
     """The same for all: nobody writes into the state that a scan begins with."""
-    with torch.inference_mode(False):  # tensors of that mode serve no training step
-        return torch.zeros(shape, dtype=dtype, device="cpu")
+    zeros = _known_zeros.get((shape, dtype))
+    if zeros is None:
+        with torch.inference_mode(False):  # tensors of that mode serve no training step
+            zeros = _known_zeros[shape, dtype] = torch.zeros(shape, dtype=dtype, device="cpu")
+    return zeros
