@@ -275,10 +275,8 @@ def _bfloat16(quick: bool, seconds: float) -> list[dict[str, Any]]:
     """Training with products of bfloat16, under autocast, against float32; nothing where the processor has none."""
     if not has_bf16():
         return []
-    rows = []
-    for kind, shape in itertools.product(
-        (recurra.GRU, recurra.LSTM), ((100, 32, 256), (50, 64, 512))[: 1 if quick else 2]
-    ):
+    rows, shapes = [], [(100, 32, 256)] if quick else [(100, 32, 256), (50, 64, 512)]
+    for kind, shape in itertools.product((recurra.GRU, recurra.LSTM), shapes):
         num_steps, batch_size, hidden_size = shape
         cell, x = kind(hidden_size, hidden_size), torch.randn(*shape, requires_grad=True)
 

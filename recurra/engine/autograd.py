@@ -77,7 +77,7 @@ class _Scan(torch.autograd.Function):
         results: list[Tensor] = []
         saved: list[Tensor] = []
         ctx.parts, ctx.preludes = parts, []
-        for made, (output, after, kept) in _forward(parts, tensors, keep=True):
+        for made, (output, after, kept) in _at_once(parts, tensors, keep=True) or _forward(parts, tensors, keep=True):
             ctx.preludes.append(made)
             results += [output, *after]
             saved += kept
@@ -111,15 +111,19 @@ class _Scan(torch.autograd.Function):
         return (None, *gradients)
 
 
-def _forward(
-    parts: Sequence[Part], tensors: Given, *, keep: bool
-) -> list[tuple[Given, tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]]]:
-    """Of each part what was made of weights, and `Part.results`."""
+# of each part what was made of weights, and `Part.results`
+_Found = list[tuple[Given, tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]]]
+
+
+def _at_once(parts: Sequence[Part], tensors: Given, *, keep: bool) -> _Found | None:
+    """As `_forward`, of one part whose program is known."""
+    found = parts[0].forward_at_once(tensors, keep=keep) if len(parts) == 1 else None
+    return None if found is None else [((), parts[0].results(tensors, found))]
+
+
+def _forward(parts: Sequence[Part], tensors: Given, *, keep: bool) -> _Found:
     if len(parts) == 1:
         (part,) = parts
-        found = part.forward_at_once(tensors, keep=keep)
-        if found is not None:
-            return [((), part.results(tensors, found))]
         given = part.code.given(part.layout, tensors)
         return [(given[part.code.takes :], part.results(given, part.code.forward(part.layout, given, keep=keep)))]
     dealt = zip(parts, _dealt(tensors, [part.code.takes for part in parts]), strict=True)
@@ -166,9 +170,8 @@ def scanned(parts: Sequence[Part], keep: bool, tensors: Sequence[Tensor]) -> lis
         dealt = _dealt(results, [1 + len(part.code.fields) for part in parts])
         return [(output, part.cell.State(*after)) for part, (output, *after) in zip(parts, dealt, strict=True)]
     # without the detour through autograd, which takes as long as a few steps of a small cell
-    if len(parts) == 1 and (found := parts[0].forward_at_once(tuple(tensors), keep=False)) is not None:
-        output, after, _ = parts[0].results(tuple(tensors), found)
-        return [(output, parts[0].cell.State(*after))]
-    with torch.no_grad() if torch.is_grad_enabled() else contextlib.nullcontext():
-        each = _forward(parts, tuple(tensors), keep=False)
-    return [(output, part.cell.State(*after)) for part, (_, (output, after, _)) in zip(parts, each, strict=True)]
+    found = _at_once(parts, tuple(tensors), keep=False)
+    if found is None:
+        with torch.no_grad() if torch.is_grad_enabled() else contextlib.nullcontext():
+            found = _forward(parts, tuple(tensors), keep=False)
+    return [(output, part.cell.State(*after)) for part, (_, (output, after, _)) in zip(parts, found, strict=True)]

@@ -23,7 +23,7 @@ from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.products import has_bf16, is_plain_eager
-from recurra.engine.reading import Reading, read
+from recurra.engine.reading import Look, Reading, read
 from recurra.engine.ready import Ready
 from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
@@ -210,15 +210,20 @@ def _run(
     if every is not None and keep:
         output, *after = ScanAgain.apply(cell, code, part.layout, every, *tensors)
         return output, cell.State(*after)
-    look = reading.look
-    if isinstance(x, Block) and look.is_kept and not code.bf16 and look.places.keys() >= set(code.constants):
-        found = look.notes.get(x.key)
-        if found is None:
-            found = Ready(cell, code, part.layout, [look.places[name] for name in code.constants], state)
-            look.note(x.key, found)
-        part = part._replace(ready=found)
+    if isinstance(x, Block) and not code.bf16:
+        part = part._replace(ready=_ready(part, reading.look, x, state))
     (result,) = scanned([part], keep, tensors)
     return result
+
+
+def _ready(part: Part, look: Look, x: Block, state: Any) -> Ready | None:
+    """What is known of scans like this one, now or before; None where it would not last."""
+    found: Ready | None = look.notes.get(x.key)
+    places, constants = look.places, part.code.constants
+    if found is None and look.is_kept and all(name in places for name in constants):
+        found = Ready(part.cell, part.code, part.layout, [places[name] for name in constants], state)
+        look.note(x.key, found)
+    return found
 
 
 def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -152,11 +152,10 @@ class _Emitter(PanelWriter):
         left = b.srem(b.sub(head["last_column"], head["first_column"]), width)
         column = b.sub(head["last_column"], left)
         self.each(head["first_column"], column, width, lambda column: self._panel(column, [self.lanes] * vectors))
+        needed = b.sdiv(b.add(left, self.word(self.lanes - 1)), self.word(self.lanes))
         for full in range(vectors):
-            last = b.sub(left, self.word(full * self.lanes))
-            is_there = b.and_(b.icmp_signed(">", last, self.word(0)), b.icmp_signed("<=", last, self.word(self.lanes)))
-            with b.if_then(is_there):
-                self._panel(column, [*[self.lanes] * full, last])
+            with b.if_then(b.icmp_signed("==", needed, self.word(full + 1))):
+                self._panel(column, [*[self.lanes] * full, b.sub(left, self.word(full * self.lanes))])
 
     def _panel(self, column: Any, counts: list[Any]) -> None:
         """Columns of C that stand side by side, in vectors with so many numbers."""
