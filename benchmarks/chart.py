@@ -21,11 +21,12 @@ HOUSE = Path(__file__).parent.parent
 COLOURS = {
     "torch.nn": "#c2410c",
     "torch loop": "#9f1239",
+    "torch loop, unbound": "#e879a0",
     "jax": "#0e7490",
     "onnxruntime": "#6d28d9",
     "keras": "#4d7c0f",
 }
-MARKS = {"torch.nn": "o", "torch loop": "s", "jax": "D", "onnxruntime": "^", "keras": "v"}
+MARKS = {"torch.nn": "o", "torch loop": "s", "torch loop, unbound": "s", "jax": "D", "onnxruntime": "^", "keras": "v"}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def fma_limit(threads: int, *, seconds: float = 0.3) -> float:
     """GFLOPS of float32 multiply-adds; the best of some short runs, since noise only takes away."""
     lanes = host().lanes(4)
     code = compile_text(_ir(lanes), "limit", host())
-    room = [(ctypes.c_float * lanes)() for _ in range(threads)]
+    room = [(ctypes.c_float * (lanes * _CHAINS))() for _ in range(threads)]
     steps = 200_000
 
     def run() -> float:
@@ -46,14 +46,18 @@ def _call(address: int, numbers: int, steps: int) -> None:
 def _ir(lanes: int) -> str:
     kind = f"<{lanes} x float>"
     chains = range(_CHAINS)
-    phis = "\n".join(f"  %s{k} = phi {kind} [ %x, %entry ], [ %n{k}, %loop ]" for k in chains)
-    calls = "\n".join(f"  %n{k} = call {kind} @fma({kind} %s{k}, {kind} %x, {kind} %x)" for k in chains)
+    # each begins with numbers of its own: chains that are alike would be made one
+    places = "\n".join(f"  %p{k} = getelementptr {kind}, ptr %to, i64 {k}" for k in chains)
+    loads = "\n".join(f"  %x{k} = load {kind}, ptr %p{k}, align 4" for k in chains)
+    phis = "\n".join(f"  %s{k} = phi {kind} [ %x{k}, %entry ], [ %n{k}, %loop ]" for k in chains)
+    calls = "\n".join(f"  %n{k} = call {kind} @fma({kind} %s{k}, {kind} %x0, {kind} %x0)" for k in chains)
     total = "\n".join(f"  %t{k + 1} = fadd {kind} %t{k}, %n{k}" for k in chains)
     return f"""
 declare {kind} @llvm.fma.v{lanes}f32({kind}, {kind}, {kind})
 define void @limit(ptr %to, i64 %steps) {{
 entry:
-  %x = load {kind}, ptr %to, align 4
+{places}
+{loads}
   br label %loop
 loop:
   %i = phi i64 [ 0, %entry ], [ %j, %loop ]
@@ -63,7 +67,7 @@ loop:
   %more = icmp slt i64 %j, %steps
   br i1 %more, label %loop, label %end
 end:
-  %t0 = fadd {kind} %x, %x
+  %t0 = fadd {kind} %x0, %x0
 {total}
   store {kind} %t{_CHAINS}, ptr %to, align 4
   ret void

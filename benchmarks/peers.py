@@ -145,23 +145,35 @@ def torch_nn(case: Case) -> Run | None:
     return _torch_run(lambda x: module(x)[0], list(module.parameters()), case)
 
 
-def torch_loop(case: Case) -> Run | None:
-    """A LayerNorm LSTM as one writes it in torch today: the input's product before a Python loop."""
-    if case.cell != "LayerNormLSTM":
-        return None
-    cell: Any = recurra_cell(case)
+def torch_loop(*, unbound: bool) -> Callable[[Case], Run | None]:
+    """A LayerNorm LSTM as one writes it in torch today: the input's product before a Python loop over `rows[t]`.
 
-    def call(x: Tensor) -> Tensor:
-        h = c = x.new_zeros(x.shape[1], case.hidden_size)
-        outputs = []
-        for row in cell.norm_x(F.linear(x, cell.weight_ih)):
-            i, f, g, o = (row + cell.norm_h(F.linear(h, cell.weight_hh))).chunk(4, -1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * cell.norm_c(c).tanh()
-            outputs.append(h)
-        return torch.stack(outputs)
+    Args:
+        unbound: the rows are taken apart once, before the loop. The gradient of `rows[t]` is as large as all rows, so
+            that the loop writes and adds T of these; of rows that are unbound it is one, put together once.
+    """
 
-    return _torch_run(call, list(cell.parameters()), case)
+    def make(case: Case) -> Run | None:
+        if case.cell != "LayerNormLSTM":
+            return None
+        cell: Any = recurra_cell(case)
+
+        def call(x: Tensor) -> Tensor:
+            h = c = x.new_zeros(x.shape[1], case.hidden_size)
+            outputs = []
+            rows = cell.norm_x(F.linear(x, cell.weight_ih))
+            if unbound:
+                rows = rows.unbind()
+            for t in range(x.shape[0]):
+                i, f, g, o = (rows[t] + cell.norm_h(F.linear(h, cell.weight_hh))).chunk(4, -1)
+                c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+                h = o.sigmoid() * cell.norm_c(c).tanh()
+                outputs.append(h)
+            return torch.stack(outputs)
+
+        return _torch_run(call, list(cell.parameters()), case)
+
+    return make
 
 
 # --- JAX --------------------------------------------------------------------------------------------------------------
@@ -284,7 +296,8 @@ PEERS: dict[str, tuple[Callable[[Case], Run | None], tuple[str, ...]]] = {
     "recurra compiled": (recurra_run("compiled"), ()),
     "recurra auto": (recurra_run("auto"), ()),
     "torch.nn": (torch_nn, ()),
-    "torch loop": (torch_loop, ()),
+    "torch loop": (torch_loop(unbound=False), ()),
+    "torch loop, unbound": (torch_loop(unbound=True), ()),
     "jax": (jax_scan, ("jax",)),
     "onnxruntime": (onnx_runtime, ("onnx", "onnxruntime")),
     "keras": (keras_layer, ("keras",)),

@@ -41,9 +41,9 @@ def compile_ir(text: Callable[[], str], name: str, target: Target, *parts: str) 
         text: writes the module. It is not asked where the code is in the cache: to write takes longer than to load.
         name: of its function.
         target: the processor.
-        parts: all that the text depends on.
+        parts: all that the text depends on, but for the engine's own source.
     """
-    cached = cache.key(*parts, target.triple, target.cpu, target.features, llvmlite.__version__)
+    cached = cache.key(cache.compiler(), *parts, target.triple, target.cpu, target.features, llvmlite.__version__)
     code = cache.read(cached)
     written = text() if code is None else ""
     with _lock:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine.borders import summed_axes
-from recurra.engine.cpu import arena, cache, jit, tape, team
+from recurra.engine.cpu import arena, jit, tape, team
 from recurra.engine.cpu.emit import HEADER, emit, layout_of
 from recurra.engine.cpu.jit import Code
 from recurra.engine.cpu.matmul import matmul
@@ -82,9 +82,7 @@ class LoopKernel:
         if code is None:
             team.prepare()
             signature, name, *sizes, target = key
-            code = jit.compile_ir(
-                lambda: self._ir(past_caches=past_caches), name, target, cache.compiler(), signature, name, str(sizes)
-            )
+            code = jit.compile_ir(lambda: self._ir(past_caches=past_caches), name, target, signature, name, str(sizes))
             _codes[key] = code
             _recent.append(code)
         return code

@@ -75,6 +75,18 @@ def test_other_code_and_other_processors_have_files_of_their_own(place: Path, op
     assert len(files(place)) == 3
 
 
+def test_another_compiler_does_not_take_what_this_one_made(
+    place: Path, optimised: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer()
+    monkeypatch.setattr(cache, "compiler", lambda: "another one")
+
+    assert answer() == 42
+
+    assert len(optimised) == 2
+    assert len(files(place)) == 2
+
+
 def test_a_key_tells_apart_what_only_together_is_equal() -> None:
     assert cache.key("ab", "c") != cache.key("a", "bc")
     assert cache.key("ab", "c") == cache.key("ab", "c")
