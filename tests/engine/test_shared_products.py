@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +34,7 @@ CELLS: dict[str, Callable[[], Any]] = {
     "ntm": lambda: NTM(3, 9, memory_size=6, word_size=5),
 }
 LENGTHS = [9, 3, 0, 5, 1, 9, 2]
+HOUSE = Path(__file__).parent.parent.parent
 needs_team = pytest.mark.skipif(not team.can_meet(), reason="threads cannot meet here")
 
 
@@ -128,6 +135,59 @@ def test_several_tiles_one_after_the_other(sharers: list[int], monkeypatch: pyte
     assert set(sharers) == {2}
 
 
+_PARTED = """
+import torch
+from recurra.engine.cpu import loop_kernel, team
+from recurra.engine.cpu.loop_kernel import LoopKernel
+from tests.engine.engines import assert_engines_agree
+from tests.engine.test_shared_products import CELLS, LENGTHS, meeting
+
+team._TOLERATED = -1
+loop_kernel._WORTH_MEETING, loop_kernel._WORTH_SHARING = 1, 0
+assert meeting()(1) == 1
+resets = torch.tensor([0, 2, 5, 6, 20])
+for threads, limit in ((2, 64), (3, 3)):
+    torch.set_num_threads(threads)
+    LoopKernel.row_limit = limit
+    for make in CELLS.values():
+        assert_engines_agree(make().double(), LENGTHS, resets=resets)
+        assert_engines_agree(make().double(), LENGTHS, reverse=True)
+"""
+
+
+def meeting() -> Callable[[int], int]:
+    """A place where so many threads meet; gives 1 where they are to part."""
+    place = (ctypes.c_int32 * 4)()
+    meet = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(team._meet().address)
+    return lambda threads: meet(ctypes.addressof(place), threads)
+
+
+@needs_team
+def test_threads_that_part_leave_all_rows_to_the_first() -> None:
+    """They do so at their first meeting here."""
+    done = subprocess.run([sys.executable, "-c", _PARTED], cwd=HOUSE, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_team
+def test_threads_part_once_they_often_sleep_until_the_other_one_comes() -> None:
+    meet, count = meeting(), 4 * team._TOLERATED
+
+    def answers(delay: float) -> list[int]:
+        found = []
+        for _ in range(count):
+            time.sleep(delay)
+            found.append(meet(2))
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        prompt, late = (pool.submit(answers, delay) for delay in (0.0, 0.003))
+    assert prompt.result() == late.result()
+    assert prompt.result() == sorted(prompt.result())  # for good
+    assert prompt.result()[0] == 0
+    assert prompt.result()[-1] == 1
+
+
 @needs_team
 def test_two_directions_that_share_run_at_once_or_by_turns(sharers: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(4)
@@ -177,10 +237,14 @@ RULE = {
 def test_the_rule_looks_at_sizes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     large, small = (compiled.compiled(GRU(3, size), torch.float32).inference for size in (512, 128))
     monkeypatch.setattr(team, "can_meet", lambda: True)
+    for kernel in (large, small):
+        monkeypatch.setattr(kernel, "target", replace(kernel.target, cpu="znver5"))
     for (threads, batch, jobs), expected in RULE.items():
         monkeypatch.setattr(team, "num_threads", lambda count=threads: count)
         assert large._sharers(batch, jobs) == expected, (threads, batch, jobs)
         assert small._sharers(batch, jobs) == 1
     monkeypatch.setattr(team, "num_threads", lambda: 2)
+    monkeypatch.setattr(small, "target", replace(small.target, cpu="znver4"))
+    assert small._sharers(1, 1) == 2
     monkeypatch.setattr(team, "can_meet", lambda: False)
     assert large._sharers(1, 1) == 1

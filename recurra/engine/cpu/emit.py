@@ -6,7 +6,9 @@ nothing. State and intermediate rows stand in scratch memory of the thread; prod
 
 A tile may have several threads, its sharers. Its rows are dealt out among them, and of each product its panels. The
 rows that a product reads must be there before it, and all its columns after it, so the sharers meet twice. Each number
-is written by one of them.
+is written by one of them. Where meetings take too long, since other programs have the cores, the sharers part before a
+product: the first of them goes on alone, as all that a step leaves for another stands in memory of the tile, and for
+the others no rows are left.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ HEADER = (
 )
 # steps of a tile whose terms are added up before their sum joins the others': sums of many numbers stay exact
 _TERMS = 64
+_ALL = (1 << 63) - 1  # more rows than a tile can have
 
 
 @dataclass(frozen=True)
@@ -124,9 +127,12 @@ class Emitter(Writer):
         tiles = self.pointer(header["tiles"])
         active = self.pointer(header["active"])
         scratch_rows = header["scratch_rows"]
-        self.sharers = header["sharers"]
+        sharers = header["sharers"]
         self.meeting = self.at(table, self.word(HEADER.index("meeting")), 8)  # two words, in which the sharers meet
-        team, self.member = b.sdiv(thread, self.sharers), b.srem(thread, self.sharers)
+        team, self.member = b.sdiv(thread, sharers), b.srem(thread, sharers)
+        self.sharing, self.most = (b.alloca(I64) for _ in range(2))  # sharers that are left, rows of a tile for them
+        b.store(sharers, self.sharing)
+        b.store(self.word(_ALL), self.most)
         cursor = len(HEADER)
 
         def addresses(count: int) -> list[Any]:
@@ -163,16 +169,16 @@ class Emitter(Writer):
         def tile(index: Any) -> None:
             words = self.at(tiles, b.mul(index, self.word(TILE_WORDS)), 8)
             first, rows, steps, counts = (self.read_word(words, k) for k in range(TILE_WORDS))
-            part = b.add(b.mul(index, self.sharers), self.member)
+            part = b.add(b.mul(index, sharers), self.member)
             self.totals = self.at(self.pointer(header["totals"]), b.mul(part, self.word(2 * self.layout.total)))
-            self._copy_states(states_in, first, rows, into_scratch=True)
+            self._copy_states(states_in, first, self._left(rows), into_scratch=True)
             if self.layout.total:
                 self.clear(self.totals, self.word(2 * self.layout.total))
 
             def step(number: Any) -> None:
                 t = b.sub(b.sub(steps, number), self.word(1)) if self.reverse else number
                 running = b.load(self.at(active, b.add(counts, t), 8), typ=I64)
-                self._step(first, t, running)
+                self._step(first, t, self._left(running))
                 if self.layout.total:
                     turn = b.and_(number, self.word(_TERMS - 1))
                     with b.if_then(b.icmp_signed("==", turn, self.word(_TERMS - 1)), likely=False):
@@ -180,9 +186,12 @@ class Emitter(Writer):
 
             self.each(self.word(0), steps, 1, step)
             self._add_up()
-            self._copy_states(states_out, first, rows, into_scratch=False)
+            self._copy_states(states_out, first, self._left(rows), into_scratch=False)
 
-        self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], self.sharers), tile)
+        self.each_of_thread(team, header["num_tiles"], b.sdiv(header["num_threads"], sharers), tile)
+        # those that were left without rows sleep here until the first is done: libgomp's barrier would keep a core busy
+        with b.if_then(b.icmp_signed("<", b.load(self.sharing, typ=I64), sharers), likely=False):
+            self.emit_meeting(self.meeting, sharers)
         if self.streamed:
             b.fence("seq_cst")  # what went past the caches is seen by whoever comes next
         b.ret_void()
@@ -216,18 +225,32 @@ class Emitter(Writer):
 
             self.each(self.member, rows, self.sharers, row)
 
+    def _left(self, rows: Any) -> Any:
+        """How many of the rows are dealt out to this thread and those with whom it still shares."""
+        b = self.b
+        self.sharers = b.load(self.sharing, typ=I64)
+        most = b.load(self.most, typ=I64)
+        return b.select(b.icmp_signed("<", rows, most), rows, most)
+
+    def _part(self) -> None:
+        """The first of the sharers has all rows from now on, the others have none."""
+        b = self.b
+        b.store(self.word(1), self.sharing)
+        b.store(b.select(b.icmp_signed("==", self.member, self.word(0)), self.word(_ALL), self.word(0)), self.most)
+
     def _step(self, first: Any, t: Any, running: Any) -> None:
         shift = self.b.mul(t, self.row_stride)
         for segment in self.plan.segments:
             if segment.dots:
-                self.emit_meeting(self.meeting, self.sharers)
+                self.emit_meeting(self.meeting, self.sharers, self._part)
+                running = self._left(running)
                 for dot in segment.dots:
                     self.dots[dot].emit(t, running)
                 self.emit_meeting(self.meeting, self.sharers)
             if not segment.groups:
                 continue
 
-            def row(r: Any, *, groups: list[Group] = segment.groups) -> None:
+            def row(r: Any, *, groups: list[Group] = segment.groups, running: Any = running) -> None:
                 base = self._row_base(first, r)
                 self.ahead = self._ahead(first, r, running, base)
                 self._row(groups, r, self.b.add(base, shift))

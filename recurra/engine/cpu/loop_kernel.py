@@ -35,8 +35,10 @@ _SECOND_LEVEL = 1 << 20  # bytes of a common second-level cache
 # cores of a Zen 5, GRU and LSTM, forward and reverse: 1.3 to 2.9 times as fast with 1, 2, 4, 5 and 6 sequences once the
 # weights are beyond the second-level cache, 1.2 to 1.8 times with 1 and 2 sequences before; 8 and more gain next to
 # nothing. To meet takes up to 0.4 microseconds there, by where the host runs the cores, and what one of them computed
-# comes slowly to the other: with less than a quarter of a MiB of weights a thread that may be a loss.
+# comes slowly to the other: with less than a quarter of a MiB of weights a thread that may be a loss. A Zen 4 reads its
+# second-level cache half as fast: from a sixteenth of a MiB on, GRU and LSTM gain 1.25 to 1.45 times forward there.
 _WORTH_MEETING = 1 << 18
+_WORTH_MEETING_ON = {"znver4": 1 << 16}
 _WORTH_SHARING = 1.5
 
 # Bytes of a loop's rows that are written past the caches, since they would be gone from there when they are read, and
@@ -143,7 +145,8 @@ class LoopKernel:
     def _sharers(self, batch: int, jobs: int) -> int:
         """How many threads share the tiles of so many sequences; 1 where each thread has tiles of its own."""
         threads = team.num_threads()
-        sharers = min(threads, self._weights // _WORTH_MEETING)
+        worth_it = min(_WORTH_MEETING, _WORTH_MEETING_ON.get(self.target.cpu, _WORTH_MEETING))
+        sharers = min(threads, self._weights // worth_it)
         if sharers < 2 or not team.can_meet():
             return 1
         alone = max(self._time(batch // threads), self._time(-(-batch // threads)))

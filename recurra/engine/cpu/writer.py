@@ -259,10 +259,20 @@ class Writer:
 
     # --- threads ---------------------------------------------------------------------------------------------------
 
-    def emit_meeting(self, place: Any, threads: Any) -> None:
-        """Wait at a place until so many threads are there, if more than one; see `team`."""
-        with self.b.if_then(self.b.icmp_signed(">", threads, self.word(1)), likely=False):
-            self.call("recurra_meet", ir.VoidType(), [place, threads])
+    def emit_meeting(self, place: Any, threads: Any, parting: Callable[[], None] | None = None) -> None:
+        """Wait at a place until so many threads are there, if more than one; see `team`.
+
+        Args:
+            place: four 32-bit words.
+            threads: how many.
+            parting: emits what each thread does where meetings take too long.
+        """
+        b = self.b
+        with b.if_then(b.icmp_signed(">", threads, self.word(1)), likely=False):
+            too_long = self.call("recurra_meet", I64, [place, threads])
+            if parting is not None:
+                with b.if_then(b.icmp_signed("!=", too_long, self.word(0)), likely=False):
+                    parting()
 
     def text(self) -> str:
         """All that was written, with `<name>_team(table)` for the threads of a team."""
