@@ -6,8 +6,10 @@ do not end live on, and those extensions among the K best of all that do end are
     score(Y) = Σ log p(y_t) / lp(|Y|)       |Y| counts the end token
 
 A sentence is done when no live hypothesis can still enter its `num_best` finished ones, or, with `early_stop`, as soon
-as K hypotheses are finished; its rows then leave the batch. At `max_length` every live hypothesis must end, so every
-search does. Equals are taken in a fixed order: the better-ranked parent first, then the lower token.
+as K hypotheses are finished and no live one has a score that would put it among those; its rows then leave the batch.
+K alone would not do: a model that is sure of each token leaves room among the K best for ends that are hopeless. At
+`max_length` every live hypothesis must end, so every search does. Equals are taken in a fixed order: the better-ranked
+parent first, then the lower token.
 
 Sources: Graves 2012, arXiv:1211.3711, algorithm 1, for the search; Wu et al. 2016, arXiv:1609.08144, Eq. 14, for the
 penalty; Paulus et al. 2017, arXiv:1705.04304, section 2.5, for n-gram blocking.
@@ -64,8 +66,8 @@ def beam_search(
         num_best: hypotheses returned a sentence, at most `beam_size`; fewer where fewer were finished.
         length_penalty: lp(n) of the score: `"average"` n^alpha, `"wu"` ((5 + n) / 6)^alpha, `"none"` 1.
         alpha: exponent of the penalty; larger favours longer hypotheses.
-        early_stop: stop at K finished hypotheses, as is usual; without it the search goes on while a live hypothesis
-            could still win.
+        early_stop: stop at K finished hypotheses once no live one is better than the last of the `num_best`; without it
+            the search goes on while a live hypothesis could still win.
         min_length: tokens at least before the end token.
         no_repeat_ngram: sequences of so many tokens never come twice in a hypothesis; 0 rules out nothing.
         forbidden: tokens that never come.
@@ -98,7 +100,7 @@ def beam_search(
         )
         finished.add(candidates, eos, penalty)
         live, parents = _go_on(candidates, eos)
-        done = finished.done(live, farthest, num_best, early_stop)
+        done = finished.done(live, farthest, num_best, penalty if early_stop else None)
         if not done.any():
             state = select_rows(state, parents.flatten())
             continue
@@ -274,11 +276,21 @@ class _Finished:
         for sentence, hypothesis in zip(live.sentences[place].tolist(), ended, strict=True):
             self.found[sentence].append(hypothesis)
 
-    def done(self, live: _Live, farthest: Tensor, num_best: int, early_stop: bool) -> Tensor:
-        """Which sentences need no further step, bool [B]. Sums only fall and penalties only grow, which bounds them."""
-        attainable = live.scores[:, 0] / farthest
-        done = (self.scores[live.sentences, num_best - 1] >= attainable) | (attainable == NEVER)
-        return done | (self.counts[live.sentences] >= live.tokens.shape[1]) if early_stop else done
+    def done(self, live: _Live, farthest: Tensor, num_best: int, penalty: Tensor | None) -> Tensor:
+        """Which sentences need no further step, bool [B]. Sums only fall and penalties only grow, which bounds them.
+
+        Args:
+            live: the hypotheses that go on.
+            farthest: the penalty of the longest hypothesis that there can be.
+            num_best: hypotheses that are looked for.
+            penalty: that of the live ones, to stop early; None to stop once nothing can change.
+        """
+        worst, attainable = self.scores[live.sentences, num_best - 1], live.scores[:, 0] / farthest
+        done = (worst >= attainable) | (attainable == NEVER)
+        if penalty is None:
+            return done
+        enough = self.counts[live.sentences] >= live.tokens.shape[1]
+        return done | (enough & (worst >= live.scores[:, 0] / penalty))
 
     def ranked(self, num_best: int) -> list[list[Hypothesis]]:
         """The best of each sentence; the earlier finished among equals."""

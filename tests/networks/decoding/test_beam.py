@@ -133,6 +133,27 @@ def test_without_early_stop_the_score_is_never_worse(seed: int, beam_size: int) 
         assert other[0].score >= one[0].score - 1e-12
 
 
+@pytest.mark.parametrize("beam_size", [2, 3, 5])
+@pytest.mark.parametrize("kind", LENGTH_PENALTIES)
+def test_a_model_that_is_sure_of_each_token_is_not_left_for_hopeless_ends(kind: str, beam_size: int) -> None:
+    """The end is always the second token in rank: as many hypotheses as the beam has end before the right one does."""
+    right, num_tokens = [3, 4, 5, 3, 4, 5, 3], 6
+
+    def step(_: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        at = state[:, 0].long()
+        rows = torch.full((len(at), num_tokens), math.log(1e-9))
+        rows[:, EOS] = math.log(1e-4)
+        sure = torch.tensor([*right, EOS])[at.clamp(max=len(right))]
+        rows[torch.arange(len(at)), sure] = 0.0
+        return rows, state + 1
+
+    found = beam_search(
+        step, torch.zeros(2, 1), bos=BOS, eos=EOS, max_length=20, beam_size=beam_size, length_penalty=kind
+    )
+
+    assert [hypotheses[0].tokens for hypotheses in found] == [right, right]
+
+
 def test_every_row_has_its_own_maximum_length() -> None:
     table = Table.random(0, batch_size=4)
     table.logits[..., EOS] -= 50
