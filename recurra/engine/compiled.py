@@ -23,7 +23,7 @@ from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.products import has_bf16, is_plain_eager
-from recurra.engine.reading import Look, Reading, read
+from recurra.engine.reading import Look, Reading, hooks_on_all, read
 from recurra.engine.ready import Ready
 from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
@@ -32,6 +32,7 @@ from recurra.ragged import Ragged
 __all__ = ["compiled", "obstacle", "obstacle_of_types", "run", "run_again", "run_both"]
 
 _PRECISIONS = ({torch.float32}, {torch.float64})
+_HALVES = (torch.bfloat16, torch.float16)
 _compiling = threading.Lock()
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
 
@@ -122,6 +123,8 @@ def obstacle(reading: Reading, x: Tensor) -> str:
 
 def obstacle_of_types(reading: Reading, dtype: torch.dtype) -> str:
     """What of `obstacle` depends on the types alone, that of `x` given."""
+    if not dtype.is_floating_point:
+        return f"it reads floats, `x` is {dtype}"
     types = {dtype, *[tensor.dtype for tensor in (*reading.parameters.values(), *reading.buffers.values())]}
     if types in _PRECISIONS or {kind for kind in types if kind.is_floating_point} in _PRECISIONS:
         return ""
@@ -131,6 +134,8 @@ def obstacle_of_types(reading: Reading, dtype: torch.dtype) -> str:
 
 def _of_now(reading: Reading, x: Tensor) -> str:
     """What of `obstacle` may change from call to call."""
+    if hooks_on_all():
+        return "a hook on all modules is to be called at every step"
     if not x.is_cpu:
         return f"it runs on the CPU, `x` is on {x.device}"
     if reading.buffers and any(buffer.requires_grad for buffer in reading.buffers.values()):
@@ -161,7 +166,8 @@ def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None 
     """Run every sequence from its first step to its last, as `reference.run` does.
 
     Under autocast to bfloat16 it rounds the factors of products on processors that multiply them in hardware, and sums
-    up in float32; all else, and under another autocast everything, is computed in the precision of the cell.
+    up in float32; all else, and under another autocast everything, is computed in the precision of the cell. Inputs and
+    states that autocast made in half of it are taken as they are.
 
     Args:
         cell, x, state: see `reference.run`.
@@ -171,6 +177,8 @@ def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None 
         CompileError, TraceError: see `compiled`.
     """
     reading = read(cell)
+    if torch.is_autocast_enabled("cpu"):
+        x, state = _in_full(reading, x, state)
     code = _fitting(cell, reading, x, state)
     if isinstance(code, str):
         raise CompileError(f"The compiled engine cannot run `{type(cell).__name__}` here: {code}.")
@@ -179,6 +187,18 @@ def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None 
     bf16 = torch.get_autocast_dtype("cpu") is torch.bfloat16 and x.values.dtype is torch.float32 and has_bf16()
     with torch.autocast("cpu", enabled=False):
         return _run(cell, code.in_bf16 if bf16 else code, reading, x, state, checkpoint_every)
+
+
+def _in_full(reading: Reading, x: Ragged | Block, state: Any) -> tuple[Ragged | Block, Any]:
+    """Inputs and state in float32, where they are of half its precision and the cell is not."""
+
+    def full(values: Tensor) -> Tensor:
+        return values.float() if values.dtype in _HALVES and values.is_cpu else values
+
+    tensors = (*reading.parameters.values(), *reading.buffers.values())
+    if {tensor.dtype for tensor in tensors if tensor.is_floating_point()} != {torch.float32}:
+        return x, state
+    return x.replace(full(x.values)), type(state)(*map(full, state))
 
 
 def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any]) -> list[tuple[Tensor, Any]] | None:

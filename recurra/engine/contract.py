@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -108,9 +108,11 @@ class Cell(nn.Module):
 
     def __init__(self, input_size: int | None = None, hidden_size: int | None = None) -> None:
         super().__init__()
-        if getattr(type(self), "State", None) is None:
+        state: Any = getattr(type(self), "State", None)
+        if state is None or (isinstance(state, type) and not (issubclass(state, tuple) and hasattr(state, "_fields"))):
+            got = "" if state is None else f", got {'the dataclass ' if is_dataclass(state) else ''}`{state.__name__}`"
             raise TypeError(
-                f"`{type(self).__name__}` needs a class attribute `State`, a NamedTuple of tensors [B, ...]."
+                f"`{type(self).__name__}` needs a class attribute `State`, a NamedTuple of tensors [B, ...]{got}."
             )
         arguments: dict[str, Any] = self._arguments
         for name, given in (("input_size", input_size), ("hidden_size", hidden_size)):
@@ -176,17 +178,16 @@ class Cell(nn.Module):
 
         Args:
             batch_size: B.
-            dtype: of the state; the first parameter's where not given.
+            dtype: of the state; the first parameter's where not given, or where it is one of whole numbers: inputs may
+                be tokens that the step looks up.
             device: likewise.
         """
-        if dtype is None or device is None:
-            like = next(self.parameters(), torch.empty(0))
-            dtype, device = dtype or like.dtype, device or like.device
-        shapes = self.state_shapes
-        zeros = {
-            shape: torch.zeros((batch_size, *shape), dtype=dtype, device=device) for shape in dict.fromkeys(shapes)
-        }
-        return self.State(*(zeros[shape] for shape in shapes))
+        if dtype is None or device is None or not (dtype.is_floating_point or dtype.is_complex):
+            like = next(self.parameters(), torch.empty(0, dtype=dtype))
+            is_of_state = dtype is not None and (dtype.is_floating_point or dtype.is_complex)
+            dtype, device = dtype if is_of_state else like.dtype, device or like.device
+        kind: dict[str, Any] = {"dtype": dtype, "device": device}
+        return self.State(*(torch.zeros((batch_size, *shape), **kind) for shape in self.state_shapes))
 
     def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> Any:
         """Check a state that a user hands in, or make the initial one for None.

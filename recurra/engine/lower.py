@@ -335,7 +335,12 @@ def _full(builder: _Builder, node: fx.Node) -> Value:
     if op_name(node) == "scalar_tensor":
         return builder.value(_arg(node, 0))
     number = {"zeros": 0.0, "ones": 1.0}.get(op_name(node))
-    made = builder.value(_arg(node, 1) if number is None else number)
+    number = _arg(node, 1) if number is None else number
+    if (
+        isinstance(number, float) and node.meta["val"].is_floating_point()
+    ):  # of the node's own type: another default one may be narrower than the cell's
+        number = torch.tensor(number, dtype=node.meta["val"].dtype).item()
+    made = builder.value(number)
     return builder.flag(made) if node.meta["val"].dtype == torch.bool else made
 
 

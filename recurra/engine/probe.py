@@ -10,7 +10,7 @@ from torch import Tensor
 from recurra.engine.contract import Cell
 from recurra.engine.reading import hooks_of
 from recurra.engine.reference import checked
-from recurra.engine.trace import without_parametrizations
+from recurra.engine.trace import to_run
 from recurra.errors import CompileError, ShapeError
 
 __all__ = ["expect_contract", "expect_no_hooks", "expect_rows_apart"]
@@ -37,7 +37,7 @@ def expect_contract(cell: Cell, dtype: torch.dtype) -> None:
     Raises:
         ShapeError: the step returns other shapes than the contract asks for.
     """
-    twin = without_parametrizations(cell)
+    twin = to_run(cell)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             _step(twin, *_example(twin, dtype))
@@ -54,7 +54,7 @@ def expect_rows_apart(cell: Cell, dtype: torch.dtype) -> None:
         CompileError: a mean over the batch, or the like, is in the step: it cannot run over all steps at once.
     """
     # scan keeps the value of a parametrized weight while it runs; one made here, without gradient, must not be it
-    cell = without_parametrizations(cell)
+    cell = to_run(cell)
     with torch.no_grad():
         x, fields = _example(cell, dtype)
         together = _step(cell, x, fields)

@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Look", "Reading", "hooks_of", "plain_attributes", "read", "tensor_at"]
+__all__ = ["Look", "Reading", "hooks_of", "hooks_on_all", "plain_attributes", "read", "tensor_at"]
 
 _TORCHS_OWN = {*nn.Module().__dict__, "_arguments", "_identity"} - {"training"}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _MOST = 64  # notes
 _PLAIN = frozenset((int, bool, str, type(None)))
 _FIXED = _PLAIN | {float, complex, bytes, FunctionType, BuiltinFunctionType, type}  # no value of these kinds changes
+
+_GLOBAL_HOOKS = tuple(getattr(torch.nn.modules.module, f"_global{name}") for name in _HOOKS)  # torch changes them
 
 _hooks = operator.itemgetter(*_HOOKS)
 _held = operator.itemgetter("_parameters", "_buffers", "_modules")
@@ -34,7 +36,8 @@ class Reading:
     """A look at a cell.
 
     Attributes:
-        key: attributes of the modules, and names, types and shapes of their tensors; hashable.
+        key: attributes of the modules, names, types and shapes of their tensors, and torch's default type, which a step
+            may make constants of; hashable.
         parameters, buffers: by name, as `named_parameters` and `named_buffers` give them.
         look: what is kept of it.
     """
@@ -118,6 +121,7 @@ class Look:
         self.places = {name: place for place, (name, _) in enumerate(names) if name}
         self._buffers = [place for place, (name, is_buffer) in enumerate(names) if name and is_buffer]
         self._alike = [] if parts is None else _alike(tensors)
+        self._default = key[0]
 
     @property
     def is_kept(self) -> bool:
@@ -140,7 +144,7 @@ class Look:
 
     def tensors(self, module: nn.Module) -> list[Any] | None:
         """All tensors of the module, or None if another walk might give another key."""
-        if self._parts is None:
+        if self._parts is None or torch.get_default_dtype() is not self._default:
             return None
         try:
             found = self._found(module)
@@ -153,6 +157,7 @@ class Look:
     def _found(self, module: nn.Module) -> list[Any] | None:
         parts: list[Any] = []  # with what holds their own parts
         found: list[Any] = []
+        met: list[tuple[Any, int | None]] = []  # parts that stand in two places, or in none
         for parent, name, kind, size, get, values, changeable, held, others in self._parts or ():
             part = parts[parent][1][name] if name else module
             if type(part) is not kind:
@@ -166,13 +171,11 @@ class Look:
             if (tuple(parameters), tuple(buffers), tuple(modules)) != held:
                 return None
             parts.append((part, modules))
-            if others and any(
-                modules[other] is not (None if place is None else parts[place][0]) for other, place in others
-            ):
-                return None
+            met += [(modules[other], place) for other, place in others]
             found += parameters.values()
             found += buffers.values()
-        return found
+        is_same = all(part is (None if place is None else parts[place][0]) for part, place in met)
+        return found if is_same else None
 
 
 def _alike(tensors: Sequence[Tensor | None]) -> list[Any]:
@@ -198,7 +201,7 @@ class _Walk:
     """
 
     def __init__(self) -> None:
-        self.key: list[Any] = []
+        self.key: list[Any] = [torch.get_default_dtype()]
         self.parts: list[_Part] = []
         self.names: list[tuple[str, bool]] = []
         self.tensors: list[Tensor | None] = []
@@ -281,6 +284,11 @@ def _is_plain(value: Any) -> bool:
 def hooks_of(module: nn.Module) -> list[Any]:
     """What is called before or after a module, forward or back."""
     return [hook for hooks in _hooks(vars(module)) for hook in hooks.values()]
+
+
+def hooks_on_all() -> bool:
+    """Whether something is called before or after every module, forward or back."""
+    return any(_GLOBAL_HOOKS)
 
 
 def _frozen(value: Any) -> Any:

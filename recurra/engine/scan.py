@@ -20,7 +20,8 @@ from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.engine.products import is_plain_eager
-from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
+from recurra.engine.reading import hooks_on_all
+from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
 
@@ -66,7 +67,7 @@ def _by_torch(kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, 
     """By a ready kernel, or else by the Python loop, with a word `why` it is that."""
     if kernel is not None and kernel.supports(x.values):
         return _by_kernel(kernel, x, state)
-    if why:
+    if why and not _differing_type(cell, x):  # then it may well fail
         _say_slow(why)
     return _reference(cell, x, state)
 
@@ -128,11 +129,29 @@ def _for_blocks(run: RaggedEngine) -> Engine:
 
 
 def _reference(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
-    with parametrize.cached():  # see `_for_blocks`
-        if isinstance(x, Ragged):
-            return reference.run(cell, x, state)
-        values, state = reference.run_padded(cell, x.turned(x.values), state)
+    try:
+        with parametrize.cached():  # see `_for_blocks`
+            if isinstance(x, Ragged):
+                return reference.run(cell, x, state)
+            values, state = reference.run_padded(cell, x.turned(x.values), state)
+    except RuntimeError as error:
+        kind = None if isinstance(error, RecurraError) else _differing_type(cell, x)
+        if kind is None:
+            raise
+        raise ShapeError(
+            f"`x` must be {kind} as the parameters of `{type(cell).__name__}` are, got {x.values.dtype}: hand in "
+            f"`x.to({kind})`, or turn the cell by `cell.to({x.values.dtype})`."
+        ) from error
     return x.turned(values), state
+
+
+def _differing_type(cell: Cell, x: Ragged | Block) -> torch.dtype | None:
+    """The type of the parameters, where the inputs are floats of another one, outside of autocast."""
+    values = x.values
+    kinds = {each.dtype for each in cell.parameters() if each.is_floating_point()}
+    if len(kinds) != 1 or values.dtype in kinds or not values.is_floating_point():
+        return None
+    return None if torch.is_autocast_enabled(values.device.type) else kinds.pop()
 
 
 ENGINES: dict[str, Engine] = {
@@ -231,7 +250,7 @@ def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[A
     ready = look.notes.get(turned.key)
     if ready is None or not (engine == "compiled" or (engine == "auto" and _is_chosen(ready, cell, block))):
         return None
-    if not is_plain_eager(block.values) or not block.values.is_cpu or block.values.is_neg():
+    if not is_plain_eager(block.values) or not block.values.is_cpu or block.values.is_neg() or hooks_on_all():
         return None
     tensors, state = look.tensors(cell), ready.state(cell, state)
     if tensors is None or state is None:

@@ -137,9 +137,15 @@ def _attention_backward(
     return d_scores @ k, d_scores.mT @ q, weights.mT @ d
 
 
+def _zeros(size: list[int], *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
+    """Zeros that torch keeps without memory, as the gradient of `sgn`."""
+    return torch.zeros(size, dtype=dtype)
+
+
 _argmax, _argmin = _place_of(torch.amax), _place_of(torch.amin)
 
 TAKEN_APART: dict[Any, Callable[..., Any]] = {
+    aten._efficientzerotensor.default: _zeros,
     aten.max.dim: _with_place(torch.amax, torch.argmax),
     aten.min.dim: _with_place(torch.amin, torch.argmin),
     aten.argmax.default: _argmax,

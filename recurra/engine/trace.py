@@ -42,6 +42,7 @@ __all__ = [
     "line_of",
     "named_as",
     "op_name",
+    "to_run",
     "trace",
     "without_parametrizations",
 ]
@@ -154,6 +155,17 @@ def _twin(cell: Cell) -> Cell:
     try:
         return copy.deepcopy(cell, tensors)
     except Exception:  # an attribute of the cell that cannot be copied, whatever it raises: it is traced itself
+        return cell
+
+
+def to_run(cell: Cell) -> Cell:
+    """A copy whose steps leave no trace in the cell: it has buffers and attributes of its own."""
+    plain = without_parametrizations(cell)
+    if plain is not cell:
+        return plain
+    try:
+        return copy.deepcopy(cell, {id(parameter): parameter for parameter in cell.parameters()})
+    except Exception:  # as in `_twin`
         return cell
 
 
@@ -400,7 +412,7 @@ def line_of(cell: Cell, op: str, dtype: torch.dtype) -> str:
     watch = _Watch(getattr(sys.modules.get(type(cell).__module__), "__file__", None))
     like = next(cell.parameters(), torch.empty(0))
     with torch.random.fork_rng(devices=[]):
-        cell = without_parametrizations(cell)
+        cell = to_run(cell)
         x = torch.zeros(2, *cell.input_shape, dtype=dtype, device=like.device)
         state = cell.initial_state(2, dtype=dtype, device=like.device)
         begin = [field.clone().requires_grad_() for field in (x, *state)]

@@ -32,6 +32,8 @@ class Call(NamedTuple):
         operator: which one.
         form: name of the form of the cell.
         constants, attributes: paths of the tensors and of the plain attributes that the form depends on.
+        floats: those of the attributes, in order. Dynamo makes a variable of a number that changed once: there is a
+            guard on its value only where the traced code compares it.
     """
 
     why_not: str
@@ -39,6 +41,7 @@ class Call(NamedTuple):
     form: str = ""
     constants: tuple[tuple[str, ...], ...] = ()
     attributes: tuple[tuple[str, ...], ...] = ()
+    floats: tuple[float, ...] = ()
 
 
 def run(cell: Cell, x: Block, state: Any) -> tuple[Tensor, Any] | str:
@@ -46,8 +49,12 @@ def run(cell: Cell, x: Block, state: Any) -> tuple[Tensor, Any] | str:
     call = call_of(cell._identity.word, x, state)
     if call.why_not:
         return call.why_not
+    floats: list[float] = []
     for path in call.attributes:
-        _see(_at(cell, path))
+        _see(_at(cell, path), floats)
+    for number, known in zip(floats, call.floats, strict=True):
+        if number != known and known == known:  # NaN is not equal to itself
+            return "a number of the cell has changed meanwhile"
     constants = [_at(cell, path) for path in call.constants]
     if any(each.is_floating_point() and each.dtype is not x.values.dtype for each in constants):
         return "a weight is made in another type than `x`"
@@ -93,14 +100,16 @@ def _at(module: Any, path: tuple[str, ...]) -> Any:
     return module
 
 
-def _see(value: Any) -> None:
-    """Look at a value: what traced code has looked at, it has a guard on."""
+def _see(value: Any, floats: list[float]) -> None:
+    """Look at a value: what traced code has looked at, it has a guard on; but floats are to be compared, too."""
     if isinstance(value, tuple | list):
         for each in value:
-            _see(each)
+            _see(each, floats)
     elif isinstance(value, dict):
         for each in value.values():
-            _see(each)
+            _see(each, floats)
+    elif isinstance(value, float):
+        floats.append(value)
     else:
         _ = value is None
 
@@ -123,7 +132,10 @@ def _call_of(word: str, dtype: torch.dtype, bf16: bool) -> tuple[Any, ...]:
         return (str(error),)
     operator = "scan_drawing" if form.code.draws else "scan"
     constants = tuple(tuple(name.split(".")) for name in form.code.constants)
-    return "", operator, form.name, constants, plain_attributes(cell)
+    attributes, floats = plain_attributes(cell), list[float]()
+    for path in attributes:
+        _see(_at(cell, path), floats)
+    return "", operator, form.name, constants, attributes, tuple(floats)
 
 
 def _exports() -> bool:

@@ -16,7 +16,17 @@ from torch.nn.utils import parametrizations, parametrize
 
 import recurra
 from recurra import Cell, Ragged
-from recurra.cells import GRU, LSTM, RNN, ClipStateGradient, LearnedInitialState, RecurrentDropout, WeightDrop, Zoneout
+from recurra.cells import (
+    GRU,
+    LSTM,
+    RNN,
+    ClipStateGradient,
+    Jordan,
+    LearnedInitialState,
+    RecurrentDropout,
+    WeightDrop,
+    Zoneout,
+)
 from recurra.engine import compiled, products
 from recurra.engine.cpu import loop_kernel
 from recurra.errors import CompileError, ShapeError, TraceError
@@ -498,6 +508,61 @@ def test_the_first_call_may_be_under_a_search_for_nan() -> None:
         with torch.autograd.detect_anomaly():
             recurra.scan(Swap(), torch.randn(4, 2, 3).double(), engine="compiled")[0].sum().backward()
             assert torch.is_anomaly_enabled()
+
+
+class Normed(recurra.Cell):
+    """A step with numbers of its own, as batch norm has: it has no compiled form."""
+
+    class State(NamedTuple):
+        h: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input, self.norm, self.steps = nn.Linear(input_size, hidden_size), nn.BatchNorm1d(hidden_size), 0
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        self.steps += 1
+        h = torch.tanh(self.norm(self.input(x) + state.h))
+        return h, self.State(h)
+
+
+@pytest.mark.filterwarnings("ignore:`Normed.step`")
+def test_looking_at_a_cell_changes_nothing_in_it() -> None:
+    cell, x = Normed(3, 4), torch.randn(6, 5, 3)
+    twin = copy.deepcopy(cell)
+    recurra.scan(cell, x)
+    recurra.scan(twin, x, engine="reference")
+    assert cell.steps == twin.steps == 6
+    assert all(torch.equal(one, other) for one, other in zip(cell.buffers(), twin.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_under_autocast_inputs_and_states_may_be_of_half_the_precision(half: torch.dtype, ragged: bool) -> None:
+    cell, x = Jordan(3, 4), torch.randn(6, 5, 3).to(half).requires_grad_()
+    state = cell.State(*(torch.rand_like(field).to(half) for field in cell.initial_state(5)))
+    lengths = [6, 3, 0, 1, 2] if ragged else None
+    with torch.autocast("cpu", half):
+        got, after = recurra.scan(cell, x, state, lengths=lengths, engine="compiled")
+    full = cell.State(*(field.float() for field in state))
+    want, _ = recurra.scan(cell, x.float(), full, lengths=lengths, engine="reference")
+    assert got.dtype == torch.float32
+    assert all(field.dtype == torch.float32 for field in after)
+    assert_close(got, want, relative=0.05)
+    (gradient,) = torch.autograd.grad(got.sum(), x)
+    assert gradient.dtype == half
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_inputs_of_another_precision_than_the_cell_get_a_sentence(engine: str, ragged: bool) -> None:
+    x = torch.zeros(6, 5, 3, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(
+            ShapeError, match=r"`x` must be torch\.float32 as the parameters of `GRU` are, got torch\.f"
+        ):
+            recurra.scan(GRU(3, 4), x, lengths=[6, 5, 4, 3, 2] if ragged else None, engine=engine)
 
 
 def test_autocast_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,42 @@ def test_a_state_begins_as_zeros_of_the_type_of_the_weights() -> None:
     assert Users(3, 4).initial_state(2, dtype=torch.bfloat16).h.dtype == torch.bfloat16
 
 
+def test_fields_of_a_beginning_share_no_memory() -> None:
+    state = recurra.LSTM(3, 4).initial_state(2)
+    state.h.fill_(1.0)
+    assert not state.c.any()
+
+
+class Looks(recurra.Cell):
+    """Inputs are tokens, which the step looks up."""
+
+    class State(NamedTuple):
+        h: Tensor
+
+    def __init__(self, num_tokens: int, hidden_size: int) -> None:
+        super().__init__(1, hidden_size)
+        self.table, self.hidden = nn.Embedding(num_tokens, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = torch.tanh(self.table(x[:, 0]) + self.hidden(state.h))
+        return h, self.State(h)
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.filterwarnings("ignore:The compiled engine cannot run `Looks` here. it reads floats")
+def test_inputs_may_be_whole_numbers(engine: str) -> None:
+    cell, x = Looks(7, 4), torch.randint(7, (5, 3, 1))
+    resets = torch.zeros(5, 3, dtype=torch.bool)
+    resets[2, 1] = True
+    for lengths in (None, [5, 2, 0]):
+        outputs, state = recurra.scan(cell, x, lengths=lengths, resets=resets, engine=engine)
+        begun = Looks.State(torch.zeros(3, 4))
+        again, after = recurra.scan(cell, x, begun, lengths=lengths, resets=resets, engine=engine)
+        assert torch.equal(outputs, again)
+        assert torch.equal(state.h, after.h)
+        assert outputs.dtype == torch.float32
+
+
 def test_calling_a_cell_is_one_step_from_the_initial_state() -> None:
     cell, x = Users(3, 4), torch.randn(2, 3)
     assert torch.equal(cell(x)[0], cell.step(x, cell.initial_state(2))[0])
@@ -167,8 +203,13 @@ def test_a_cell_without_state_or_step_is_refused_with_a_sentence() -> None:
     class Stepless(recurra.Cell):
         State = State
 
+    class Odd(recurra.Cell):
+        State = dict
+
     with pytest.raises(TypeError, match="`Stateless` needs a class attribute `State`"):
         Stateless(3, 4)
+    with pytest.raises(TypeError, match=r"a NamedTuple of tensors \[B, \.\.\.\], got `dict`"):
+        Odd(3, 4)
     with pytest.raises(NotImplementedError, match="`Stepless` has no `step"):
         recurra.scan(Stepless(3, 4), torch.randn(1, 1, 3))
     with pytest.raises(TypeError, match="argument"):

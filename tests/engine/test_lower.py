@@ -98,6 +98,8 @@ COMPILED: dict[str, Any] = {
     "detach": lambda a, h, u: (a + h @ u).tanh() + h.detach(),
     "in place": in_place,
     "sign": lambda a, h, u: a + torch.sign(h) * 0.1,
+    "sgn": lambda a, h, u: a + torch.sgn(h) * 0.1,
+    "constants of a narrower type": lambda a, h, u: a + h * torch.full((h.shape[1],), 1 / 3, dtype=torch.float32),
     "bmm": lambda a, h, u: torch.bmm(h[:, :, None], a[:, None, :]).sum(1).tanh(),
     "any power": lambda a, h, u: (a * a + 1) ** 0.3 + ((h * h + 1) ** (1 / 3)),
     "atan": lambda a, h, u: torch.atan(a + h @ u),

@@ -439,6 +439,61 @@ def test_many_gradients_at_once_are_refused_with_a_way() -> None:
         torch.autograd.grad(y, x, torch.randn(2, *y.shape), is_grads_batched=True)
 
 
+class Twice(Changeable):
+    """One part under two names."""
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size)
+        self.again = self.hidden
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = torch.tanh(self.input(x) + self.hidden(state.h) - 0.5 * self.again(state.h.tanh()))
+        return h, State(h)
+
+
+def test_a_part_under_two_names_is_seen_under_both() -> None:
+    cell, x = Twice(4, 6).double(), torch.randn(7, 3, 4).double()
+    for _ in range(3):
+        assert_right(cell, x)
+    cell.again = nn.Linear(6, 6).double()
+    assert_right(cell, x)
+
+
+def test_torchs_default_type_is_seen() -> None:
+    class Thirds(Changeable):
+        def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+            h = torch.tanh(self.input(x) + self.hidden(state.h)) + torch.full((6,), 1 / 3)
+            return h, State(h)
+
+    cell, x = Thirds(4, 6).double(), torch.randn(7, 3, 4).double()
+    for _ in range(3):
+        assert_right(cell, x)
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert_right(cell, x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_right(cell, x)
+
+
+@pytest.mark.filterwarnings("ignore:The compiled engine cannot run `Changeable` here. a hook on all modules")
+def test_hooks_on_all_modules_are_called_and_forgotten() -> None:
+    met, other, x = Changeable(4, 6).double(), Changeable(4, 6).double(), torch.randn(7, 3, 4).double()
+    for _ in range(3):
+        assert_right(met, x)
+    hook = nn.modules.module.register_module_forward_hook(lambda part, _, y: 2 * y if type(part) is nn.Linear else None)
+    try:
+        with pytest.raises(CompileError, match="a hook on all modules is to be called at every step"):
+            recurra.scan(met, x, engine="compiled")
+        for cell in (met, other):
+            got, want = (recurra.scan(cell, x, engine=engine)[0] for engine in ("auto", "reference"))
+            assert_close(got, want)
+    finally:
+        hook.remove()
+    for cell in (met, other):
+        assert_right(cell, x)
+
+
 def test_many_shapes_are_forgotten_in_time() -> None:
     cell = RNN(4, 6)
     for length in range(2, 90):

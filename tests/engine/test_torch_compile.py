@@ -302,6 +302,14 @@ def test_a_changed_attribute_is_seen(change: Callable[[Scaled], Any]) -> None:
     assert torch.equal(got, recurra.scan(cell, x, engine="compiled")[0])
 
 
+def test_a_number_that_changes_again_and_again_is_seen() -> None:
+    cell, x = Scaled(3, 5), torch.randn(7, 4, 3)
+    compiled = torch.compile(lambda: recurra.scan(cell, x, engine="compiled")[0], backend="aot_eager", fullgraph=True)
+    for turn in range(4):
+        cell.scale, cell.scales["h"][1] = 1.0 - 0.1 * turn, 2.0 + turn
+        assert torch.equal(compiled(), recurra.scan(cell, x, engine="compiled")[0])
+
+
 def test_a_change_that_no_guard_sees_is_an_error() -> None:
     cell, x = Scaled(3, 5), torch.randn(7, 4, 3)
     compiled = torch.compile(lambda: recurra.scan(cell, x)[0], backend="aot_eager", fullgraph=True)
