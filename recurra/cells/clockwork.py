@@ -41,7 +41,7 @@ class Clockwork(Cell):
     b bias.
 
     A resting module is computed and thrown away: what this cell offers is the paper's memory, not its saving. t is a
-    clock and should stay one: wrappers that change the state take h alone, as in `Zoneout(cell, {"h": 0.1})`.
+    clock and stays one: h alone is free for wrappers and networks that change the state.
 
     Shapes: x [B, I], state.h [B, H], state.t [B, 1] -> output [B, H], state.
 
@@ -63,6 +63,7 @@ class Clockwork(Cell):
     """
 
     State = ClockworkState
+    free_fields = ("h",)  # t is a clock
     source = Source(
         key="koutnik2014clockwork",
         authors="Koutník, Jan and Greff, Klaus and Gomez, Faustino and Schmidhuber, Jürgen",
