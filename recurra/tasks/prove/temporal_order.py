@@ -21,7 +21,7 @@ class TemporalOrder(Problem):
     """A begin, distractors with an X or Y early and another one in the middle, an end; the classes are XX, XY, YX, YY.
 
     Args:
-        length: shortest sequence; the longest has a tenth more steps.
+        length: shortest sequence; the longest has a tenth more steps, rounded down.
         test_size: sequences of the test.
     """
 
@@ -60,7 +60,7 @@ class TemporalOrder(Problem):
             return torch.randint(low, high + 1, (batch_size,), generator=random).tolist()
 
         lengths, firsts, seconds = (
-            between(self.length, 11 * tenth),
+            between(self.length, self.length + tenth),
             between(tenth, 2 * tenth),
             between(5 * tenth, 6 * tenth),
         )

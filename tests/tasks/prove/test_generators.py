@@ -164,6 +164,13 @@ def test_temporal_order_names_the_order_of_the_two_symbols() -> None:
         assert 100 <= len(x) <= 110
 
 
+@pytest.mark.parametrize("length", [10, 19, 29, 89, 100, 105])
+def test_temporal_order_has_sequences_of_its_length_and_a_tenth_more(length: int) -> None:
+    lengths = TemporalOrder(length=length).draw(300, random()).x.lengths
+
+    assert set(lengths.tolist()) == set(range(length, length + length // 10 + 1))
+
+
 def test_parity_is_asked_after_every_bit() -> None:
     for x, counted, target in sequences(Parity(max_length=9).draw(20, random())):
         bits = x.argmax(-1).tolist()
