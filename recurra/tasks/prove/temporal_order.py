@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Generator
 
-from recurra.tasks.prove.problem import CLASSES, Batch, Problem, Published, Settings, join, symbols
+from recurra.tasks.prove.problem import CLASSES, Batch, Problem, Published, Settings, join, pieces, symbols
 
 __all__ = ["TemporalOrder"]
 
@@ -76,5 +76,4 @@ class TemporalOrder(Problem):
 
     def tests(self, random: Generator) -> dict[str, list[Batch]]:
         """Fresh sequences."""
-        sizes = [256] * (self.test_size // 256) or [self.test_size]
-        return {f"length {self.length} and more": [self.draw(size, random) for size in sizes]}
+        return {f"length {self.length} and more": [self.draw(size, random) for size in pieces(self.test_size, 256)]}
