@@ -148,10 +148,14 @@ class ManyToOne(_SequenceModel):
 
     Args:
         recurrent: the recurrent layers, or a cell for one layer.
-        output: size of the output (classes), or the module that makes it from [B, O].
+        output: size of the output (classes), or the module that makes it from [B, O], or from the images of cells that
+            give images.
         embedding: tokens to vectors, where x is tokens.
-        pooling: what is taken of the steps: `"last"`, `"mean"`, `"max"` or `"attention"`.
+        pooling: what is taken of the steps: `"last"`, `"mean"`, `"max"` or `"attention"`, which is of vectors alone.
         batch_first: padded x is [B, T, ...] instead of [T, B, ...].
+
+    Raises:
+        ConfigError: the pooling is unknown, or layers, output and pooling do not fit each other.
     """
 
     def __init__(
@@ -164,6 +168,12 @@ class ManyToOne(_SequenceModel):
         batch_first: bool = False,
     ) -> None:
         super().__init__(recurrent, output, embedding, batch_first)
+        shape = self.recurrent.output_shape
+        if pooling == "attention" and len(shape) != 1:
+            raise ConfigError(
+                f"`pooling='attention'` compares vectors; the layers give {shape_text('N', O=shape)}: take 'last', "
+                "'mean' or 'max'."
+            )
         self.pooling = make_pooling(pooling, self.recurrent.output_size, self.recurrent.num_directions)
 
     def forward(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recurra.cells import CELLS, GRU, LSTM, RNN, make_cell
+from recurra.cells import CELLS, GRU, LSTM, RNN, ConvGRU, make_cell
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.decoding import greedy
 from recurra.networks.pooling import POOLINGS
@@ -56,6 +56,20 @@ def test_padded_and_ragged_inputs_give_the_same_class(pooling: str) -> None:
     assert_close(padded, ragged)
     for row in range(3):
         assert_close(network(Ragged.from_list([x[row]]))[0][0], ragged[row])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", ["last", "max", "mean"])
+def test_videos_are_classified(pooling: str, bidirectional: bool) -> None:
+    layers = Recurrent(ConvGRU(2, 3, size=(4, 5)), bidirectional=bidirectional)
+    network = ManyToOne(layers, nn.Sequential(nn.Flatten(), nn.LazyLinear(7)), pooling=pooling)
+
+    logits, _ = network(torch.randn(6, 2, 2, 4, 5), lengths=[6, 3])
+
+    assert logits.shape == (2, 7)
+    logits.sum().backward()
+    with pytest.raises(ConfigError, match=r"compares vectors; the layers give \[N, O=\d, 4, 5\]: take 'last'"):
+        ManyToOne(layers, nn.Flatten(), pooling="attention")
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
