@@ -19,6 +19,7 @@ from recurra.training import Loss, TrainingConfig, fit, read_checkpoint, read_me
 from recurra.training.averaging import weights_of
 from recurra.training.bptt import cut_time
 from recurra.training.checkpoint import write_checkpoint
+from recurra.training.loss import sum_losses
 from recurra.training.optimise import learning_rate_at
 from tests.tolerance import assert_close
 from tests.training.tiny import (
@@ -309,6 +310,22 @@ def test_batches_of_no_steps_cannot_be_cut_into_windows() -> None:
 def test_a_loss_must_be_a_sum() -> None:
     with pytest.raises(ValueError, match=r"`total` of a Loss must be a single number.*got \[3\]"):
         Loss(torch.zeros(3), 3)
+
+
+@pytest.mark.parametrize("name", ["total", "count", "stop", "save", "loss", "step"])
+def test_an_extra_does_not_take_the_name_of_what_training_counts(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"a name that training uses itself, `{name}`: take another one"):
+        Loss(torch.zeros(()), 3, {name: 1.0})
+
+
+def test_losses_with_other_extras_are_not_added() -> None:
+    plain, more = Loss(torch.zeros(()), 3), Loss(torch.zeros(()), 3, {"correct": 1.0})
+    for losses in ([plain, more], [more, plain]):
+        for add in (lambda losses: losses[0] + losses[1], sum_losses):
+            with pytest.raises(
+                ConfigError, match="must have the same `extra`, but some lack `correct`: give it in each"
+            ):
+                add(losses)
 
 
 # --- saving and resuming ---------------------------------------------------------------------------------------------
