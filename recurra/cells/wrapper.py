@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import torch
@@ -17,6 +17,7 @@ from recurra.errors import ConfigError, did_you_mean
 __all__ = [
     "Wrapper",
     "check_fields",
+    "check_names",
     "check_probability",
     "field_probabilities",
     "free_state",
@@ -149,6 +150,22 @@ def check_fields(cell: Cell, names: Iterable[str]) -> None:
                 f"The state of `{type(cell).__name__}` has no field `{name}`.{did_you_mean(name, fields)} "
                 f"All: {', '.join(fields)}."
             )
+
+
+def check_names(option: str, what: str, names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several, each once.
+
+    Args:
+        option: the option that gives them.
+        what: what they are names of, e.g. `"field"`.
+
+    Raises:
+        ConfigError: there is none, or one is there twice.
+    """
+    given = (names,) if isinstance(names, str) else tuple(names)
+    if len(set(given)) < len(given) or not given:
+        raise ConfigError(f"`{option}` must name at least one {what}, each once, got {list(given)}.")
+    return given
 
 
 def field_probabilities(cell: Cell, p: float | dict[str, float]) -> dict[str, float]:

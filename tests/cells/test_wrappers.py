@@ -313,6 +313,17 @@ def test_weight_drop_leaves_the_stored_weight_whole_and_checks_names() -> None:
     assert torch.equal(dropped.eval().cell.weight_hh, before)
     with pytest.raises(ConfigError, match=r"`LSTM` has no parameter `weight_h`. Did you mean"):
         WeightDrop(LSTM(3, 4), 0.5, ("weight_h",))
+    for names in ((), ("weight_hh", "weight_hh")):
+        with pytest.raises(ConfigError, match="`names` must name at least one parameter, each once, got"):
+            WeightDrop(LSTM(3, 4), 0.5, names)
+    with pytest.raises(ConfigError, match="`weight_hh` of `LSTM` is dropped already"):
+        WeightDrop(dropped, 0.5)
+    with pytest.raises(ConfigError, match=r"`LSTM` has no parameter `weight_h`"):
+        WeightDrop(dropped, 0.5, "weight_h")
+    both = WeightDrop(dropped, 0.5, "weight_ih")
+    assert set(dict(unwrap(both).parametrizations)) == {"weight_hh", "weight_ih"}
+    with pytest.raises(ConfigError, match=r"`hidden.weight` of `Users` is dropped already"):
+        WeightDrop(WeightDrop(Users(3, 4), 0.5, "hidden.weight"), 0.5, "hidden.weight")
 
 
 # --- clipping of the state gradient ----------------------------------------------------------------------------------
