@@ -434,7 +434,7 @@ def test_a_window_is_not_resumed_with_others_or_none(tmp_path: Path, options: di
     with pytest.raises(Killed):
         train(tmp_path, {"k1": 1, "k2": 2, "save_every": 1}, network(), objective=dying(5, stateful_objective))
     with pytest.raises(RunError, match="resume it with the same `k1` and `k2`"):
-        train(tmp_path, options, network())
+        train(tmp_path, {"max_steps": 7, **options}, network())
 
 
 def test_a_checkpoint_that_does_not_say_its_windows_is_resumed(tmp_path: Path) -> None:
