@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ LONGEST_CYCLE = 2**23  # float32 counts halves exactly up to here
 
 
 class ClockworkState(NamedTuple):
-    """h: hidden state, also the output, [B, H]. t: steps since the beginning of the cycle, [B, 1]."""
+    """h: hidden state, also the output, [B, H]. t: steps since the beginning of the cycle, [B, 1], float32 at least."""
 
     h: Tensor
     t: Tensor
@@ -41,7 +41,7 @@ class Clockwork(Cell):
     b bias.
 
     A resting module is computed and thrown away: what this cell offers is the paper's memory, not its saving. t is a
-    clock and should stay one: wrappers that change the state take h alone, as in `Zoneout(cell, {"h": 0.1})`.
+    clock and stays one: h alone is free for wrappers and networks that change the state.
 
     Shapes: x [B, I], state.h [B, H], state.t [B, 1] -> output [B, H], state.
 
@@ -63,6 +63,7 @@ class Clockwork(Cell):
     """
 
     State = ClockworkState
+    free_fields = ("h",)  # t is a clock
     source = Source(
         key="koutnik2014clockwork",
         authors="Koutník, Jan and Greff, Klaus and Gomez, Faustino and Schmidhuber, Jürgen",
@@ -101,7 +102,8 @@ class Clockwork(Cell):
         # the first modules have one unit more where H is not a multiple of M
         module = torch.arange(len(self.periods)).repeat_interleave(torch.tensor(self.module_sizes))
         self.register_buffer("mask", module[:, None] <= module[None, :], persistent=False)
-        self.register_buffer("unit_period", torch.tensor(self.periods)[module].float(), persistent=False)
+        # whole numbers, which no `to(torch.bfloat16)` rounds
+        self.register_buffer("unit_period", torch.tensor(self.periods)[module], persistent=False)
         self.reset_parameters()
 
     @property
@@ -122,6 +124,16 @@ class Clockwork(Cell):
         """t is one number a sequence."""
         return (self.hidden_size,), (1,)
 
+    def initial_state(
+        self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> ClockworkState:
+        """Zeros; t counts in float32 where h is less exact."""
+        return _exact_clock(super().initial_state(batch_size, dtype=dtype, device=device))
+
+    def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> ClockworkState:
+        """As in every cell; t is made as exact as it begins."""
+        return _exact_clock(super().as_state(state, batch_size, like=like))
+
     def step(
         self, x: Tensor, state: ClockworkState, read: ClockworkState | None = None
     ) -> tuple[Tensor, ClockworkState]:
@@ -141,6 +153,10 @@ class Clockwork(Cell):
         h = torch.where(phase < 1, new, h)
         t = torch.where(t > self.cycle - 1.5, 0.0, t + 1)
         return h, ClockworkState(h, t)
+
+
+def _exact_clock(state: ClockworkState) -> ClockworkState:
+    return state._replace(t=state.t.float()) if state.t.dtype in (torch.bfloat16, torch.float16) else state
 
 
 def _periods(periods: Sequence[int] | None, modules: int | None, hidden_size: int) -> tuple[int, ...]:

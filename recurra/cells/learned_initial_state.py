@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import Wrapper, step_reading, unwrap
+from recurra.cells.wrapper import Wrapper, free_state, step_reading, unwrap
 from recurra.engine.contract import Cell, kernel_of
 from recurra.engine.kernel import Kernel
+from recurra.errors import ConfigError
 
 __all__ = ["LearnedInitialState"]
 
@@ -17,23 +18,25 @@ __all__ = ["LearnedInitialState"]
 class LearnedInitialState(Wrapper):
     """Begin every sequence, and go on after every reset, with a state that is a parameter.
 
-    There is one parameter for each floating-point field of the innermost cell's state, the same for all sequences; it
-    starts at the state that the cell begins with (zeros, for most).
+    There is one parameter for each free floating-point field of the innermost cell's state, the same for all sequences;
+    it starts at the state that the cell begins with (zeros, for most). Fields that are not free, as the clock of a
+    clockwork network, begin as they do without.
 
     Args:
-        cell: any cell.
+        cell: any cell with a field that is free.
+
+    Raises:
+        ConfigError: no field is free.
     """
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
         like = next(cell.parameters(), torch.empty(0))
-        start = unwrap(cell).initial_state(1, dtype=like.dtype, device=like.device)
+        start = free_state(cell, dtype=like.dtype, device=like.device)
+        if not start:
+            raise ConfigError(f"No field of the state of `{type(unwrap(cell)).__name__}` is free to be learned.")
         self.initial = nn.ParameterDict(
-            {
-                name: nn.Parameter(field[0].detach().clone())
-                for name, field in zip(start._fields, start, strict=True)
-                if field.is_floating_point()
-            }
+            {name: nn.Parameter(field[0].detach().clone()) for name, field in start.items()}
         )
 
     def initial_state(

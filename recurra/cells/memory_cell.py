@@ -117,6 +117,11 @@ class MemoryCell(Cell):
         controller = (f"controller_{field}" for field in self.controller.State._fields)
         return state_class(f"{type(self).__name__}State", (*self.own_fields, *controller))
 
+    @property
+    def free_fields(self) -> tuple[str, ...]:
+        """Those of the controller: weightings, usage and links keep sums and limits, and the memory goes with them."""
+        return tuple(f"controller_{field}" for field in self.controller.free_fields)
+
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Any:

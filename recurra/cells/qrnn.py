@@ -46,7 +46,7 @@ class QRNN(Cell):
     Raises:
         ConfigError: window or pooling cannot be.
 
-    Source: Bradbury et al. 2016, arXiv:1611.01576, section 2; its zoneout is `Zoneout(QRNN(...), {"c": p})`. Weights
+    Source: Bradbury et al. 2016, arXiv:1611.01576, section 2; its zoneout is `Zoneout(QRNN(...), p)`. Weights
         and biases begin uniform from ±1/√(k I), as those of torch.nn.Conv1d.
     """
 
@@ -60,6 +60,7 @@ class QRNN(Cell):
         where="section 2",
     )
 
+    free_fields = ("c",)  # the others are sums that are begun
     gates: tuple[str, ...]  # row blocks of weight_ih and bias
 
     def __init__(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recurra.cells.state_class import state_class
-from recurra.cells.wrapper import Wrapper, check_fields, check_probability, step_reading
+from recurra.cells.wrapper import Wrapper, check_fields, check_names, check_probability, step_reading
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
@@ -55,13 +55,11 @@ class RecurrentDropout(Wrapper):
     def __init__(self, cell: Cell, p: float, fields: Sequence[str] = ("h",)) -> None:
         super().__init__(cell)
         self.p = check_probability("p", p)
-        self.fields = (fields,) if isinstance(fields, str) else tuple(fields)
+        self.fields = check_names("fields", "field", fields)
         check_fields(cell, self.fields)
         for name in self.fields:
             if f"{name}_mask" in cell.State._fields:
                 raise ConfigError(f"`{name}` of `{type(cell).__name__}` is dropped already: it has a `{name}_mask`.")
-        if len(set(self.fields)) < len(self.fields) or not self.fields:
-            raise ConfigError(f"`fields` must name at least one field, each once, got {list(self.fields)}.")
         _ = self.State  # made now, so that torch.compile finds it
 
     @property

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from recurra.cells.wrapper import Wrapper, check_probability, step_reading, unwrap
+from recurra.cells.wrapper import Wrapper, check_names, check_probability, step_reading, unwrap
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError, did_you_mean
@@ -32,7 +32,8 @@ class WeightDrop(Wrapper):
         names: parameters of the cell inside all wrappers that are dropped, e.g. `"weight_hh"` or `"hidden.weight"`.
 
     Raises:
-        ConfigError: p is no probability below 1, or the cell has no such parameter.
+        ConfigError: p is no probability below 1, no parameter is named or one twice, or one is not there or dropped
+            already.
 
     Source: Merity et al. 2017, arXiv:1708.02182.
     """
@@ -49,14 +50,16 @@ class WeightDrop(Wrapper):
     def __init__(self, cell: Cell, p: float, names: Sequence[str] = ("weight_hh",)) -> None:
         super().__init__(cell)
         self.p = check_probability("p", p)
-        self.names = (names,) if isinstance(names, str) else tuple(names)
+        self.names = check_names("names", "parameter", names)
         innermost = unwrap(cell)
+        kind = parametrize.type_before_parametrizations(innermost).__name__
         known = [name for name, _ in innermost.named_parameters()]
         for name in self.names:
+            if _is_dropped(innermost, name):
+                raise ConfigError(f"`{name}` of `{kind}` is dropped already: name each parameter in one `WeightDrop`.")
             if name not in known:
                 raise ConfigError(
-                    f"`{type(innermost).__name__}` has no parameter `{name}`.{did_you_mean(name, known)} "
-                    f"All: {', '.join(known)}."
+                    f"`{kind}` has no parameter `{name}`.{did_you_mean(name, known)} All: {', '.join(known)}."
                 )
         for name in self.names:
             owner, _, leaf = name.rpartition(".")
@@ -72,6 +75,15 @@ class WeightDrop(Wrapper):
     def kernel(self) -> Kernel | None:
         """That of the cell inside, which reads the dropped weights."""
         return kernel_of(self.cell)
+
+
+def _is_dropped(cell: Cell, name: str) -> bool:
+    owner, _, leaf = name.rpartition(".")
+    modules = dict(cell.named_modules())
+    if owner not in modules or not parametrize.is_parametrized(modules[owner], leaf):
+        return False
+    parametrizations: Any = modules[owner].parametrizations
+    return any(isinstance(one, _DropWeights) for one in parametrizations[leaf])
 
 
 class _DropWeights(nn.Module):

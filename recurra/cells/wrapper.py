@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import torch
@@ -14,7 +14,16 @@ from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
 from recurra.errors import ConfigError, did_you_mean
 
-__all__ = ["Wrapper", "check_fields", "check_probability", "field_probabilities", "step_reading", "unwrap"]
+__all__ = [
+    "Wrapper",
+    "check_fields",
+    "check_names",
+    "check_probability",
+    "field_probabilities",
+    "free_state",
+    "step_reading",
+    "unwrap",
+]
 
 
 class Wrapper(Cell):
@@ -54,6 +63,11 @@ class Wrapper(Cell):
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Those of the cell inside."""
         return self.cell.state_shapes
+
+    @property
+    def free_fields(self) -> tuple[str, ...]:
+        """Those of the cell inside."""
+        return self.cell.free_fields
 
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -138,13 +152,51 @@ def check_fields(cell: Cell, names: Iterable[str]) -> None:
             )
 
 
-def field_probabilities(cell: Cell, p: float | dict[str, float]) -> dict[str, float]:
-    """One probability for every field of the state, from one number for all or a dict that may leave fields out.
+def check_names(option: str, what: str, names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several, each once.
+
+    Args:
+        option: the option that gives them.
+        what: what they are names of, e.g. `"field"`.
 
     Raises:
-        ConfigError: a field is unknown or a number is no probability.
+        ConfigError: there is none, or one is there twice.
+    """
+    given = (names,) if isinstance(names, str) else tuple(names)
+    if len(set(given)) < len(given) or not given:
+        raise ConfigError(f"`{option}` must name at least one {what}, each once, got {list(given)}.")
+    return given
+
+
+def field_probabilities(cell: Cell, p: float | dict[str, float]) -> dict[str, float]:
+    """One probability for every field of the state, from a number for the free ones or a dict that may leave some out.
+
+    Raises:
+        ConfigError: a field is unknown, a number is no probability, or one number is given and no field is free.
     """
     fields = cell.State._fields
-    given = dict.fromkeys(fields, p) if not isinstance(p, dict) else p
+    if isinstance(p, dict):
+        given = p
+    else:
+        given = dict.fromkeys(cell.free_fields, check_probability("p", p, one=True))
+        if p and not given:
+            raise ConfigError(
+                f"No field of the state of `{type(unwrap(cell)).__name__}` is free to keep an old value, so `p` must "
+                f"be a dict that names the fields, got {p!r}."
+            )
     check_fields(cell, given)
     return {name: check_probability("p", given.get(name, 0.0), one=True) for name in fields}
+
+
+def free_state(
+    cell: Cell, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> dict[str, Tensor]:
+    """What the free fields of the innermost cell's state begin with, by name: floating-point numbers, [1, ...].
+
+    Raises:
+        ConfigError: a field that is said to be free is unknown.
+    """
+    check_fields(cell, cell.free_fields)
+    start = unwrap(cell).initial_state(1, dtype=dtype, device=device)
+    fields = zip(start._fields, start, strict=True)
+    return {name: field for name, field in fields if name in cell.free_fields and field.is_floating_point()}

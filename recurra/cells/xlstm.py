@@ -81,6 +81,7 @@ class SLSTM(Cell):
     """
 
     State = SLSTMState
+    free_fields = ("h",)  # c and n are divided by the same e^m
     gates = ("i", "f", "z", "o")  # row blocks of weight_ih, of bias_ih, and of each head of weight_hh
     source = _SOURCE
 
@@ -176,6 +177,7 @@ class MLSTM(Cell):
     """
 
     State = MLSTMState
+    free_fields = ()  # C and n are divided by the same e^m
     gates = ("q", "k", "v", "o")  # row blocks of weight_ih and bias_ih; those of weight_if and bias_if are i, f
     source = _SOURCE
 

@@ -20,15 +20,15 @@ class Zoneout(Wrapper):
         s' = d ⊙ s + (1 - d) ⊙ step(x, s)        d ~ Bernoulli(p), drawn for every unit and step, in training
         s' = p · s + (1 - p) · step(x, s)        the expectation, in evaluation
 
-    An output that is a field of the new state (h of RNN, LSTM and GRU) is zoned out with it. Fields that are no
-    floating-point numbers are left alone.
+    An output that is a field of the new state (h of RNN, LSTM and GRU) is zoned out with it. Fields that are not free,
+    as the clock of a clockwork network, and those that are no floating-point numbers are left alone.
 
     Args:
         cell: any cell.
-        p: probability of keeping the old value, of all fields, or by field, e.g. `{"c": 0.5, "h": 0.05}`.
+        p: probability of keeping the old value, of all free fields, or by field, e.g. `{"c": 0.5, "h": 0.05}`.
 
     Raises:
-        ConfigError: a field is unknown, or p is no probability.
+        ConfigError: a field is unknown, p is no probability, or one p is given and no field is free.
 
     Source: Krueger et al. 2016, arXiv:1606.01305.
     """

@@ -89,6 +89,9 @@ class Cell(nn.Module):
         state_shapes: of each field of the state of one sequence; all (H,), with what stands behind the features in
             `output_shape`, where the subclass does not override it. A sequence begins with zeros, unless
             `initial_state` is overridden, too.
+        free_fields: names of the fields of the state that may hold any numbers at any step: zoneout may keep old ones,
+            and networks may begin with others. All fields where the subclass says nothing; a clock, a normaliser or a
+            sum that is begun is not free.
         source: the paper, for docs and citations.
     """
 
@@ -156,6 +159,12 @@ class Cell(nn.Module):
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shape of each field of the state of one sequence, in their order."""
         return ((self.hidden_size, *self.output_shape[1:]),) * len(self.State._fields)
+
+    @property
+    def free_fields(self) -> tuple[str, ...]:
+        """Fields of the state that may hold any numbers at any step."""
+        fields: tuple[str, ...] = self.State._fields
+        return fields
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """One time step.

@@ -72,25 +72,33 @@ class GradientFlow:
         if len(self.norms) < SHORTEST:
             return "too short"
         first, last = self.norms[0], self.norms[-1]
+        if not any(self.norms):
+            return "vanishes"
         if not all(map(math.isfinite, self.norms)) or max(self.norms) > EXPLODED * first:
             return "explodes"
         return "vanishes" if last < VANISHED * first else "holds"
 
     def advice(self) -> str:
         """What the verdict means and what helps, in one or two sentences; "" where nothing is wrong."""
-        steps = len(self.norms)
+        steps, first = len(self.norms), self.norms[0]
+        where = f"`{self.layer}` ({self.kind})"
+        if not any(self.norms) and self.verdict == "vanishes":
+            return (
+                f"The gradient vanishes in {where}: one step back it is 0 already, so nothing is learned from earlier "
+                f"steps. What helps: {REMEDY[self.gated]}."
+            )
         if self.verdict == "vanishes":
             return (
-                f"The gradient vanishes in `{self.layer}` ({self.kind}): {steps} steps back it is "
-                f"{self.norms[-1] / self.norms[0]:.0e} of what it is one step back, so little is learned from what "
-                f"lies more than about {self.reach} steps back. What helps: {REMEDY[self.gated]}."
+                f"The gradient vanishes in {where}: {steps} steps back it is {self.norms[-1] / first:.0e} of what it "
+                f"is one step back, so little is learned from what lies more than about {self.reach} steps back. "
+                f"What helps: {REMEDY[self.gated]}."
             )
         if self.verdict == "explodes":
+            growth = max(self.norms) / first if first else math.inf
             return (
-                f"The gradient explodes in `{self.layer}` ({self.kind}): over {steps} steps it grows to "
-                f"{max(self.norms) / self.norms[0]:.0e} of what it is one step back. What helps: clip it "
-                "(`clip_norm`, or `clip_state_gradient` inside the sequence), a lower learning rate, or smaller "
-                "recurrent weights."
+                f"The gradient explodes in {where}: over {steps} steps it grows to {growth:.0e} of what it is one step "
+                "back. What helps: clip it (`clip_norm`, or `clip_state_gradient` inside the sequence), a lower "
+                "learning rate, or smaller recurrent weights."
             )
         return ""
 

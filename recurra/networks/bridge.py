@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import unwrap
+from recurra.cells.wrapper import free_state, unwrap
 from recurra.engine.contract import Cell
 from recurra.engine.products import linear
 from recurra.errors import ConfigError, did_you_mean
@@ -32,13 +32,16 @@ class Bridge(nn.Module):
     field (an LSTM's c after a GRU), all fields it has. The top layers stand opposite each other: where the encoder has
     more layers, its lowest are left out; where it has fewer, its top layer serves the decoder's remaining ones.
 
+    s is a free field of the decoder's state; one that is not, as the clock of a clockwork network, begins as it always
+    does. "copy" alone hands on all fields between cells of one kind: together they stay what they were.
+
     Args:
         encoder: where the states come from.
         decoder: whose states are made.
         kind: one of `BRIDGES`.
 
     Raises:
-        ConfigError: the kind is unknown, or sizes or fields do not agree where they must.
+        ConfigError: the kind is unknown, sizes or fields do not agree where they must, or no field is free.
 
     Source: tanh of a layer: Bahdanau et al. 2014, arXiv:1409.0473, appendix A.2.2, where it takes the backward state.
     """
@@ -57,9 +60,18 @@ class Bridge(nn.Module):
             return
         for index, cell in enumerate(decoder.cells):
             below = encoder.cells[self.from_layer[index] * self.num_directions]
-            fields, sizes = _sizes(cell), _sizes(below)
+            sizes = _sizes(below)
+            whole = kind == "copy" and unwrap(cell).State is unwrap(below).State
+            free = free_state(cell)
+            fields = {name: size for name, size in _sizes(cell).items() if whole or name in free}
             self.plan.append({name: [name] if name in sizes else list(sizes) for name in fields})
             self.layers.append(self._layer(cell, fields, sizes))
+        if not any(self.plan):
+            kinds = ", ".join(dict.fromkeys(f"`{type(unwrap(cell)).__name__}`" for cell in decoder.cells))
+            raise ConfigError(
+                f"The bridge `{kind}` has nothing to make, since no field of the state of {kinds} is free: take the "
+                "bridge `none`, or `copy` from an encoder of the same cells."
+            )
 
     def _layer(self, cell: Cell, fields: dict[str, int], sizes: dict[str, int]) -> nn.ModuleDict:
         if self.kind in ("tanh", "linear"):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recurra.cells.wrapper import check_probability
 from recurra.engine.products import is_plain_eager, linear, product, transposed_product
 
 # logits of one chunk: 16 MB of float32 on a CPU, so that they stay in the cache and the allocator hands out the same
@@ -39,13 +40,18 @@ class _Chunk(NamedTuple):
     d_logits: Tensor | None
 
 
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """What sums over rows are taken in."""
+    return torch.float64 if dtype is torch.float64 else torch.float32
+
+
 def _chunk_loss(logits: Tensor, targets: Tensor, label_smoothing: float, needs_gradient: bool) -> _Chunk:
     """Loss of some rows and, on demand, its gradient with respect to the logits.
 
     Shapes: logits [R, V] (lost: may be overwritten), targets [R], d_logits [R, V].
     """
     vocab_size = logits.shape[1]
-    wide = torch.float64 if logits.dtype is torch.float64 else torch.float32
+    wide = _wide(logits.dtype)
     index = targets.unsqueeze(1)
     highest = logits.amax(1, keepdim=True).to(wide)
     at_target = logits.gather(1, index).to(wide)
@@ -83,7 +89,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         needs_gradient = needs_hidden or needs_weight or needs_bias
-        wide = torch.float64 if compute_dtype is torch.float64 else torch.float32
+        wide = _wide(compute_dtype)
         rows, matrix = hidden.to(compute_dtype), weight.to(compute_dtype)
         offset = None if bias is None else bias.to(compute_dtype)
         loss = hidden.new_zeros((), dtype=wide)
@@ -154,30 +160,41 @@ def linear_cross_entropy(
     Returns:
         Loss (differentiable), unsmoothed negative log likelihood in nats, rows whose best guess is right, and N.
 
+    Raises:
+        ConfigError: label_smoothing is no number from 0 to 1.
+
     Source: label smoothing as in Szegedy et al. 2016, arXiv:1512.00567, Section 7, with u uniform, and as
     `torch.nn.functional.cross_entropy` has it.
     """
+    check_probability("label_smoothing", label_smoothing, one=True)
     num_rows = hidden.shape[0]
     device = hidden.device.type
-    autocast = torch.is_autocast_enabled(device)
+    autocast = torch.is_autocast_enabled(device) and hidden.dtype is not torch.float64
+    compute_dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
     with torch.autocast(device, enabled=False):
         if num_rows == 0 or not is_plain_eager(hidden, weight, targets):
-            return _whole(hidden, weight, bias, targets, label_smoothing)
+            return _whole(hidden, weight, bias, targets, label_smoothing, compute_dtype)
         if chunk_rows is None:
             budget = CHUNK_LOGITS_CPU if device == "cpu" else CHUNK_LOGITS_OTHER
             chunk_rows = max(budget // weight.shape[0], 16)
-        compute_dtype = (
-            torch.get_autocast_dtype(device) if autocast and hidden.dtype is not torch.float64 else hidden.dtype
-        )
         loss, nll, correct = _LinearCrossEntropy.apply(
             hidden, weight, bias, targets, label_smoothing, chunk_rows, compute_dtype
         )
     return TokenLoss(loss, nll, correct, num_rows)
 
 
-def _whole(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, label_smoothing: float) -> TokenLoss:
+def _whole(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    label_smoothing: float,
+    compute_dtype: torch.dtype,
+) -> TokenLoss:
     """The same from torch's own operations, for tracing, transforms and no rows at all."""
-    logits = linear(hidden, weight, bias)
+    offset = None if bias is None else bias.to(compute_dtype)
+    logits = linear(hidden.to(compute_dtype), weight.to(compute_dtype), offset)
+    logits = logits.to(_wide(compute_dtype))
     loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="sum")
     nll = F.cross_entropy(logits.detach(), targets, reduction="sum")
     correct = (logits.detach().gather(1, targets.unsqueeze(1)).squeeze(1) == logits.detach().amax(1)).sum()

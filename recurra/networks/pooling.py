@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from recurra.cells.checks import check_choice
 from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.attention import masked_softmax
 from recurra.ragged import Ragged
@@ -17,31 +18,35 @@ POOLINGS = ("attention", "last", "max", "mean")
 class Pooling(nn.Module):
     """Last step, mean or maximum of every sequence; a sequence of no steps gives zeros.
 
-    Shapes: outputs Ragged with values [N, O] -> [B, O].
+    Shapes: outputs Ragged with values [N, O] -> [B, O]; of images [N, O, height, width] -> [B, O, height, width].
 
     Args:
         kind: `"last"`, `"mean"` or `"max"`. The last step of a bidirectional network is, for the backward half, the
             first step of the sequence: where each direction ends.
         num_directions: 2 where the outputs are those of two directions side by side.
+
+    Raises:
+        ConfigError: the kind is unknown.
     """
 
     def __init__(self, kind: str, num_directions: int = 1) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind = check_choice("kind", kind, ("last", "max", "mean"))
         self.num_directions = num_directions
 
     def forward(self, outputs: Ragged) -> Tensor:
-        """Shapes: outputs.values [N, O] -> [B, O]."""
+        """Shapes: outputs.values [N, O, ...] -> [B, O, ...]."""
         some = outputs.lengths > 0
         if self.kind == "last":
             return self._last(outputs, some)
         if self.kind == "mean":
             sums = outputs.to_padded().sum(0)
-            return sums / outputs.lengths.clamp(min=1)[:, None]
+            return sums / _beside(outputs.lengths.clamp(min=1), sums)
         if outputs.max_length == 0:
-            return outputs.values.new_zeros(outputs.batch_size, outputs.values.shape[1])
+            return outputs.values.new_zeros(outputs.batch_size, *outputs.values.shape[1:])
         lowest = torch.finfo(outputs.values.dtype).min
-        return outputs.to_padded(value=lowest).amax(0) * some[:, None]
+        largest = outputs.to_padded(value=lowest).amax(0)
+        return largest * _beside(some, largest)
 
     def _last(self, outputs: Ragged, some: Tensor) -> Tensor:
         last = outputs.offsets[1:][some] - 1
@@ -51,11 +56,16 @@ class Pooling(nn.Module):
             first = outputs.offsets[:-1][some]
             pooled = torch.cat([pooled[:, :size], outputs.values[first, size:]], 1)
         places = some.nonzero()[:, 0]
-        return pooled.new_zeros(outputs.batch_size, pooled.shape[1]).index_copy(0, places, pooled)
+        return pooled.new_zeros(outputs.batch_size, *pooled.shape[1:]).index_copy(0, places, pooled)
 
     def extra_repr(self) -> str:
         """The kind, for `print`."""
         return f"kind={self.kind!r}"
+
+
+def _beside(numbers: Tensor, values: Tensor) -> Tensor:
+    """One number a sequence, to go with all of its values. Shapes: numbers [B], values [B, ...] -> [B, 1, ...]."""
+    return numbers.view(-1, *[1] * (values.dim() - 1))
 
 
 class AttentionPooling(nn.Module):

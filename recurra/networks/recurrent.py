@@ -14,7 +14,7 @@ from recurra.cells.clip_state_gradient import ClipStateGradient
 from recurra.cells.learned_initial_state import LearnedInitialState
 from recurra.cells.recurrent_dropout import RecurrentDropout
 from recurra.cells.weight_drop import WeightDrop
-from recurra.cells.wrapper import check_probability, unwrap
+from recurra.cells.wrapper import check_probability
 from recurra.cells.zoneout import Zoneout
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell
@@ -64,7 +64,7 @@ class Recurrent(nn.Module):
         variational_dropout: the same with one mask a sequence for all its steps.
         layer_norm: normalise the outputs of each layer.
         learned_initial_state: the state before the first step is a parameter.
-        zoneout: probability that a unit of a state keeps its old value at a step.
+        zoneout: probability that a unit of a state keeps its old value at a step, in the fields that are free.
         recurrent_dropout: probability that a unit of `h` is hidden from the next steps, one mask a sequence.
         weight_drop: probability of dropping a recurrent weight, drawn once a call.
         clip_state_gradient: limit of the gradient's numbers as they pass from step to step; none where not given.
@@ -365,9 +365,7 @@ def _wrap(
     if recurrent_dropout:
         cell = RecurrentDropout(cell, recurrent_dropout)
     if zoneout:
-        # masks of the wrapper inside are no state that could keep an old value
-        fields = unwrap(cell).State._fields
-        cell = Zoneout(cell, dict.fromkeys(fields, zoneout))
+        cell = Zoneout(cell, zoneout)
     if learned_initial_state:
         cell = LearnedInitialState(cell)
     return cell if clip_state_gradient is None else ClipStateGradient(cell, clip_state_gradient)

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import unwrap
+from recurra.cells.wrapper import free_state, unwrap
 from recurra.engine.contract import Cell
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.heads import OutputLayer
@@ -148,10 +148,14 @@ class ManyToOne(_SequenceModel):
 
     Args:
         recurrent: the recurrent layers, or a cell for one layer.
-        output: size of the output (classes), or the module that makes it from [B, O].
+        output: size of the output (classes), or the module that makes it from [B, O], or from the images of cells that
+            give images.
         embedding: tokens to vectors, where x is tokens.
-        pooling: what is taken of the steps: `"last"`, `"mean"`, `"max"` or `"attention"`.
+        pooling: what is taken of the steps: `"last"`, `"mean"`, `"max"` or `"attention"`, which is of vectors alone.
         batch_first: padded x is [B, T, ...] instead of [T, B, ...].
+
+    Raises:
+        ConfigError: the pooling is unknown, or layers, output and pooling do not fit each other.
     """
 
     def __init__(
@@ -164,6 +168,12 @@ class ManyToOne(_SequenceModel):
         batch_first: bool = False,
     ) -> None:
         super().__init__(recurrent, output, embedding, batch_first)
+        shape = self.recurrent.output_shape
+        if pooling == "attention" and len(shape) != 1:
+            raise ConfigError(
+                f"`pooling='attention'` compares vectors; the layers give {shape_text('N', O=shape)}: take 'last', "
+                "'mean' or 'max'."
+            )
         self.pooling = make_pooling(pooling, self.recurrent.output_size, self.recurrent.num_directions)
 
     def forward(
@@ -227,7 +237,8 @@ class OneToMany(_SequenceModel):
           ^     ^     ^
         start  y1    y2
 
-    x becomes the initial state, through a layer with tanh for each field of it. Each step is told the output before it.
+    x becomes the initial state, through a layer with tanh for each free field of it (`Cell.free_fields`); the others
+    begin as they always do. Each step is told the output before it.
 
         network = OneToMany(16, LSTM(8, 32), 8)
         y, state = network(x, previous)              # training: x [B, 16], previous [T, B, 8] what each step is told
@@ -241,6 +252,9 @@ class OneToMany(_SequenceModel):
         output: size of the output, or the module that makes it from [N, O].
         embedding: tokens to vectors, where the sequence is tokens.
         batch_first: padded tensors are [B, T, ...] instead of [T, B, ...].
+
+    Raises:
+        ConfigError: there are two directions, or no field of any layer's state is free.
     """
 
     def __init__(
@@ -257,15 +271,14 @@ class OneToMany(_SequenceModel):
             raise ConfigError("`recurrent` must have one direction: what comes later is not known while generating.")
         self.size = size
         self.begin = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    name: nn.Linear(size, field.numel())
-                    for name, field in unwrap(cell).initial_state(1)._asdict().items()
-                    if field.is_floating_point()
-                }
-            )
+            nn.ModuleDict({name: nn.Linear(size, field.numel()) for name, field in free_state(cell).items()})
             for cell in self.recurrent.cells
         )
+        if not any(self.begin):
+            kinds = ", ".join(dict.fromkeys(f"`{type(unwrap(cell)).__name__}`" for cell in self.recurrent.cells))
+            raise ConfigError(
+                f"The one input becomes the initial state, and no field of the state of {kinds} is free: take another."
+            )
 
     def start(self, x: Tensor) -> tuple[Any, ...]:
         """The state before the first step. Shapes: x [B, size] -> fields [B, ...]."""

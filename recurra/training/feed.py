@@ -8,7 +8,7 @@ a resumed run reads on at the very window where the killed one stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
@@ -159,13 +159,9 @@ class Feed:
     # --- the checkpoint ------------------------------------------------------------------------------------------
 
     def memory(self) -> dict[str, int]:
-        """The position, as a checkpoint holds it."""
-        return {
-            "epoch": self.epoch,
-            "item": self.item,
-            "window": self.window,
-            "plan_length": len(self.plan),
-        }
+        """The position, as a checkpoint holds it; k1 and k2, where there are any, say which steps a window has."""
+        position = {"epoch": self.epoch, "item": self.item, "window": self.window, "plan_length": len(self.plan)}
+        return position | ({} if self.truncation is None else asdict(self.truncation))
 
     def carried(self) -> dict[str, Tensor]:
         """What this process carries to the next window: its time, and the tensors of the state by number."""
@@ -188,10 +184,15 @@ class Feed:
         if self.is_between_batches:
             return
         batch = self._open()
-        if self.truncation is None or self.window >= batch.num_windows:
+        if self.truncation is None or self._cuts_otherwise(memory) or self.window >= batch.num_windows:
             raise RunError("The run was stopped inside a long batch; resume it with the same `k1` and `k2`.")
         has_state = len(carried) > 1
         self.carry = Carry(int(carried["time"]), self._state_like_this(carried, model) if has_state else None)
+
+    def _cuts_otherwise(self, memory: Mapping[str, int]) -> bool:
+        assert self.truncation is not None
+        # checkpoints of before do not say their k1 and k2
+        return any(memory.get(name, value) != value for name, value in asdict(self.truncation).items())
 
     def _state_like_this(self, carried: Mapping[str, Tensor], model: nn.Module) -> Any:
         """Tensors as a state: what type of state it is, a first window tells."""

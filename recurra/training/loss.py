@@ -14,10 +14,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ShapeError
+from recurra.errors import ConfigError, ShapeError
 from recurra.shapes import describe
 
 __all__ = ["BatchSource", "Loss", "Objective", "StatefulObjective", "sum_losses"]
+
+
+# what an update is counted by, and what a line of the metrics says beside the means
+_COUNTED = ("total", "count", "stop", "save", "updates", "gradient_norm")
+_SAID = ("split", "step", "epoch", "seconds", "loss", "learning_rate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +32,12 @@ class Loss:
     Args:
         total: sum over the items, a single number that gradients flow from.
         count: how many items were summed.
-        extra: further sums over the same items, to be logged as means (correct tokens, say).
+        extra: further sums over the same items, to be logged as means (correct tokens, say), the same in all
+            losses of a training.
+
+    Raises:
+        ConfigError: a name of `extra` is taken by what training counts and logs itself.
+        ShapeError: `total` is no single number.
     """
 
     total: Tensor
@@ -39,6 +49,11 @@ class Loss:
             raise ShapeError(
                 f"`total` of a Loss must be a single number, the sum over items, got {describe(self.total)}."
             )
+        for name in self.extra:
+            if name in _COUNTED + _SAID:
+                raise ConfigError(
+                    f"`extra` of a Loss has a name that training uses itself, `{name}`: take another one."
+                )
 
     @property
     def mean(self) -> Tensor:
@@ -50,6 +65,7 @@ class Loss:
         return Loss(self.total * 0, self.count * 0, {name: value * 0 for name, value in self.extra.items()})
 
     def __add__(self, other: Loss) -> Loss:
+        _expect_same_extra([self, other])
         extra = {name: value + other.extra[name] for name, value in self.extra.items()}
         return Loss(self.total + other.total, self.count + other.count, extra)
 
@@ -61,6 +77,8 @@ class Loss:
 
 def sum_losses(losses: Iterable[Loss]) -> dict[str, float]:
     """`total`, `count` and every `extra`, summed, as plain numbers; one wait for the device, however many losses."""
+    losses = list(losses)
+    _expect_same_extra(losses)
     rows = [
         {name: _number(value, loss) for name, value in {"total": loss.total, "count": loss.count, **loss.extra}.items()}
         for loss in losses
@@ -68,6 +86,16 @@ def sum_losses(losses: Iterable[Loss]) -> dict[str, float]:
     names = list(rows[0])
     sums = torch.stack([torch.stack([row[name] for name in names]) for row in rows]).sum(0)
     return dict(zip(names, sums.tolist(), strict=True))
+
+
+def _expect_same_extra(losses: Sequence[Loss]) -> None:
+    for loss in losses:
+        differing = losses[0].extra.keys() ^ loss.extra.keys()
+        if differing:
+            raise ConfigError(
+                f"All losses of a training must have the same `extra`, but some lack `{min(differing)}`: give it in "
+                "each, 0 where there is nothing to count."
+            )
 
 
 def _number(value: Tensor | float, loss: Loss) -> Tensor:

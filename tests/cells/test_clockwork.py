@@ -49,6 +49,22 @@ def test_clocks_of_every_precision_go_right_for_ever(dtype: torch.dtype) -> None
         assert t.item() == (step + 1) % 128
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_slow_modules_tick_in_half_precision(dtype: torch.dtype) -> None:
+    cell = Clockwork(1, 2, periods=(1, 1537)).to(dtype)  # no whole number of bfloat16, nor is 1537.5 of float16
+    begin = cell.State(torch.full((1, 2), 9.0, dtype=dtype), torch.zeros(1, 1, dtype=dtype))
+    with torch.no_grad():
+        outputs, state = recurra.scan(cell, torch.randn(3100, 1, 1, dtype=dtype), begin, engine="reference")
+    changed = outputs[1:, 0, 1] != outputs[:-1, 0, 1]
+    assert (changed.nonzero().flatten() + 1).tolist() == [1537, 3074]
+    assert (outputs.dtype, state.h.dtype, state.t.dtype, state.t.item()) == (
+        dtype,
+        dtype,
+        torch.float32,
+        3100 - 2 * 1537,
+    )
+
+
 def test_a_module_hears_itself_and_slower_ones() -> None:
     cell = Clockwork(2, 6, modules=3, activation="identity").double()
     cell.weight_hh.data.fill_(1.0)
@@ -95,9 +111,9 @@ def test_sequences_of_a_batch_and_after_a_reset_have_clocks_of_their_own() -> No
 
 
 def test_zoneout_of_the_units_leaves_the_clock_alone() -> None:
-    cell = Zoneout(Clockwork(2, 6, modules=3), {"h": 0.5})
-    _, state = recurra.scan(cell, torch.randn(7, 4, 2))
-    assert state.t.flatten().tolist() == [3.0] * 4
+    for cell in (Zoneout(Clockwork(2, 6, modules=3), 0.5), Zoneout(Clockwork(2, 6, modules=3), 0.5).eval()):
+        _, state = recurra.scan(cell, torch.randn(7, 4, 2))
+        assert state.t.flatten().tolist() == [3.0] * 4
 
 
 def test_weights_begin_as_in_the_paper() -> None:

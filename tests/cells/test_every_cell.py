@@ -16,7 +16,7 @@ from torch import nn
 
 import recurra
 import recurra.cells
-from recurra.cells import CELLS, Wrapper, cell_sources, make_cell
+from recurra.cells import CELLS, LearnedInitialState, Wrapper, Zoneout, cell_sources, make_cell
 from recurra.cells.conv import ConvCell
 from recurra.cells.memory_cell import MemoryCell
 from recurra.cells.min_rnn import MinCell
@@ -125,6 +125,31 @@ def test_a_scan_is_the_step_again_and_again(
     assert isinstance(last, cell.State)
     for got, want in zip(last, state, strict=True):
         assert_close(got, want)
+
+
+@every_cell
+def test_wrappers_change_the_free_fields_alone(name: str, options: dict[str, Any], equations: Any) -> None:
+    cell = make(name, options)
+    assert set(cell.free_fields) <= set(cell.State._fields)
+    if not cell.free_fields:
+        for wrap in (lambda: Zoneout(cell, 0.5), lambda: LearnedInitialState(cell)):
+            with pytest.raises(ConfigError, match=f"No field of the state of `{type(cell).__name__}` is free"):
+                wrap()
+        return
+    x, state = torch.randn(2, *cell.input_shape).double(), random_state(cell, 2)
+    new, kept = cell(x, state)[1], Zoneout(cell, 1.0)(x, state)[1]
+    for field in cell.State._fields:
+        assert torch.equal(getattr(kept, field), getattr(state if field in cell.free_fields else new, field)), field
+    assert set(LearnedInitialState(cell).initial) == set(cell.free_fields)
+
+
+def test_what_is_no_number_of_its_own_is_not_free() -> None:
+    bound = {"clockwork": ("t",), "slstm": ("c", "n", "m"), "mlstm": ("C", "n", "m"), "qrnn": ("ahead_1",)}
+    for name in CELLS:
+        options: dict[str, Any] = {"size": (2, 2)} if name.startswith("conv") else {}
+        cell = make_cell(name, 3, 4, **options)
+        expected = bound.get(name, getattr(cell, "own_fields", ()))
+        assert tuple(field for field in cell.State._fields if field not in cell.free_fields) == expected
 
 
 @every_cell

@@ -50,7 +50,7 @@ def test_its_state_has_one_field_for_each_step_ahead() -> None:
 
 
 def test_its_zoneout_keeps_pooled_units_and_no_sums() -> None:
-    cell = Zoneout(QRNN(3, 4), {"c": 1.0})
+    cell = Zoneout(QRNN(3, 4), 1.0)
     state = QRNN(3, 4).State(torch.full((2, 4), 7.0), torch.zeros(2, 12))
     _, after = cell(torch.randn(2, 3), state)
     assert torch.equal(after.c, state.c)

@@ -15,6 +15,7 @@ import recurra
 from recurra.cells import (
     GRU,
     LSTM,
+    MLSTM,
     RNN,
     ClipStateGradient,
     LearnedInitialState,
@@ -195,6 +196,30 @@ def test_zoneout_refuses_unknown_fields_and_impossible_probabilities() -> None:
         Zoneout(LSTM(3, 4), {"d": 0.5})
     with pytest.raises(ConfigError, match=r"must be a probability from 0 to 1, got 1.5"):
         Zoneout(LSTM(3, 4), 1.5)
+    with pytest.raises(ConfigError, match=r"of `MLSTM` is free .* must be a dict that names the fields, got 0.3"):
+        Zoneout(MLSTM(3, 4), 0.3)
+    assert Zoneout(MLSTM(3, 4), 0.0).p == {"C": 0.0, "n": 0.0, "m": 0.0}
+
+
+def test_a_users_cell_says_which_fields_are_free() -> None:
+    class Counts(Users):
+        free_fields = ("h",)
+
+        def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> Pair:
+            h = super().initial_state(batch_size, dtype=dtype, device=device).h
+            return Pair(h, torch.zeros(batch_size, 1))
+
+    for cell in (Counts(3, 5), RecurrentDropout(Counts(3, 5), 0.5)):
+        assert Zoneout(cell, 0.3).p == {"h": 0.3} | dict.fromkeys(cell.State._fields[1:], 0.0)
+        assert list(LearnedInitialState(cell).initial) == ["h"]
+    assert Zoneout(Users(3, 5), 0.3).p == {"h": 0.3, "count": 0.3}  # all, where it says nothing
+
+    class Wrong(Users):
+        free_fields = ("hh",)
+
+    for wrap in (lambda: Zoneout(Wrong(3, 5), 0.3), lambda: LearnedInitialState(Wrong(3, 5))):
+        with pytest.raises(ConfigError, match=r"The state of `Wrong` has no field `hh`.*All: h, count"):
+            wrap()
 
 
 # --- recurrent dropout -----------------------------------------------------------------------------------------------
@@ -288,6 +313,17 @@ def test_weight_drop_leaves_the_stored_weight_whole_and_checks_names() -> None:
     assert torch.equal(dropped.eval().cell.weight_hh, before)
     with pytest.raises(ConfigError, match=r"`LSTM` has no parameter `weight_h`. Did you mean"):
         WeightDrop(LSTM(3, 4), 0.5, ("weight_h",))
+    for names in ((), ("weight_hh", "weight_hh")):
+        with pytest.raises(ConfigError, match="`names` must name at least one parameter, each once, got"):
+            WeightDrop(LSTM(3, 4), 0.5, names)
+    with pytest.raises(ConfigError, match="`weight_hh` of `LSTM` is dropped already"):
+        WeightDrop(dropped, 0.5)
+    with pytest.raises(ConfigError, match=r"`LSTM` has no parameter `weight_h`"):
+        WeightDrop(dropped, 0.5, "weight_h")
+    both = WeightDrop(dropped, 0.5, "weight_ih")
+    assert set(dict(unwrap(both).parametrizations)) == {"weight_hh", "weight_ih"}
+    with pytest.raises(ConfigError, match=r"`hidden.weight` of `Users` is dropped already"):
+        WeightDrop(WeightDrop(Users(3, 4), 0.5, "hidden.weight"), 0.5, "hidden.weight")
 
 
 # --- clipping of the state gradient ----------------------------------------------------------------------------------

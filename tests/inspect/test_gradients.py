@@ -148,6 +148,19 @@ def test_advice_names_the_layer_and_a_remedy_that_fits_the_cell() -> None:
     assert flow_of([1.0, math.inf] * 6).verdict == "explodes"
 
 
+def test_a_dead_gradient_vanishes() -> None:
+    dead = flow_of([0.0] * 12)
+    assert dead.verdict == "vanishes"
+    assert "one step back it is 0 already, so nothing is learned from earlier steps. What helps: " in dead.advice()
+    assert flow_of([0.0] * 9).advice() == ""
+    late = flow_of([0.0] + [1.0] * 11)
+    assert (late.verdict, "grows to inf of what" in late.advice()) == ("explodes", True)
+    cell = RNN(2, 3)
+    torch.nn.init.zeros_(cell.weight_hh)
+    (flow,) = gradient_flow(cell, torch.randn(12, 2, 2))
+    assert flow.verdict == "vanishes"
+
+
 def test_short_sequences_and_dead_gradients_have_no_factor() -> None:
     assert flow_of([1.0] * 9).verdict == "too short"
     assert math.isnan(flow_of([1.0]).factor)

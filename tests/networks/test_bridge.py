@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recurra.cells import GRU, LSTM, RNN
+from recurra.cells import GRU, LSTM, MLSTM, NTM, QRNN, RNN, SLSTM, Clockwork
 from recurra.errors import ConfigError
 from recurra.networks.bridge import Bridge
 from recurra.networks.recurrent import Recurrent
@@ -88,6 +88,40 @@ def test_masks_of_recurrent_dropout_are_drawn_and_not_bridged() -> None:
 
     assert made.h.abs().max() < 1
     assert set(made.h_mask.unique().tolist()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("kind", ["tanh", "linear", "sum"])
+def test_a_field_that_is_not_free_begins_as_it_always_does(kind: str) -> None:
+    for cell in (Clockwork(3, 4), SLSTM(3, 4), QRNN(3, 4), NTM(3, 4, memory_size=5, word_size=2)):
+        encoder, decoder = Recurrent(cell), Recurrent(cell.clone())
+        bridge = Bridge(encoder, decoder, kind)
+        (made,), (begin,) = bridge(states(encoder), decoder, 2, like=torch.zeros(1)), decoder.initial_state(2)
+        for name in cell.State._fields:
+            assert torch.equal(getattr(made, name), getattr(begin, name)) == (name not in cell.free_fields), name
+
+
+def test_a_copy_between_cells_of_one_kind_is_the_whole_state() -> None:
+    for cell in (Clockwork(3, 4), SLSTM(3, 4), MLSTM(3, 4)):
+        encoder, decoder = Recurrent(cell), Recurrent(cell.clone())
+        ends = states(encoder)
+        for got, want in zip(
+            Bridge(encoder, decoder, "copy")(ends, decoder, 2, like=torch.zeros(1))[0], ends[0], strict=True
+        ):
+            assert torch.equal(got, want)
+    encoder, decoder = Recurrent(GRU(3, 4)), Recurrent(SLSTM(3, 4))
+    (made,) = Bridge(encoder, decoder, "copy")(states(encoder), decoder, 2, like=torch.zeros(1))
+    assert made.h.all()
+    assert not made.n.any()
+
+
+def test_a_decoder_with_nothing_free_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no field of the state of `MLSTM` is free: take the bridge `none`"):
+        Bridge(Recurrent(GRU(3, 4)), Recurrent(MLSTM(3, 4)))
+    two = Recurrent([MLSTM(3, 4), GRU(4, 4)])
+    bridge, ends = Bridge(two, two), states(two)
+    mlstm, gru = bridge(ends, two, 2, like=torch.zeros(1))
+    assert not mlstm.C.any()
+    assert gru.h.all()
 
 
 @pytest.mark.parametrize("kind", ["copy", "sum"])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recurra.errors import ConfigError
 from recurra.networks.linear_cross_entropy import linear_cross_entropy
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -137,3 +138,31 @@ def test_autocast_keeps_the_dtypes_of_the_leaves() -> None:
         assert leaf.grad is not None
         assert leaf.grad.dtype is torch.float32
         torch.testing.assert_close(leaf.grad, reference, rtol=0, atol=2e-2 * float(reference.abs().max()))
+
+
+@pytest.mark.parametrize("hidden_dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_no_rows_go_through_autocast(hidden_dtype: torch.dtype, with_bias: bool) -> None:
+    hidden, weight, bias, targets = example(0, 16, 33, torch.float32)
+    hidden = hidden.detach().to(hidden_dtype).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = linear_cross_entropy(hidden, weight, bias if with_bias else None, targets)
+    found.loss.backward()
+    assert (found.loss.dtype, found.loss.item(), int(found.correct)) == (torch.float32, 0.0, 0)
+    assert weight.grad is not None
+    assert not weight.grad.any()
+
+
+def test_transforms_go_through_autocast_as_the_plain_way_does() -> None:
+    hidden, weight, bias, targets = example(6, 16, 33, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = linear_cross_entropy(hidden.bfloat16(), weight, bias, targets).loss
+        loss, _ = torch.func.vjp(lambda h: linear_cross_entropy(h, weight, bias, targets).loss, hidden.bfloat16())
+    assert loss.dtype is plain.dtype is torch.float32
+    torch.testing.assert_close(loss, plain, rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_smoothing_that_is_no_share_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match="`label_smoothing` must be a probability from 0 to 1, got"):
+        linear_cross_entropy(*example(3, 4, 5, torch.float32), label_smoothing=share)

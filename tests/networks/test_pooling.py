@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ConfigError
-from recurra.networks.pooling import POOLINGS, AttentionPooling, make_pooling
+from recurra.networks.pooling import POOLINGS, AttentionPooling, Pooling, make_pooling
 from recurra.ragged import Ragged
 from tests.tolerance import assert_close
 
@@ -68,7 +68,21 @@ def test_gradients_are_finite_and_reach_the_steps(kind: str) -> None:
     assert values.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("kind", ["last", "max", "mean"])
+def test_images_are_pooled_as_their_numbers_are(kind: str, directions: int) -> None:
+    x = batch()
+    images = x.map(lambda values: values[:, :, None, None].expand(-1, -1, 2, 3))
+    pooling = Pooling(kind, directions)
+
+    assert_close(pooling(images), pooling(x)[:, :, None, None].expand(-1, -1, 2, 3))
+    assert pooling(images[1:2]).eq(0).all()
+
+
 def test_an_unknown_pooling_is_refused() -> None:
+    for kind in ("attention", "maen"):
+        with pytest.raises(ConfigError, match=f"`kind` must be 'last', 'max' or 'mean', got '{kind}'"):
+            Pooling(kind)
     with pytest.raises(ConfigError, match=r"Unknown pooling `maen`\. Did you mean `mean`"):
         make_pooling("maen", 4, 1)
 

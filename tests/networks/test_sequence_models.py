@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recurra.cells import GRU, LSTM, RNN
+from recurra.cells import CELLS, GRU, LSTM, RNN, ConvGRU, make_cell
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.decoding import greedy
 from recurra.networks.pooling import POOLINGS
@@ -56,6 +56,20 @@ def test_padded_and_ragged_inputs_give_the_same_class(pooling: str) -> None:
     assert_close(padded, ragged)
     for row in range(3):
         assert_close(network(Ragged.from_list([x[row]]))[0][0], ragged[row])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", ["last", "max", "mean"])
+def test_videos_are_classified(pooling: str, bidirectional: bool) -> None:
+    layers = Recurrent(ConvGRU(2, 3, size=(4, 5)), bidirectional=bidirectional)
+    network = ManyToOne(layers, nn.Sequential(nn.Flatten(), nn.LazyLinear(7)), pooling=pooling)
+
+    logits, _ = network(torch.randn(6, 2, 2, 4, 5), lengths=[6, 3])
+
+    assert logits.shape == (2, 7)
+    logits.sum().backward()
+    with pytest.raises(ConfigError, match=r"compares vectors; the layers give \[N, O=\d, 4, 5\]: take 'last'"):
+        ManyToOne(layers, nn.Flatten(), pooling="attention")
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
@@ -144,6 +158,23 @@ def test_one_to_many_generates_from_its_own_outputs(batch_first: bool) -> None:
 
     assert_close(again, y)
     assert network.generate(x, 0)[0].shape == ((2, 0, 3) if batch_first else (0, 2, 3))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_one_to_many_begins_with_the_free_fields_of_every_cell(name: str) -> None:
+    images = name.startswith("conv")
+    cell = make_cell(name, 3, 4, **({"size": (2, 2)} if images else {}))
+    if name == "mlstm":
+        with pytest.raises(ConfigError, match="no field of the state of `MLSTM` is free"):
+            OneToMany(5, cell, 3)
+        return
+    network = OneToMany(5, cell, nn.Identity() if images else 3)
+    (state,), (begin,) = network.start(torch.randn(2, 5)), network.recurrent.initial_state(2)
+    for field in cell.State._fields:
+        assert torch.equal(getattr(state, field), getattr(begin, field)) == (field not in cell.free_fields), field
+    outputs, _ = network.recurrent(torch.randn(60, 2, *cell.input_shape), network.start(torch.randn(2, 5)))
+    if name == "slstm":
+        assert outputs.abs().max() < 1  # a mean of numbers within ±1; its normaliser must begin at 0
 
 
 def test_one_to_many_of_tokens_is_decoded() -> None:

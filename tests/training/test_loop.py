@@ -18,6 +18,8 @@ from recurra.errors import ConfigError, DataError, RunError
 from recurra.training import Loss, TrainingConfig, fit, read_checkpoint, read_metrics, truncated_bptt
 from recurra.training.averaging import weights_of
 from recurra.training.bptt import cut_time
+from recurra.training.checkpoint import write_checkpoint
+from recurra.training.loss import sum_losses
 from recurra.training.optimise import learning_rate_at
 from tests.tolerance import assert_close
 from tests.training.tiny import (
@@ -310,6 +312,22 @@ def test_a_loss_must_be_a_sum() -> None:
         Loss(torch.zeros(3), 3)
 
 
+@pytest.mark.parametrize("name", ["total", "count", "stop", "save", "loss", "step"])
+def test_an_extra_does_not_take_the_name_of_what_training_counts(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"a name that training uses itself, `{name}`: take another one"):
+        Loss(torch.zeros(()), 3, {name: 1.0})
+
+
+def test_losses_with_other_extras_are_not_added() -> None:
+    plain, more = Loss(torch.zeros(()), 3), Loss(torch.zeros(()), 3, {"correct": 1.0})
+    for losses in ([plain, more], [more, plain]):
+        for add in (lambda losses: losses[0] + losses[1], sum_losses):
+            with pytest.raises(
+                ConfigError, match="must have the same `extra`, but some lack `correct`: give it in each"
+            ):
+                add(losses)
+
+
 # --- saving and resuming ---------------------------------------------------------------------------------------------
 
 
@@ -411,11 +429,23 @@ def test_other_data_are_not_resumed(tmp_path: Path) -> None:
         plain(network(), TinySource(examples=9), TrainingConfig(max_steps=5), resume=True, **files)
 
 
-def test_a_window_is_not_resumed_without_windows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"k1": 1, "k2": 1}, {"k1": 1, "k2": 3}, {"k1": 2, "k2": 2}], ids=str)
+def test_a_window_is_not_resumed_with_others_or_none(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(Killed):
-        train(tmp_path, {"k1": 1, "save_every": 1}, network(), objective=dying(5, stateful_objective))
+        train(tmp_path, {"k1": 1, "k2": 2, "save_every": 1}, network(), objective=dying(5, stateful_objective))
     with pytest.raises(RunError, match="resume it with the same `k1` and `k2`"):
-        train(tmp_path, {}, network())
+        train(tmp_path, {"max_steps": 7, **options}, network())
+
+
+def test_a_checkpoint_that_does_not_say_its_windows_is_resumed(tmp_path: Path) -> None:
+    options = {"k1": 1, "k2": 2, "save_every": 1, "max_steps": 7}
+    with pytest.raises(Killed):
+        train(tmp_path, options, network(), objective=dying(5, stateful_objective))
+    saved = read_checkpoint(tmp_path / "checkpoint.safetensors")
+    position = saved.values["position"]
+    assert (position.pop("k1"), position.pop("k2"), position["window"] > 0) == (1, 2, True)
+    write_checkpoint(tmp_path / "checkpoint.safetensors", saved)
+    assert train(tmp_path, options, network()).step == 7
 
 
 def test_a_full_disk_in_the_middle_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

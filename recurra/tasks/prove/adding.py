@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from recurra.ragged import Ragged
-from recurra.tasks.prove.problem import NUMBERS, Batch, Problem, Published, Settings
+from recurra.tasks.prove.problem import NUMBERS, Batch, Problem, Published, Settings, pieces
 
 __all__ = ["Adding"]
 
@@ -80,8 +80,7 @@ class Adding(Problem):
 
     def tests(self, random: Generator) -> dict[str, list[Batch]]:
         """Sequences of length T."""
-        sizes = [100] * (self.test_size // 100) or [self.test_size]
-        batches = [self._batch(torch.full((size,), self.length), random) for size in sizes]
+        batches = [self._batch(torch.full((size,), self.length), random) for size in pieces(self.test_size, 100)]
         return {f"length {self.length}": batches}
 
     def _batch(self, lengths: Tensor, random: Generator) -> Batch:

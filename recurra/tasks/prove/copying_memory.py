@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from recurra.ragged import Ragged
-from recurra.tasks.prove.problem import CLASSES, Answer, Batch, Problem, Published, Settings, symbols
+from recurra.tasks.prove.problem import CLASSES, Answer, Batch, Problem, Published, Settings, pieces, symbols
 
 __all__ = ["CopyingMemory"]
 
@@ -80,8 +80,7 @@ class CopyingMemory(Problem):
 
     def tests(self, random: Generator) -> dict[str, list[Batch]]:
         """Fresh sequences."""
-        sizes = [32] * (self.test_size // 32) or [self.test_size]
-        batches = [self._batch(torch.full((size,), self.delay), random) for size in sizes]
+        batches = [self._batch(torch.full((size,), self.delay), random) for size in pieces(self.test_size, 32)]
         return {f"T = {self.delay}": batches}
 
     def _batch(self, delays: Tensor, random: Generator) -> Batch:

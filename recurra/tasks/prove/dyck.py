@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
+from recurra.errors import ConfigError
 from recurra.tasks.prove.problem import BITS, Answer, Batch, Problem, Settings, join, symbols
 
 __all__ = ["Dyck"]
@@ -29,8 +30,11 @@ class Dyck(Problem):
         kinds: K, kinds of brackets.
         max_depth: deepest nesting.
         max_length: symbols of the longest string to learn from; lengths are even.
-        tests_at: symbols of the strings of each test.
+        tests_at: symbols of the strings of each test, even.
         test_size: strings of each test.
+
+    Raises:
+        ConfigError: a size cannot be, or a length of `tests_at` is odd.
     """
 
     name: ClassVar[str] = "dyck"
@@ -46,6 +50,12 @@ class Dyck(Problem):
     max_length: int = 50
     tests_at: tuple[int, ...] = (50, 200)
     test_size: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        odd = [length for length in self.tests_at if length % 2]
+        if odd:
+            raise ConfigError(f"`tests_at` must be even, since every bracket is closed in the end, got {odd[0]}.")
 
     @property
     def input_size(self) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from recurra.ragged import Ragged
-from recurra.tasks.prove.problem import CLASSES, Batch, Problem, Published, Settings
+from recurra.tasks.prove.problem import CLASSES, Batch, Problem, Published, Settings, pieces
 
 __all__ = ["PermutedPixels", "Pixels", "draw_digits"]
 
@@ -76,8 +76,7 @@ class Pixels(Problem):
 
     def tests(self, random: Generator) -> dict[str, list[Batch]]:
         """Fresh images."""
-        sizes = [250] * (self.test_size // 250) or [self.test_size]
-        return {f"{self.size} x {self.size}": [self.draw(size, random) for size in sizes]}
+        return {f"{self.size} x {self.size}": [self.draw(size, random) for size in pieces(self.test_size, 250)]}
 
     def _arranged(self, images: Tensor) -> Tensor:
         """Pixels in the order in which they are read. Shapes: images [B, size size] -> the same."""

@@ -15,7 +15,19 @@ from recurra.cells.checks import check_count
 from recurra.errors import ConfigError
 from recurra.ragged import Ragged
 
-__all__ = ["BITS", "CLASSES", "NUMBERS", "Answer", "Batch", "Problem", "Published", "Settings", "join", "symbols"]
+__all__ = [
+    "BITS",
+    "CLASSES",
+    "NUMBERS",
+    "Answer",
+    "Batch",
+    "Problem",
+    "Published",
+    "Settings",
+    "join",
+    "pieces",
+    "symbols",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +231,11 @@ def join(sequences: Sequence[Tensor], counted: Sequence[Tensor], targets: Sequen
     x = Ragged.from_list(sequences)
     rows = torch.cat([start + steps for start, steps in zip(x.offsets[:-1], counted, strict=True)])
     return Batch(x, rows, torch.cat(list(targets)))
+
+
+def pieces(total: int, most: int) -> list[int]:
+    """The sizes of the batches of a test of `total` sequences, `most` in each but the last."""
+    return [min(most, total - begin) for begin in range(0, total, most)]
 
 
 def symbols(numbers: Tensor, size: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Generator
 
-from recurra.tasks.prove.problem import CLASSES, Batch, Problem, Published, Settings, join, symbols
+from recurra.tasks.prove.problem import CLASSES, Batch, Problem, Published, Settings, join, pieces, symbols
 
 __all__ = ["TemporalOrder"]
 
@@ -21,7 +21,7 @@ class TemporalOrder(Problem):
     """A begin, distractors with an X or Y early and another one in the middle, an end; the classes are XX, XY, YX, YY.
 
     Args:
-        length: shortest sequence; the longest has a tenth more steps.
+        length: shortest sequence; the longest has a tenth more steps, rounded down.
         test_size: sequences of the test.
     """
 
@@ -60,7 +60,7 @@ class TemporalOrder(Problem):
             return torch.randint(low, high + 1, (batch_size,), generator=random).tolist()
 
         lengths, firsts, seconds = (
-            between(self.length, 11 * tenth),
+            between(self.length, self.length + tenth),
             between(tenth, 2 * tenth),
             between(5 * tenth, 6 * tenth),
         )
@@ -76,5 +76,4 @@ class TemporalOrder(Problem):
 
     def tests(self, random: Generator) -> dict[str, list[Batch]]:
         """Fresh sequences."""
-        sizes = [256] * (self.test_size // 256) or [self.test_size]
-        return {f"length {self.length} and more": [self.draw(size, random) for size in sizes]}
+        return {f"length {self.length} and more": [self.draw(size, random) for size in pieces(self.test_size, 256)]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from recurra.cells.registry import make_cell
@@ -110,6 +111,7 @@ def translation_loss(label_smoothing: float) -> Objective:
     return loss
 
 
+@torch.no_grad()
 def decode(
     network: EncoderDecoder,
     source: Ragged,

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from recurra.data.series import lorenz, mackey_glass, narma
+from recurra.errors import ConfigError
 from recurra.tasks.prove import PROBLEMS, Batch, Problem
 from recurra.tasks.prove.adding import Adding
 from recurra.tasks.prove.associative_recall import AssociativeRecall
@@ -127,6 +128,23 @@ def test_adding_is_tested_at_full_length() -> None:
     assert [batch.x.lengths.tolist() for batch in batches] == [[30] * 100] * 2
 
 
+@pytest.mark.parametrize(
+    ("problem", "sizes"),
+    [
+        (Adding(length=5, test_size=150), [100, 50]),
+        (CopyingMemory(delay=5, test_size=60), [32, 28]),
+        (TemporalOrder(length=10, test_size=600), [256, 256, 88]),
+        (Pixels(size=4, test_size=300), [250, 50]),
+        (PermutedPixels(size=4, test_size=7), [7]),
+        (Adding(length=5, test_size=200), [100, 100]),
+    ],
+    ids=lambda given: given.name if isinstance(given, Problem) else str(given),
+)
+def test_no_sequence_of_a_test_is_left_out(problem: Problem, sizes: list[int]) -> None:
+    (batches,) = problem.tests(random()).values()
+    assert [batch.x.batch_size for batch in batches] == sizes
+
+
 def test_copying_memory_asks_for_blanks_and_then_for_what_came_first() -> None:
     for x, counted, target in sequences(CopyingMemory(delay=15, shortest=15, kept=4).draw(5, random())):
         read = x.argmax(-1).tolist()
@@ -162,6 +180,13 @@ def test_temporal_order_names_the_order_of_the_two_symbols() -> None:
         assert (read[0], read[-1]) == (0, 1)
         assert counted == [len(x) - 1]
         assert 100 <= len(x) <= 110
+
+
+@pytest.mark.parametrize("length", [10, 19, 29, 89, 100, 105])
+def test_temporal_order_has_sequences_of_its_length_and_a_tenth_more(length: int) -> None:
+    lengths = TemporalOrder(length=length).draw(300, random()).x.lengths
+
+    assert set(lengths.tolist()) == set(range(length, length + length // 10 + 1))
 
 
 def test_parity_is_asked_after_every_bit() -> None:
@@ -214,6 +239,14 @@ def test_dyck_names_the_brackets_that_may_follow() -> None:
             assert following[3:] == [float(stack[-1:] == [kind]) for kind in range(3)]
         assert stack == []
         assert counted == list(range(len(x)))
+
+
+def test_dyck_is_tested_on_strings_that_close() -> None:
+    for batches in Dyck(tests_at=(2, 12), test_size=20).tests(random()).values():
+        for x, _, _ in sequences(batches[0]):
+            assert x[:, :2].sum() == x[:, 2:].sum()
+    with pytest.raises(ConfigError, match=r"`tests_at` must be even, since every bracket is closed in the end, got 7"):
+        Dyck(tests_at=(50, 7))
 
 
 def test_digits_are_ink_within_the_sheet_and_differ_from_each_other() -> None:

@@ -91,6 +91,19 @@ def test_greedy_is_a_beam_of_one() -> None:
     assert one.score == pytest.approx(sum(one.log_probs) / len(one.log_probs))
 
 
+def test_no_graph_is_kept_while_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, vocabularies, _ = make()
+    batches = BucketedBatches(vocabularies.encode(TOY), budget=1000)
+    source = batches.load(batches.plan(0)[0]).source
+    recorded, encode = [], network.encode
+    monkeypatch.setattr(network, "encode", lambda source: (recorded.append(torch.is_grad_enabled()), encode(source))[1])
+
+    for beam in (1, 2):
+        decode(network.eval(), source, torch.full((10,), 5), beam=beam, n_best=1, length_penalty=1.0, forbidden=())
+
+    assert recorded == [False, False]
+
+
 def test_an_option_that_the_cell_lacks_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"no option `peephol`\. Did you mean `peephole`"):
         make(cell_options={"peephol": True})
