@@ -26,7 +26,7 @@ from recurra.tasks.translate.network import make_network, translation_loss
 from recurra.tasks.translate.predict import Translator, load
 from recurra.tasks.translate.report import write_report
 from recurra.training.config import parse_config
-from recurra.training.distributed import own_device
+from recurra.training.distributed import is_first_process, own_device
 from recurra.training.loop import FitResult
 from recurra.training.loop import fit as train
 from recurra.training.progress import ProgressKind
@@ -77,7 +77,7 @@ def fit(
         Interrupted: Ctrl-C; the run is saved first.
     """
     say = _Say(progress)
-    writes = os.environ.get("RANK", "0") == "0"  # of several processes under torchrun, one
+    writes = is_first_process()
     folder = None if out is None else RunFolder(out)
     if folder is None and (resume or overwrite):
         raise ConfigError("`resume` and `overwrite` are about a run folder: give `out`.")
@@ -152,7 +152,7 @@ class _Say:
         self.progress = progress
 
     def __call__(self, note: str) -> None:
-        if self.progress != "none" and os.environ.get("RANK", "0") == "0":
+        if self.progress != "none" and is_first_process():
             print(note, file=sys.stderr, flush=True)
 
 
@@ -196,7 +196,7 @@ class _Plan:
             unit="tokens",
         )
         self.say(_ending(result))
-        if os.environ.get("RANK", "0") == "0":
+        if is_first_process():
             write_report(translator, self.examples, result, rows, folder, self.say)
         return translator
 
