@@ -7,11 +7,9 @@ weights for it once, and a push is: copy x, one call, copy y.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import os
-import tempfile
 import warnings
 import weakref
 from collections import namedtuple
@@ -31,6 +29,7 @@ from recurra.engine.contract import Cell
 from recurra.engine.reading import read, tensor_at
 from recurra.engine.step_code import StepCode, StepMemory
 from recurra.errors import CompileError, ConfigError, RunError, ShapeError, TraceError
+from recurra.files import write_whole
 from recurra.shapes import describe, shape_text, size_text
 
 __all__ = ["Steps", "Stream"]
@@ -200,7 +199,7 @@ class Stream:
         """
         content = safetensors.torch.save(self._named_state(), {"format": "recurra.stream", "version": "1"})
         try:
-            _write_whole(Path(path), content)
+            write_whole(path, content, shared=True)
         except OSError as error:
             raise RunError(f"`{path}` could not be written ({(error.strerror or str(error)).lower()}).") from error
 
@@ -452,17 +451,3 @@ def _rows(rows: Any, batch_size: int) -> Tensor:
 
 def _listed(tensors: dict[str, Tensor]) -> str:
     return ", ".join(f"{name} {list(value.shape)}" for name, value in sorted(tensors.items())) or "nothing"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
