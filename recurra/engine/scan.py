@@ -101,7 +101,8 @@ def _torch(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     kernel = kernel_of(cell)
     if kernel is None or not kernel.supports(x.values):
         raise CompileError(
-            f"torch has no kernel that computes `{cell}` on {x.values.dtype} exactly: use engine='auto' or 'reference'."
+            f"torch has no kernel that computes `{type(cell).__name__}({cell.extra_repr()})` on {x.values.dtype} "
+            "exactly: use engine='auto' or 'reference'."
         )
     return _by_kernel(kernel, x, state)
 
