@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recurra.cells.checks import check_count, check_number
-from recurra.cells.state_class import state_class
 from recurra.cells.wrapper import check_probability
 from recurra.engine.contract import Cell, Source
 from recurra.engine.reference import checked
+from recurra.engine.state_class import state_class
 from recurra.errors import ConfigError
 from recurra.shapes import describe
 

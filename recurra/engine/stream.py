@@ -12,7 +12,6 @@ import functools
 import os
 import warnings
 import weakref
-from collections import namedtuple
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from recurra.engine.compiled import compiled, obstacle
 from recurra.engine.contract import Cell
 from recurra.engine.reading import read, tensor_at
+from recurra.engine.state_class import state_class
 from recurra.engine.step_code import StepCode, StepMemory
 from recurra.errors import CompileError, ConfigError, RunError, ShapeError, TraceError
 from recurra.files import write_whole
@@ -259,7 +259,7 @@ class _Whole(Cell):
         self.network = network
         self._kinds = [cell.State for cell in network.cells]
         names = (f"layer{layer}_{name}" for layer, kind in enumerate(self._kinds) for name in kind._fields)
-        self._state = _state_of(tuple(names))
+        self._state = state_class("State", tuple(names))
 
     @property
     def State(self) -> Any:
@@ -290,11 +290,6 @@ class _Whole(Cell):
     def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> Any:
         states = self.network.initial_state(batch_size, dtype=dtype, device=device)
         return self.State(*(field for one in states for field in one))
-
-
-@functools.cache
-def _state_of(names: tuple[str, ...]) -> Any:
-    return namedtuple("State", names)
 
 
 def _in_evaluation(network: Any) -> Any:
