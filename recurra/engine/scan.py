@@ -24,7 +24,18 @@ from recurra.errors import CompileError, ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
 
-__all__ = ["ENGINES", "again", "as_batch", "engine_in_use", "engine_named", "run_segments", "scan", "scan_both"]
+__all__ = [
+    "ENGINES",
+    "again",
+    "as_batch",
+    "engine_in_use",
+    "engine_named",
+    "goes_to_eager",
+    "in_eager",
+    "run_segments",
+    "scan",
+    "scan_both",
+]
 
 Batch = TypeVar("Batch", Tensor, Ragged, Block)
 Engine = Callable[[Cell, Ragged | Block, Any], tuple[Tensor, Any]]

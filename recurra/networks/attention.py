@@ -25,7 +25,15 @@ from recurra.errors import ConfigError, ShapeError
 from recurra.ragged import Ragged
 from recurra.shapes import describe, length_mask
 
-__all__ = ["AdditiveAttention", "Attention", "DotAttention", "GeneralAttention", "Memory", "MultiHeadAttention"]
+__all__ = [
+    "AdditiveAttention",
+    "Attention",
+    "DotAttention",
+    "GeneralAttention",
+    "Memory",
+    "MultiHeadAttention",
+    "masked_softmax",
+]
 
 Queries = TypeVar("Queries", Tensor, Ragged)
 Lengths = Tensor | Sequence[int] | None
