@@ -29,7 +29,7 @@ class Drawn:
         readout: new.
         sizes: I and O.
         feedback: whether the first layer sees the output of the step before.
-        washout: steps at the begin of each series that are not fitted to.
+        washout: steps at the beginning of each series that are not fitted to.
 
     Attributes:
         state: where fitting ended.
