@@ -111,6 +111,12 @@ class MemoryCell(Cell):
         self.interface = nn.Linear(features, sum(map(math.prod, parts.values())))
         self.output = nn.Linear(features + self.num_reads * self.word_size, self.output_size)
 
+    def reset_parameters(self) -> None:
+        """Draw all weights anew; those of a controller that has no `reset_parameters` stay."""
+        for part in (self.controller, self.interface, self.output):
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+
     @property
     def State(self) -> Any:
         """The memory and its heads, then the state of the controller."""
