@@ -261,7 +261,7 @@ class Ragged:
     # --- rearranging -----------------------------------------------------------------------------------------------
 
     def reverse(self) -> Ragged:
-        """Every sequence from its last step to its first; twice is the identity.
+        """Every sequence from its last step to its first; twice is the identity but for resets before a first step.
 
         A reset stands between two steps; it stands between the same two steps after reversing. A reset before the
         first step becomes none: in reverse no step comes before the last one's end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -72,6 +73,33 @@ def test_every_module_says_what_it_is() -> None:
 
     assert modules
     assert silent == []
+
+
+def test_what_other_modules_import_is_named_in_all() -> None:
+    # the sample's grammar is written in words that it is read by: its modules list none
+    modules = {
+        ".".join(path.relative_to(HOUSE).with_suffix("").parts).removesuffix(".__init__"): ast.parse(path.read_text())
+        for path in (HOUSE / "recurra").rglob("*.py")
+        if "english_french" not in path.parts
+    }
+    imported = {
+        (node.module, alias.name)
+        for tree in modules.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in modules
+        for alias in node.names
+        if f"{node.module}.{alias.name}" not in modules and not alias.name.startswith("__")
+    }
+
+    missing = [
+        f"{module}: {name}"
+        for module, name in sorted(imported)
+        if name not in getattr(importlib.import_module(module), "__all__", ())
+    ]
+
+    assert ("recurra.engine.scan", "scan") in imported
+    # what the files of one kernel hand to each other
+    assert set(missing) <= {"recurra.engine.cpu.emit: Emitter", "recurra.engine.cpu.emit: HEADER"}
 
 
 def test_the_newest_version_of_the_changelog_is_the_packages() -> None:

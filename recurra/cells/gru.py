@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 from torch import Tensor, sigmoid, tanh
 from torch.nn.functional import linear
 
+from recurra.cells.checks import check_choice
 from recurra.cells.torch_layout import CHRONO, Bias, TorchLayoutCell, check_chrono
 from recurra.engine.contract import Source
 from recurra.engine.kernel import Kernel
-from recurra.errors import ConfigError, did_you_mean
 
 __all__ = ["GRU", "GRUState"]
 
@@ -73,10 +73,7 @@ class GRU(TorchLayoutCell):
         chrono: int | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias=bias)
-        if reset not in ("after", "before"):
-            raise ConfigError(
-                f"`reset` must be 'after' or 'before', got {reset!r}.{did_you_mean(str(reset), ('after', 'before'))}"
-            )
+        check_choice("reset", reset, ("after", "before"))
         self.reset, self.chrono = reset, check_chrono(chrono, bias)
         self.reset_parameters()
 

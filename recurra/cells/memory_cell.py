@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recurra.cells.checks import check_count, check_number
-from recurra.cells.state_class import state_class
 from recurra.cells.wrapper import check_probability
 from recurra.engine.contract import Cell, Source
 from recurra.engine.reference import checked
+from recurra.engine.state_class import state_class
 from recurra.errors import ConfigError
 from recurra.shapes import describe
 
@@ -110,6 +110,12 @@ class MemoryCell(Cell):
         self._parts = parts
         self.interface = nn.Linear(features, sum(map(math.prod, parts.values())))
         self.output = nn.Linear(features + self.num_reads * self.word_size, self.output_size)
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew; those of a controller that has no `reset_parameters` stay."""
+        for part in (self.controller, self.interface, self.output):
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
 
     @property
     def State(self) -> Any:

@@ -111,6 +111,7 @@ class NTM(MemoryCell):
             bypass_dropout=bypass_dropout,
         )
         _check_options(shift_range, memory_size, initial_memory)
+        self.initial_memory = initial_memory
         self.shift_range, self.learned_start = shift_range, check_bool("learned_start", learned_start)
         heads = num_reads + num_writes
         self._connect(
@@ -132,10 +133,21 @@ class NTM(MemoryCell):
         if learned_start:
             self.first_reads = nn.Parameter(torch.empty(num_reads, word_size))
             self.first_weights = nn.Parameter(torch.empty(heads, memory_size))
-            for parameter in (self.first_reads, self.first_weights):
-                nn.init.uniform_(parameter, -0.2, 0.2)  # near 0, and near equal weights
+            self._draw_start()
 
     first_memory: Tensor
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, and the first memory where it is drawn."""
+        super().reset_parameters()
+        with torch.no_grad():
+            self.first_memory.copy_(_first_memory(self.initial_memory, self.memory_size, self.word_size))
+        if self.learned_start:
+            self._draw_start()
+
+    def _draw_start(self) -> None:
+        for parameter in (self.first_reads, self.first_weights):
+            nn.init.uniform_(parameter, -0.2, 0.2)  # near 0, and near equal weights
 
     def _start(self) -> dict[str, Tensor]:
         if self.learned_start:

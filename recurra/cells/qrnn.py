@@ -10,8 +10,8 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
 from recurra.cells.checks import check_choice, check_count
-from recurra.cells.state_class import state_class
 from recurra.engine.contract import Cell, Source
+from recurra.engine.state_class import state_class
 
 __all__ = ["QRNN"]
 

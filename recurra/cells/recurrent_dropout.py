@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recurra.cells.state_class import state_class
 from recurra.cells.wrapper import Wrapper, check_fields, check_names, check_probability, step_reading
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
+from recurra.engine.state_class import state_class
 from recurra.errors import ConfigError, ShapeError
 from recurra.ragged import Ragged
 from recurra.shapes import describe

@@ -15,6 +15,7 @@ from torch import Tensor, exp, maximum, nn, sigmoid, tanh, where
 from torch.nn.functional import linear, logsigmoid
 
 from recurra.cells.checks import check_choice, check_count, check_number
+from recurra.cells.rnn import ACTIVATIONS
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
 
@@ -234,11 +235,7 @@ class MLSTM(Cell):
 
 def _log_forget(forget_gate: str) -> Callable[[Tensor], Tensor]:
     check_choice("forget_gate", forget_gate, ("sigmoid", "exp"))
-    return logsigmoid if forget_gate == "sigmoid" else _same
-
-
-def _same(values: Tensor) -> Tensor:
-    return values
+    return logsigmoid if forget_gate == "sigmoid" else ACTIVATIONS["identity"]
 
 
 def _check_heads(num_heads: int, hidden_size: int) -> int:

@@ -125,6 +125,7 @@ def scan_pairs(
     Blank lines at the end of the file are left out. The arguments are those of `read_pairs`.
 
     Raises:
+        ConfigError: one column is named without the other, or a limit is below 1.
         DataError: the file cannot be read, holds no pair at all, or lacks a column that was named.
     """
     names = check_names(source_column, target_column)

@@ -39,7 +39,7 @@ def mackey_glass(
         start: the value at all times up to 0.
         interval: time between two numbers.
         substeps: steps of the integration in an interval; each is at most τ long.
-        discard: numbers left out at the begin, while the series comes to its attractor.
+        discard: numbers left out at the beginning, while the series comes to its attractor.
         seed: draws the value up to 0 uniformly within 0.1 of `start`, for a series that is another with each seed.
 
     Returns: [T, 1], float64.
@@ -111,7 +111,7 @@ def lorenz(
         start: the first point.
         interval: time between two points.
         substeps: steps of the integration in an interval.
-        discard: points left out at the begin, while the series comes to its attractor.
+        discard: points left out at the beginning, while the series comes to its attractor.
 
     Returns: [T, 3], float64.
 

@@ -1,7 +1,7 @@
 """A validation part by a hash of the source: the same for ever, and never torn through a repeated sentence.
 
 Whether a pair belongs to the validation part depends on its own source, the seed and the fraction alone, so adding
-data never moves a pair from one part to the other.
+data never moves a pair from one part to the other, except where a part would be empty.
 """
 
 from __future__ import annotations

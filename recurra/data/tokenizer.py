@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from recurra.errors import ConfigError, DataError, did_you_mean, import_extra
+from recurra.files import write_whole
 from recurra.ragged import Ragged
 
 __all__ = ["MARK", "Aligned", "Kind", "Vocabulary", "train_tokenizer"]
@@ -215,10 +216,15 @@ class Vocabulary:
         return cls.from_json(text, name=str(path))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write tokenizer.json; an older file stays whole until the new one is."""
-        unfinished = Path(f"{path}.part")
-        unfinished.write_text(self.to_json(), encoding="utf-8")
-        os.replace(unfinished, path)
+        """Write tokenizer.json; an older file stays whole until the new one is.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        try:
+            write_whole(path, self.to_json())
+        except OSError as error:
+            raise DataError(f"`{path}` cannot be written: {error.strerror or error}.") from None
 
 
 def _unmark(marked: str) -> str:

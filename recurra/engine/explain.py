@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import chain
 
 import torch
 from torch import fx
@@ -46,7 +47,8 @@ def explain(cell: Cell, stage: str = "summary", *, dtype: torch.dtype = torch.fl
     expect_cell("cell", cell)
     if stage not in STAGES:
         raise ConfigError(f"Unknown stage `{stage}`.{did_you_mean(stage, STAGES)} All: {', '.join(STAGES)}.")
-    if any(parameter.dtype != dtype for parameter in cell.parameters()):
+    numbers = (tensor for tensor in chain(cell.parameters(), cell.buffers()) if tensor.is_floating_point())
+    if any(tensor.dtype != dtype for tensor in numbers):
         cell = copy.deepcopy(cell).to(dtype)
     code = compiled(cell, dtype)
     programs = [lower(code.plan.forward), lower(code.plan.reverse)]

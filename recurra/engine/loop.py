@@ -17,7 +17,19 @@ from typing import Any
 
 from torch import fx
 
-__all__ = ["LEAVES", "MOVES", "POINTWISE", "REDUCTIONS", "Map", "Program", "Value", "root", "verify"]
+__all__ = [
+    "COMPARISONS",
+    "LEAVES",
+    "LOGIC",
+    "MOVES",
+    "POINTWISE",
+    "REDUCTIONS",
+    "Map",
+    "Program",
+    "Value",
+    "root",
+    "verify",
+]
 
 # leaves; `const` is a number, `carry` the state, `array` a row that torch computed for this step, the rest parameters
 LEAVES = ("const", "carry", "array", "vector", "matrix")

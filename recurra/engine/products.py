@@ -23,6 +23,8 @@ from torch.nn import functional as F
 from torch.nn.parameter import Parameter
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+__all__ = ["has_bf16", "is_ours", "is_plain_eager", "linear", "outruns_mkl", "product", "transposed_product"]
+
 # 2 M K N of the smallest product worth the detour: measured break-even 5e5 to 1e6 on a Zen 5
 MIN_FLOPS = 1_000_000
 

@@ -25,7 +25,18 @@ from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, 
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
 
-__all__ = ["ENGINES", "again", "as_batch", "engine_in_use", "engine_named", "run_segments", "scan", "scan_both"]
+__all__ = [
+    "ENGINES",
+    "again",
+    "as_batch",
+    "engine_in_use",
+    "engine_named",
+    "goes_to_eager",
+    "in_eager",
+    "run_segments",
+    "scan",
+    "scan_both",
+]
 
 Batch = TypeVar("Batch", Tensor, Ragged, Block)
 Engine = Callable[[Cell, Ragged | Block, Any], tuple[Tensor, Any]]
@@ -102,7 +113,8 @@ def _torch(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     kernel = kernel_of(cell)
     if kernel is None or not kernel.supports(x.values):
         raise CompileError(
-            f"torch has no kernel that computes `{cell}` on {x.values.dtype} exactly: use engine='auto' or 'reference'."
+            f"torch has no kernel that computes `{type(cell).__name__}({cell.extra_repr()})` on {x.values.dtype} "
+            "exactly: use engine='auto' or 'reference'."
         )
     return _by_kernel(kernel, x, state)
 

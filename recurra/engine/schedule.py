@@ -138,21 +138,19 @@ class Schedule:
 Key = tuple[int, int]
 
 
-def schedule(program: Program, *, save: bool = True, streamed: Collection[fx.Node] = ()) -> Schedule:
+def schedule(program: Program, *, streamed: Collection[fx.Node] = ()) -> Schedule:
     """Order a program and give its values memory.
 
     Args:
         program: the loop body; changed by adding copies.
-        save: whether the values in `program.saved` are written to arrays (not under `torch.no_grad`, but for those
-            that the region after the loop reads: the caller leaves out of `saved` what nobody reads).
         streamed: values whose arrays may be written past the caches, as nobody reads them soon.
     """
     plan = Schedule(program)
-    kept = dict(program.saved) if save else {}
+    kept = dict(program.saved)
     _own_values(program, kept)
     passes = _Passes(program, spaces(program))
     _sink(passes)
-    _name_leaves(plan, kept)
+    _name_leaves(plan)
     temporary = _place_carries(plan, passes)
     _place_outputs(plan, kept, program.totals)
     _place_cats(plan)
@@ -256,7 +254,7 @@ def _sink(passes: _Passes) -> None:
             keys[value] = max(keys[value], min(keys[user] for user in passes.users[value]))
 
 
-def _name_leaves(plan: Schedule, kept: dict[fx.Node, Value]) -> None:
+def _name_leaves(plan: Schedule) -> None:
     for value in plan.program.values:
         if value.op == "array" and value.node is not None:
             plan.place[value] = Place("array", len(plan.arrays))

@@ -17,7 +17,7 @@ from recurra.engine.lookups import lookups_in_buffers
 from recurra.engine.row_order import rows_in_order
 from recurra.engine.trace import Unsupported, named_as, op_name
 
-__all__ = ["simplify", "strided", "strided_scatter"]
+__all__ = ["is_random", "simplify", "strided", "strided_scatter"]
 
 aten = torch.ops.aten
 

@@ -7,14 +7,11 @@ weights for it once, and a push is: copy x, one call, copy y.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import os
-import tempfile
 import warnings
 import weakref
-from collections import namedtuple
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -29,8 +26,10 @@ from torch import Tensor, nn
 from recurra.engine.compiled import compiled, obstacle
 from recurra.engine.contract import Cell
 from recurra.engine.reading import read, tensor_at
+from recurra.engine.state_class import state_class
 from recurra.engine.step_code import StepCode, StepMemory
 from recurra.errors import CompileError, ConfigError, RunError, ShapeError, TraceError
+from recurra.files import write_whole
 from recurra.shapes import describe, shape_text, size_text
 
 __all__ = ["Steps", "Stream"]
@@ -200,7 +199,7 @@ class Stream:
         """
         content = safetensors.torch.save(self._named_state(), {"format": "recurra.stream", "version": "1"})
         try:
-            _write_whole(Path(path), content)
+            write_whole(path, content, shared=True)
         except OSError as error:
             raise RunError(f"`{path}` could not be written ({(error.strerror or str(error)).lower()}).") from error
 
@@ -260,7 +259,7 @@ class _Whole(Cell):
         self.network = network
         self._kinds = [cell.State for cell in network.cells]
         names = (f"layer{layer}_{name}" for layer, kind in enumerate(self._kinds) for name in kind._fields)
-        self._state = _state_of(tuple(names))
+        self._state = state_class("State", tuple(names))
 
     @property
     def State(self) -> Any:
@@ -291,11 +290,6 @@ class _Whole(Cell):
     def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> Any:
         states = self.network.initial_state(batch_size, dtype=dtype, device=device)
         return self.State(*(field for one in states for field in one))
-
-
-@functools.cache
-def _state_of(names: tuple[str, ...]) -> Any:
-    return namedtuple("State", names)
 
 
 def _in_evaluation(network: Any) -> Any:
@@ -452,17 +446,3 @@ def _rows(rows: Any, batch_size: int) -> Tensor:
 
 def _listed(tensors: dict[str, Tensor]) -> str:
     return ", ".join(f"{name} {list(value.shape)}" for name, value in sorted(tensors.items())) or "nothing"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from recurra.engine.contract import Cell
-
 __all__ = ["GateFinder", "GateReader", "Saturation", "saturation"]
 
 SIGMOIDS = {torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, F.sigmoid, torch.special.expit}
@@ -34,11 +32,10 @@ class GateReader(TorchFunctionMode):
     """Inside, what the gates of a cell give is put under their names.
 
     Args:
-        cell: whose `step` is running.
         found: by name, the values of each step so far.
     """
 
-    def __init__(self, cell: Cell, found: dict[str, list[Tensor]]) -> None:
+    def __init__(self, found: dict[str, list[Tensor]]) -> None:
         super().__init__()
         self.found = found
         self.used: set[str] = set()

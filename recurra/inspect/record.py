@@ -81,12 +81,16 @@ class Passage:
         return self.padded([fields_t[index] for fields_t in self.before])
 
     def padded(self, steps: list[Tensor]) -> Tensor:
-        """Values of all steps in the order of the batch. Shapes: [T, B, ...], NaN where a sequence has ended."""
+        """Values of all steps in the order of the batch, whole numbers and truths as float64.
+
+        Shapes: [T, B, ...], NaN where a sequence has ended.
+        """
         if not steps:
             return torch.empty(0, len(self.lengths))
-        found = steps[0].new_full((len(steps), len(self.lengths), *steps[0].shape[1:]), float("nan"))
+        first = steps[0] if steps[0].is_floating_point() else steps[0].double()  # no other type knows NaN
+        found = first.new_full((len(steps), len(self.lengths), *first.shape[1:]), float("nan"))
         for t, values in enumerate(steps):
-            found[t, self.order[: len(values)]] = values.detach()
+            found[t, self.order[: len(values)]] = values.detach().to(found.dtype)
         return found
 
     def ends(self) -> Tensor:
@@ -100,7 +104,7 @@ class _Watched:
 
     def __init__(self, cell: Cell, passage: Passage, gates: bool) -> None:
         self.cell, self.passage, self._step = cell, passage, cell.step
-        self.reader = GateReader(cell, passage.gates) if gates else None
+        self.reader = GateReader(passage.gates) if gates else None
         self.State, self.output_shape = cell.State, cell.output_shape
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:

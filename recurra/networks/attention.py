@@ -20,12 +20,21 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from recurra.cells.checks import check_count
 from recurra.engine.products import linear
 from recurra.errors import ConfigError, ShapeError
 from recurra.ragged import Ragged
 from recurra.shapes import describe, length_mask
 
-__all__ = ["AdditiveAttention", "Attention", "DotAttention", "GeneralAttention", "Memory", "MultiHeadAttention"]
+__all__ = [
+    "AdditiveAttention",
+    "Attention",
+    "DotAttention",
+    "GeneralAttention",
+    "Memory",
+    "MultiHeadAttention",
+    "masked_softmax",
+]
 
 Queries = TypeVar("Queries", Tensor, Ragged)
 Lengths = Tensor | Sequence[int] | None
@@ -210,10 +219,19 @@ class AdditiveAttention(Attention):
 
     def __init__(self, query_size: int, memory_size: int, *, size: int | None = None) -> None:
         super().__init__(query_size, memory_size)
-        self.size = query_size if size is None else size
+        self.size = query_size if size is None else check_count("size", size)
         self.query = nn.Linear(query_size, self.size, bias=False)
         self.memory = nn.Linear(memory_size, self.size)
         self.weight = nn.Parameter(torch.empty(self.size))
+        self._draw_weight()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, the two layers as torch does and v uniform within ±1/sqrt(A)."""
+        self.query.reset_parameters()
+        self.memory.reset_parameters()
+        self._draw_weight()
+
+    def _draw_weight(self) -> None:
         nn.init.uniform_(self.weight, -1 / math.sqrt(self.size), 1 / math.sqrt(self.size))
 
     def keys(self, memory: Tensor) -> Tensor:

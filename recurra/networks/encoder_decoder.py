@@ -11,7 +11,6 @@ the read-out of a step is part of the decoder's next input; then time must be wa
 
 from __future__ import annotations
 
-from collections import namedtuple
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +20,7 @@ from recurra.cells.wrapper import check_probability
 from recurra.engine.contract import Cell
 from recurra.engine.products import linear
 from recurra.engine.scan import scan
+from recurra.engine.state_class import state_class
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.attention import Attention, Memory
 from recurra.networks.bridge import Bridge
@@ -356,7 +356,7 @@ class _Feeding(Cell):
         object.__setattr__(self, "network", network)
         flat = [f"cell{place}" for place in range(len(_flat(state.cells)))]
         memory = [f"memory{place}" for place in range(len(state.memory.value))]
-        self.packed = _packed((*flat, "feed", "alignment", *memory))
+        self.packed = state_class("Packed", (*flat, "feed", "alignment", *memory))
         self.kinds = [(type(cell), len(cell)) for cell in state.cells]
 
     network: EncoderDecoder
@@ -396,10 +396,6 @@ class _Feeding(Cell):
 
     def _memory_kind(self, state: Any) -> Any:
         return Memory(state.memory0, state.memory1, state.memory2) if "memory0" in state._fields else ()
-
-
-def _packed(fields: tuple[str, ...]) -> Any:
-    return namedtuple("Packed", fields)  # as many fields as the decoder and its attention have
 
 
 def _flat(cells: tuple[Any, ...]) -> list[Tensor]:

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from recurra.cells.checks import check_count
+from recurra.cells.rnn import ACTIVATIONS, Activation
 from recurra.engine.products import linear
 from recurra.errors import ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe
 
-__all__ = ["ACTIVATIONS", "OutputLayer"]
+__all__ = ["OUTPUT_ACTIVATIONS", "OutputLayer"]
 
 Values = TypeVar("Values", Tensor, Ragged)
-Activation = Callable[[Tensor], Tensor]
-
-
-def _identity(y: Tensor) -> Tensor:
-    return y
 
 
 def _softmax(y: Tensor) -> Tensor:
@@ -33,14 +28,8 @@ def _log_softmax(y: Tensor) -> Tensor:
     return y.log_softmax(-1)
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "identity": _identity,
-    "log_softmax": _log_softmax,  # over the last dimension, natural logarithm
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-    "softmax": _softmax,  # over the last dimension
-    "tanh": torch.tanh,
-}
+# those of cells, and two over the last dimension; the logarithm is natural
+OUTPUT_ACTIVATIONS: dict[str, Activation] = {**ACTIVATIONS, "softmax": _softmax, "log_softmax": _log_softmax}
 
 
 class OutputLayer(nn.Module):
@@ -53,7 +42,7 @@ class OutputLayer(nn.Module):
     Args:
         hidden_size: H, the size of what comes in.
         output_size: O, numbers of one output: classes, vocabulary, predicted quantities.
-        activation: g, a function or one of `ACTIVATIONS`. The identity where not given, or None: losses such as
+        activation: g, a function or one of `OUTPUT_ACTIVATIONS`. The identity where not given, or None: losses such as
             cross-entropy want the numbers before the softmax.
         bias: whether b_y is there.
 
@@ -72,14 +61,15 @@ class OutputLayer(nn.Module):
         self, hidden_size: int, output_size: int, activation: str | Activation | None = "identity", *, bias: bool = True
     ) -> None:
         super().__init__()
-        if isinstance(activation, str) and activation not in ACTIVATIONS:
+        if isinstance(activation, str) and activation not in OUTPUT_ACTIVATIONS:
             raise ConfigError(
-                f"Unknown activation `{activation}`.{did_you_mean(activation, ACTIVATIONS)} "
-                f"All: {', '.join(ACTIVATIONS)}."
+                f"Unknown activation `{activation}`.{did_you_mean(activation, OUTPUT_ACTIVATIONS)} "
+                f"All: {', '.join(OUTPUT_ACTIVATIONS)}."
             )
         if not (activation is None or isinstance(activation, str) or callable(activation)):
             raise ConfigError(
-                f"`activation` must be a function of a tensor or one of {', '.join(ACTIVATIONS)}, got {activation!r}."
+                f"`activation` must be a function of a tensor or one of {', '.join(OUTPUT_ACTIVATIONS)}, "
+                f"got {activation!r}."
             )
         self.hidden_size = check_count("hidden_size", hidden_size)
         self.output_size = check_count("output_size", output_size)
@@ -103,7 +93,7 @@ class OutputLayer(nn.Module):
     def _apply_layer(self, h: Tensor) -> Tensor:
         if h.dim() == 0 or h.shape[-1] != self.hidden_size:
             raise ShapeError(f"`h` must have shape [..., H={self.hidden_size}], got {describe(h)}.")
-        g = ACTIVATIONS[self.activation] if isinstance(self.activation, str) else self.activation
+        g = OUTPUT_ACTIVATIONS[self.activation] if isinstance(self.activation, str) else self.activation
         return g(linear(h, self.weight_hy, self.bias_hy))
 
     def extra_repr(self) -> str:

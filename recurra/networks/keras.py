@@ -38,9 +38,9 @@ class KerasLayer:
         name: the layer's name.
         kind: `"SimpleRNN"`, `"LSTM"` or `"GRU"`.
         options: Keras' config of the layer, of the forward one where there are two.
-        backward_options: Keras' config of the backward layer; None where there is none.
         arrays: for each direction kernel [I, G*H], recurrent kernel [H, G*H] and, or not, bias [G*H] or [2, G*H].
         merge_mode: how the outputs of two directions are joined; None for one direction.
+        backward_options: Keras' config of the backward layer; None where there is none.
     """
 
     name: str

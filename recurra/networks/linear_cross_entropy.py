@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from recurra.cells.wrapper import check_probability
 from recurra.engine.products import is_plain_eager, linear, product, transposed_product
 
+__all__ = ["TokenLoss", "linear_cross_entropy"]
+
 # logits of one chunk: 16 MB of float32 on a CPU, so that they stay in the cache and the allocator hands out the same
 # memory again (glibc gives blocks above 32 MB back to the system each time); larger where launches set the pace
 CHUNK_LOGITS_CPU = 2**22

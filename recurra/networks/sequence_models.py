@@ -10,7 +10,8 @@
 
         one step     caption, music    sentiment, any class     tag, forecast        translation
 
-Each is called as `y, state = network(x, state)`. Inputs are padded [T, B, ...] with lengths, or Ragged; with
+Each is called as `y, state = network(x, state)`, but for `OneToMany`, which also reads what it wrote before:
+`network(x, previous)`. Inputs are padded [T, B, ...] with lengths, or Ragged; with
 `batch_first` padded tensors are [B, T, ...] on both sides.
 """
 

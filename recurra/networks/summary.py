@@ -256,11 +256,11 @@ class _Drawing:
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
-        # each line: what stands in each column, what joins columns, what stands in front, at the end
-        self.lines: list[tuple[list[str], str, str, str]] = []
+        # each line: what stands in each column, what joins columns, what stands in front
+        self.lines: list[tuple[list[str], str, str]] = []
 
-    def _add(self, columns: list[str], join: str = "", begin: str = "", end: str = "") -> _Drawing:
-        self.lines.append((columns, join, begin, end))
+    def _add(self, columns: list[str], join: str = "", begin: str = "") -> _Drawing:
+        self.lines.append((columns, join, begin))
         return self
 
     def _arrows(self) -> None:
@@ -301,8 +301,8 @@ class _Drawing:
 
     def text(self) -> str:
         width = max(len(text) for columns, *_ in self.lines for text in columns)
-        margin = max(len(begin) for _, _, begin, _ in self.lines)
+        margin = max(len(begin) for _, _, begin in self.lines)
         return "\n".join(
-            (begin.rjust(margin) + f" {join or ' '} ".join(text.center(width) for text in columns) + end).rstrip()
-            for columns, join, begin, end in reversed(self.lines)
+            (begin.rjust(margin) + f" {join or ' '} ".join(text.center(width) for text in columns)).rstrip()
+            for columns, join, begin in reversed(self.lines)
         )

@@ -21,6 +21,7 @@ __all__ = [
     "Average",
     "ExponentialAverage",
     "LastAverage",
+    "copy_of",
     "make_average",
     "set_weights",
     "weights_in_use",

@@ -210,7 +210,10 @@ def num_steps_of(batch: Any) -> int:
 
 
 def cut_time(batch: Any, start: int, stop: int) -> Any:
-    """The steps `start` to `stop` (exclusive) of a tensor [T, B, ...], a Ragged, or a tuple or dict of them."""
+    """The steps `start` to `stop` (exclusive) of a tensor [T, B, ...], a Ragged, or a tuple, list or dict of them.
+
+    What has a method `window(start, stop)` is asked for them.
+    """
     if isinstance(batch, Ragged):
         return _cut_ragged(batch, start, stop)
     if isinstance(batch, Tensor):

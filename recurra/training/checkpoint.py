@@ -22,7 +22,7 @@ from torch import Tensor
 from recurra.errors import RunError
 from recurra.training.files import write_atomically
 
-__all__ = ["FORMAT", "Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["FORMAT", "Checkpoint", "read_bytes", "read_checkpoint", "write_checkpoint"]
 
 FORMAT = 1
 """Rises whenever an older Recurra could not make sense of a checkpoint."""

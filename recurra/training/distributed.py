@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from recurra.errors import ConfigError
 from recurra.training.device import find_device
 
-__all__ = ["Group", "join", "own_device", "shares_of"]
+__all__ = ["Group", "is_first_process", "join", "own_device", "shares_of"]
 
 Result = TypeVar("Result")
 
@@ -166,6 +166,11 @@ def _hang_up() -> None:
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes, also before it joins the others of `torchrun`."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def own_device(device: str) -> torch.device:

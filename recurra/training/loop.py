@@ -217,6 +217,8 @@ class _Run:
                 self._log()
             if self.step % self.config.evaluate_every == 0 or self._reason_to_end():
                 self._evaluate()
+            if self.since_logged and self._reason_to_end():
+                self._log()  # patience ended here, which was not known before the evaluation
             if sums["save"] or sums["stop"] or self._reason_to_end():
                 self._save()  # last: all lines of this update are in metrics.jsonl already
             if sums["stop"]:

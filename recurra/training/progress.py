@@ -140,14 +140,17 @@ def _bar(start: int, total: int | None, unit: str) -> Iterator[_Bar]:
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress
 
-    words = [TextColumn(f"{{task.fields[{name}]}}") for name in ("done", "loss", "speed", "left")]
+    words = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("done", "loss", "speed", "left")]
     with RichProgress(TextColumn("training"), BarColumn(), *words, console=Console(file=sys.stderr)) as bar:
         task = bar.add_task("", total=total, completed=start, done="", loss="", speed="", left="")
 
         def advance(**fields: Any) -> None:
             bar.update(task, **fields)
 
-        yield _Bar(_Pace(start, total, unit), advance, lambda text: bar.console.print(text, highlight=False))
+        def say(text: str) -> None:
+            bar.console.print(text, highlight=False, markup=False)  # brackets of a name are no style
+
+        yield _Bar(_Pace(start, total, unit), advance, say)
 
 
 def _scores(step: int, scores: Mapping[str, float], is_best: bool) -> str:

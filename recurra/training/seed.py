@@ -53,9 +53,9 @@ def set_random_state(state: Mapping[str, Tensor]) -> None:
     np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), int(position), int(has_gauss), cached))
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available():
-        devices = sorted(name for name in state if name.startswith("cuda."))
-        for name in devices[: torch.cuda.device_count()]:
-            torch.cuda.set_rng_state(state[name], int(name.removeprefix("cuda.")))
+        for index in range(torch.cuda.device_count()):
+            if (name := f"cuda.{index}") in state:
+                torch.cuda.set_rng_state(state[name], index)
 
 
 @contextmanager

@@ -182,3 +182,21 @@ def test_states_are_copied_and_taken_back() -> None:
 def test_what_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         NTM(3, 5, **{"memory_size": 8, "word_size": 4, **options})
+
+
+@pytest.mark.parametrize("kind", ["ntm", "dnc"])
+@pytest.mark.parametrize("initial_memory", ["constant", "learned", "random"])
+def test_a_cell_is_drawn_anew_as_it_was_made(kind: str, initial_memory: str) -> None:
+    options = {"initial_memory": initial_memory} if kind == "ntm" else {}
+    torch.manual_seed(5)
+    made = make_cell(kind, 3, 4, memory_size=5, word_size=2, **options)
+    again: Any = copy.deepcopy(made)
+    with torch.no_grad():
+        for weight in again.state_dict().values():
+            weight.zero_()
+
+    torch.manual_seed(5)
+    again.reset_parameters()
+
+    for name, weight in made.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight), name

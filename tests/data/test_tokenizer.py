@@ -182,6 +182,13 @@ def test_a_saved_vocabulary_is_the_same(vocabulary: Vocabulary, tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["tokenizer.json"]
 
 
+def test_a_file_that_cannot_be_written_is_named(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").mkdir()
+    with pytest.raises(DataError, match=r"tokenizer\.json` cannot be written: Is a directory\.$"):
+        vocabulary.save(tmp_path / "tokenizer.json")
+    assert [p.name for p in tmp_path.iterdir()] == ["tokenizer.json"]
+
+
 def test_other_programs_decode_the_same(vocabulary: Vocabulary) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     theirs = tokenizers.Tokenizer.from_str(vocabulary.to_json())

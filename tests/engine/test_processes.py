@@ -90,6 +90,33 @@ def test_a_forked_worker_compiles_cells_of_its_own() -> None:
     assert max(float(error) for error in loader) < 1e-5
 
 
+_FORKED_IN_A_COMPILATION = """
+import os, signal, torch, recurra
+from recurra.engine.cpu import jit
+recurra.scan(recurra.GRU(3, 5), torch.ones(4, 5, 3), engine="compiled")
+with jit._lock:  # as a thread that compiles holds it
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        recurra.scan(recurra.LSTM(3, 5), torch.ones(4, 5, 3), engine="compiled")
+        os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_process_forked_while_a_thread_compiles_can_compile() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _FORKED_IN_A_COMPILATION],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == "0\n", ran.stderr
+
+
 def test_no_thread_stays_that_has_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     # it would have used OpenMP, and the threads of that would then wait for each other the slow way
     seen: list[threading.Thread] = []

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from recurra import Cell
-from recurra.cells import GRU, LSTM, RNN, Zoneout
+from recurra.cells import ESN, GRU, LSTM, RNN, Zoneout
 from recurra.engine.compiled import compiled
 from recurra.engine.explain import STAGES, explain
 from recurra.engine.loop import Program, Value, verify
@@ -261,6 +261,10 @@ def test_the_summary_says_what_a_step_costs() -> None:
     assert "inside the forward loop: products: 32 x 128" in text
     assert f"{2 * 32 * 128:,} flops" in text
     assert "kept for the backward pass" in text
+
+
+def test_a_cell_of_fixed_numbers_is_explained_in_the_type_asked_for() -> None:
+    assert explain(ESN(3, 5), dtype=torch.float64).startswith("ESN(input_size=3, hidden_size=5), float64\n")
 
 
 def test_an_unknown_stage_is_refused_with_its_neighbours() -> None:

@@ -285,6 +285,13 @@ def test_a_file_that_cannot_be_used_is_one_sentence_and_leaves_the_state(tmp_pat
     assert_states(stream.state, before)
 
 
+def test_whoever_may_read_new_files_may_read_a_saved_state(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    gru().stream().save(tmp_path / "state")
+
+    assert (tmp_path / "state").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_state_that_cannot_be_written_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = gru().stream()
     stream.save(tmp_path / "state")

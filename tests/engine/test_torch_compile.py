@@ -20,9 +20,8 @@ from torch.utils.checkpoint import checkpoint
 
 import recurra
 from recurra import GRU, LSTM, RNN, Cell, CompileError, Recurrent
-from recurra.cells import state_class
 from recurra.cells.registry import CELLS, make_cell
-from recurra.engine import operators
+from recurra.engine import operators, state_class
 from recurra.engine.identity import Identity
 from tests.tolerance import assert_close
 

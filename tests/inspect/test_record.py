@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import pytest
 import torch
+from torch import Tensor
 
-from recurra import Ragged, Recurrent
+from recurra import Cell, Ragged, Recurrent, scan
 from recurra.cells import GRU, LSTM, RNN, Zoneout
 from recurra.errors import ConfigError
 from recurra.inspect import passage_gradients, record, step_jacobians
@@ -31,6 +34,40 @@ def test_states_are_those_before_each_step_in_the_order_of_the_batch() -> None:
             assert_close(states[t, row], state.h[0].detach())
             _, state = cell(x[t, row : row + 1], state)
         assert states[length:, row].isnan().all()
+
+
+class CountingState(NamedTuple):
+    h: Tensor
+    steps: Tensor
+    is_even: Tensor
+
+
+class Counting(Cell):
+    """Its state holds a whole number and a truth, too."""
+
+    State = CountingState
+    input_size = hidden_size = 2
+
+    def initial_state(self, batch_size: int, **kind: Any) -> CountingState:
+        return CountingState(
+            torch.zeros(batch_size, 2),
+            torch.zeros(batch_size, dtype=torch.int64),
+            torch.ones(batch_size, dtype=torch.bool),
+        )
+
+    def step(self, x: Tensor, state: CountingState) -> tuple[Tensor, CountingState]:
+        return x, CountingState(x, state.steps + 1, ~state.is_even)
+
+
+def test_counts_and_truths_of_a_state_are_numbers_that_can_end() -> None:
+    with record(Counting()) as passages:
+        scan(Counting(), torch.randn(3, 2, 2), lengths=[3, 1])
+
+    nan = float("nan")
+    for name, expected in (("steps", [[0, 0], [1, nan], [2, nan]]), ("is_even", [[1, 1], [0, nan], [1, nan]])):
+        states = passages[0].states(name)
+        assert states.dtype == torch.float64
+        torch.testing.assert_close(states, torch.tensor(expected).double(), equal_nan=True)
 
 
 def test_outputs_are_those_of_any_engine() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -209,3 +210,22 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_the_print_says_sizes() -> None:
     assert "query_size=6, memory_size=4, num_heads=3" in repr(MultiHeadAttention(6, 4, num_heads=3))
+
+
+def test_the_hidden_layer_of_additive_attention_has_a_unit_at_least() -> None:
+    with pytest.raises(ConfigError, match="`size` must be a whole number of at least 1, got 0"):
+        AdditiveAttention(4, 4, size=0)
+
+
+def test_additive_attention_is_drawn_anew_as_it_was_made() -> None:
+    torch.manual_seed(5)
+    made = AdditiveAttention(4, 3, size=6)
+    again = copy.deepcopy(made)
+    for parameter in again.parameters():
+        nn.init.zeros_(parameter)
+
+    torch.manual_seed(5)
+    again.reset_parameters()
+
+    for name, weight in made.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight)

@@ -20,7 +20,7 @@ from recurra.networks.attention import (
     MultiHeadAttention,
 )
 from recurra.networks.decoding import beam_search, greedy, sample
-from recurra.networks.encoder_decoder import EncoderDecoder
+from recurra.networks.encoder_decoder import EncoderDecoder, _Feeding
 from recurra.networks.linear_cross_entropy import linear_cross_entropy
 from recurra.networks.recurrent import Recurrent
 from recurra.ragged import Ragged
@@ -141,6 +141,12 @@ def test_the_lexical_way_needs_weights_and_words() -> None:
         make(GeneralAttention(8, 8), lexical=True, tie_output=False, feature_size=5)
     with pytest.raises(ConfigError, match="source embedding of the size of the features 6, got none"):
         make(GeneralAttention(8, 8), lexical=True, source_embedding=None)
+
+
+def test_under_input_feeding_each_forward_has_the_same_kind_of_state() -> None:
+    network = make(DotAttention(8), input_feeding=True).eval()
+    kinds = [_Feeding(network, network.encode(Ragged.from_list([torch.tensor([4, 5])]))).State for _ in range(2)]
+    assert kinds[0] is kinds[1]
 
 
 def test_input_feeding_gives_the_features_to_the_next_step() -> None:

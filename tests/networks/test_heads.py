@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from recurra.cells import ACTIVATIONS
 from recurra.errors import ConfigError, ShapeError
-from recurra.networks.heads import ACTIVATIONS, OutputLayer
+from recurra.networks.heads import OUTPUT_ACTIVATIONS, OutputLayer
 from recurra.ragged import Ragged
 from tests.tolerance import assert_close
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", OUTPUT_ACTIVATIONS)
 def test_y_is_g_of_w_h_plus_b(name: str) -> None:
     layer = OutputLayer(4, 3, name).double()
     h = torch.randn(5, 2, 4, dtype=torch.float64)
@@ -23,8 +24,11 @@ def test_y_is_g_of_w_h_plus_b(name: str) -> None:
 
     plain = torch.einsum("oh,tbh->tbo", layer.weight_hy, h) + layer.bias_hy
     g = {"identity": lambda v: v, "softmax": lambda v: v.softmax(-1), "log_softmax": lambda v: v.log_softmax(-1)}
-    expected = g[name](plain) if name in g else getattr(torch, name)(plain)
-    assert_close(y, expected)
+    assert_close(y, g[name](plain) if name in g else getattr(functional, name)(plain))
+
+
+def test_it_takes_whatever_a_cell_takes() -> None:
+    assert set(ACTIVATIONS) < set(OUTPUT_ACTIVATIONS)
 
 
 def test_a_ragged_batch_goes_through_all_at_once() -> None:
@@ -70,7 +74,7 @@ def test_a_wrong_size_is_refused() -> None:
         ((4, 0), "`output_size` must be a whole number of at least 1, got 0"),
         ((4, 1.5), "`output_size` must be a whole number of at least 1, got 1.5"),
         (("4", 3), "`hidden_size` must be a whole number of at least 1, got '4'"),
-        ((4, 3, 2), "`activation` must be a function of a tensor or one of identity, .*, got 2"),
+        ((4, 3, 2), "`activation` must be a function of a tensor or one of elu, .*, got 2"),
     ],
 )
 def test_sizes_and_activations_that_cannot_be_are_refused(arguments: Any, message: str) -> None:

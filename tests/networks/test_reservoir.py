@@ -201,6 +201,22 @@ def test_a_prediction_goes_on_from_a_state() -> None:
         assert_close(last.output, end.output)
 
 
+def test_a_fit_that_was_interrupted_leaves_no_noise_in_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = chaos()[:200]
+    model = small(noise=0.1).fit(x[:-1], x[1:])
+    expected = model.predict(x)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model.drawn_.readout, "update", interrupt)
+    with pytest.raises(KeyboardInterrupt) as kept:  # with the frames in it, as a notebook keeps them
+        model.partial_fit(x[:-1], x[1:])
+
+    assert_close(model.predict(x), expected)
+    assert kept.tb is not None
+
+
 def test_answers_come_in_the_form_of_the_inputs() -> None:
     x = chaos()[:200, 0]
     model = small().fit(x[:-1], x[1:])

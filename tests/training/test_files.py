@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -64,9 +65,27 @@ except RunError as error:
     assert names_in(tmp_path) == ["file"]
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="nowhere/file` could not be written"):
-        write_atomically(tmp_path / "nowhere" / "file", b"")
+@pytest.mark.parametrize(
+    ("folder", "reason"), [("nowhere", "no such file or directory"), ("file", "not a directory")], ids=str
+)
+def test_a_missing_folder_is_named(tmp_path: Path, folder: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=rf"{folder}/new` could not be written \({reason}\)"):
+        write_atomically(tmp_path / folder / "new", b"")
+
+
+def test_a_folder_that_cannot_be_synced_holds_the_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert names_in(tmp_path) == ["file"]
 
 
 def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path) -> None:

@@ -157,6 +157,13 @@ def test_the_last_update_is_judged_too() -> None:
     assert fingerprint(model) == scores.judged[1]
 
 
+def test_the_last_updates_before_patience_ends_are_logged() -> None:
+    rows: list[dict[str, Any]] = []
+    config = TrainingConfig(max_steps=20, evaluate_every=2, log_every=5, metric="bleu", patience=1)
+    plain(network(), TinySource(), config, validate=Scripted([1.0, 2.0]), on_metrics=rows.append)
+    assert [(row["step"], row["split"]) for row in rows] == [(2, "validation"), (4, "validation"), (4, "train")]
+
+
 def test_without_validation_the_average_comes_back() -> None:
     after: list[dict[str, Tensor]] = []
     model = network()

@@ -60,3 +60,11 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert out == ""
     for word in ("training", "3/3", "loss 0.5000", "tokens/s", "left", "bleu 31.25", "━"):
         assert word in err
+
+
+def test_brackets_in_a_note_are_no_style(capsys: pytest.CaptureFixture[str]) -> None:
+    with showing("bar", start=0, total=3, unit="[bold]tokens") as show:
+        show.update(1, 1200.0, 0.5)
+        show.note("a layer of the name [bold]")
+    err = capsys.readouterr().err
+    assert "a layer of the name [bold]" in err

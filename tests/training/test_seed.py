@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 import torch
+from torch import Tensor
 
 from recurra.training.seed import random_state, same_random_numbers_after, seed_everything, set_random_state
 
@@ -50,6 +52,19 @@ def test_a_state_without_a_cached_gaussian_comes_back_too() -> None:
     first = draw()
     set_random_state(state)
     assert draw() == first
+
+
+def test_each_device_there_gets_its_own_state_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_back: dict[int, int] = {}
+
+    def note(state: Tensor, device: int) -> None:
+        set_back[device] = int(state)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", note)
+    set_random_state({**random_state(), **{f"cuda.{index}": torch.tensor(index) for index in range(11)}})
+    assert set_back == {0: 0, 1: 1, 2: 2}
 
 
 def test_a_stretch_can_leave_no_trace() -> None:

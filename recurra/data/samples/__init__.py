@@ -6,6 +6,8 @@ from pathlib import Path
 
 from . import english_french
 
+__all__ = ["SAMPLES", "Sample"]
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

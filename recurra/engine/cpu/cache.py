@@ -12,8 +12,9 @@ import functools
 import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
+
+from recurra.files import write_whole
 
 __all__ = ["compiler", "folder", "key", "read", "write"]
 
@@ -79,15 +80,7 @@ def write(name: str, code: bytes) -> None:
         return
     with contextlib.suppress(OSError):
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=place, prefix=".")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_checksum(code) + code)
-            os.replace(temporary, place / name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        write_whole(place / name, _checksum(code) + code, shared=True, sync=False, mode=0o600)
         _trim(place)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,15 @@ from recurra.engine.cpu.target import Target
 __all__ = ["Code", "assembly", "compile_ir", "compile_text"]
 
 _lock = threading.Lock()  # LLVM's global state is not made for two compilers at once
+
+
+def _fresh_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # another thread may have held it when this process was forked
+    os.register_at_fork(after_in_child=_fresh_lock)
 
 
 class Code:

@@ -12,7 +12,7 @@ from recurra.cells.checks import check_count
 from recurra.errors import ConfigError, DecodingError, ShapeError
 from recurra.shapes import describe
 
-__all__ = ["Limits", "log_probabilities", "repeated_ngrams"]
+__all__ = ["NEVER", "Limits", "log_probabilities", "repeated_ngrams"]
 
 NEVER = float("-inf")
 LAST_RESORT = -1e30  # the log-probability of an end that the step ruled out, when nothing else is left

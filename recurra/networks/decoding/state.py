@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from recurra.errors import ShapeError
 
-__all__ = ["PerSentence", "num_rows", "repeat_rows", "select_rows"]
+__all__ = ["PerSentence", "device_of", "full_rows", "num_rows", "repeat_rows", "select_rows"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ class Drawn:
         readout: new.
         sizes: I and O.
         feedback: whether the first layer sees the output of the step before.
-        washout: steps at the begin of each series that are not fitted to.
+        washout: steps at the beginning of each series that are not fitted to.
 
     Attributes:
         state: where fitting ended.
@@ -102,12 +102,14 @@ class Drawn:
 
     def _learning(self, inputs: Tensor, x: Ragged) -> Iterator[tuple[Tensor, Tensor]]:
         """Features of one window of time after the other, with noise, and the rows that they belong to."""
-        self.reservoirs.train(True)
         for offsets, piece in windows(x, self._window):
-            features, units = self.reservoirs.run(inputs[piece], offsets, self.state.units)
+            self.reservoirs.train(True)
+            try:
+                features, units = self.reservoirs.run(inputs[piece], offsets, self.state.units)
+            finally:  # whatever ends the fitting, no noise stays in the answers
+                self.reservoirs.train(False)
             self.state = ReservoirState(units, self.state.output)
             yield features, piece
-        self.reservoirs.train(False)
 
     @property
     def _window(self) -> int:

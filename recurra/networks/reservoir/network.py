@@ -53,7 +53,7 @@ class EchoStateNetwork:
         layer_scaling: of the weights between layers, for a sum over the whole layer below.
         groups: reservoirs side by side in a layer.
         members: networks of an ensemble, alike but for their seeds, run as one; the answer is the mean of theirs.
-        washout: steps at the begin of each series that are not fitted to, because the state still remembers zero.
+        washout: steps at the beginning of each series that are not fitted to, because the state still remembers zero.
         readout: `"ridge"` by normal equations, `"qr"` where they are too ill-conditioned, or online: `"rls"`, `"lms"`.
         ridge: λ of the read-out.
         forgetting: of `"rls"`, 1 for none.

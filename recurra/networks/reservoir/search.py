@@ -96,7 +96,7 @@ def search(
         y: targets, likewise.
         trials: reservoirs tried, each with ten values of ridge.
         validation: share of each series, at its end, that is judged on.
-        ranges: of the numbers searched, lowest and highest; `RANGES` where not given; a range of one number fixes it.
+        ranges: of the numbers searched, lowest and highest; `RANGES` where not given; two equal numbers fix it.
         seed: of the search, and of the reservoirs unless the options have one.
         options: all others of the network.
 

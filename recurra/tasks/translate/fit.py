@@ -18,7 +18,7 @@ from typing import Any
 from recurra.data.readers import PathOrPaths
 from recurra.errors import ConfigError, DataError, RunError, import_extra
 from recurra.networks.encoder_decoder import EncoderDecoder
-from recurra.tasks.run_folder import RunFolder
+from recurra.tasks.run_folder import RunFolder, RunRecord
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.evaluate import Validation
 from recurra.tasks.translate.examples import Examples, Vocabularies, read_examples
@@ -26,7 +26,7 @@ from recurra.tasks.translate.network import make_network, translation_loss
 from recurra.tasks.translate.predict import Translator, load
 from recurra.tasks.translate.report import write_report
 from recurra.training.config import parse_config
-from recurra.training.distributed import own_device
+from recurra.training.distributed import is_first_process, own_device
 from recurra.training.loop import FitResult
 from recurra.training.loop import fit as train
 from recurra.training.progress import ProgressKind
@@ -77,7 +77,7 @@ def fit(
         Interrupted: Ctrl-C; the run is saved first.
     """
     say = _Say(progress)
-    writes = os.environ.get("RANK", "0") == "0"  # of several processes under torchrun, one
+    writes = is_first_process()
     folder = None if out is None else RunFolder(out)
     if folder is None and (resume or overwrite):
         raise ConfigError("`resume` and `overwrite` are about a run folder: give `out`.")
@@ -111,13 +111,12 @@ def _resume(
     record = folder.record()
     if record.task != "translate":
         raise RunError(f"`{folder}` holds a run of the task `{record.task}`, not of `translate`.")
-    config = parse_config(TranslateConfig, {**record.options, **options})
-    for name, value in config.model_dump().items():
-        if name in options and name not in MAY_CHANGE and value != record.options.get(name):
-            raise ConfigError(
-                f"The run in `{folder}` was begun with `{name}` {record.options.get(name)}, not {value}: resume it "
-                "without this option, or begin a new run in another folder."
-            )
+    try:
+        config = parse_config(TranslateConfig, {**record.options, **options})
+    except ConfigError:  # perhaps a given option does not go with one that nobody gave now
+        _expect_same_options(folder, record, parse_config(TranslateConfig, options), options)
+        raise
+    _expect_same_options(folder, record, config, options)
     if folder.is_finished:
         say(f"The run in {folder} has ended before; there is nothing to resume.")
         return load(folder.path)
@@ -128,6 +127,16 @@ def _resume(
     vocabularies = Vocabularies.load(folder, shared=config.shared_vocabulary)
     network = _new_network(config, vocabularies)
     return _Plan(config, examples, vocabularies, network, folder, say).carry_out(resume=True)
+
+
+def _expect_same_options(folder: RunFolder, record: RunRecord, config: TranslateConfig, given: dict[str, Any]) -> None:
+    """Refuse to go on with other options than the run was begun with."""
+    for name, value in config.model_dump().items():
+        if name in given and name not in MAY_CHANGE and value != record.options.get(name):
+            raise ConfigError(
+                f"The run in `{folder}` was begun with `{name}` {record.options.get(name)}, not {value}: resume it "
+                "without this option, or begin a new run in another folder."
+            )
 
 
 def _expect_packages(config: TranslateConfig) -> None:
@@ -152,7 +161,7 @@ class _Say:
         self.progress = progress
 
     def __call__(self, note: str) -> None:
-        if self.progress != "none" and os.environ.get("RANK", "0") == "0":
+        if self.progress != "none" and is_first_process():
             print(note, file=sys.stderr, flush=True)
 
 
@@ -196,7 +205,7 @@ class _Plan:
             unit="tokens",
         )
         self.say(_ending(result))
-        if os.environ.get("RANK", "0") == "0":
+        if is_first_process():
             write_report(translator, self.examples, result, rows, folder, self.say)
         return translator
 

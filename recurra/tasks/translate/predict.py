@@ -10,7 +10,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from recurra.cells.checks import check_count
+from recurra.cells.checks import check_count, check_number
 from recurra.data.tokenizer import MARK, Aligned, Vocabulary
 from recurra.errors import ConfigError, DataError, RunError, did_you_mean
 from recurra.networks.decoding import Hypothesis
@@ -252,6 +252,7 @@ class _How:
             check_count(name, getattr(self, name))
         if self.n_best > self.beam:
             raise ConfigError(f"`n_best` must be at most `beam` = {self.beam}, got {self.n_best}: raise `beam`.")
+        check_number("length_penalty", self.length_penalty, least=0)
         if self.max_length is not None:
             check_count("max_length", self.max_length)
         if self.unknown_words not in UNKNOWN_WORDS:

@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_written_is_no_cache_and_no_error(
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise PermissionError(13, "Permission denied")  # a mode of the folder would not stop root
 
-    monkeypatch.setattr("recurra.engine.cpu.cache.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("recurra.files.open", refuse, raising=False)
     assert [answer(), answer()] == [42, 42]
 
     assert len(optimised) == 2
@@ -143,7 +143,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("recurra.engine.cpu.cache.os.replace", full)
+        patch.setattr("recurra.files.os.replace", full)
         assert answer() == 42
     assert files(place) == []
 

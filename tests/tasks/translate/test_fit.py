@@ -148,6 +148,10 @@ def test_a_resumed_run_may_be_longer_but_not_other(
 
     with pytest.raises(ConfigError, match="was begun with `hidden_size` 32, not 64"):
         fit(out=tmp_path / "run", resume=True, hidden_size=64)
+    with pytest.raises(ConfigError, match="was begun with `metric` loss, not bleu"):
+        fit(out=tmp_path / "run", resume=True, metric="bleu")  # which does not go with the goal of the loss
+    with pytest.raises(ConfigError, match="`metric_goal` max would keep the weights of the worst loss"):
+        fit(out=tmp_path / "run", resume=True, metric_goal="max")
     write_pairs(pairs, PAIRS[:-1])
     with pytest.raises(DataError, match="not those that the run"):
         fit(out=tmp_path / "run", resume=True)

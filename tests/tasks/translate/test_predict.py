@@ -109,6 +109,8 @@ def test_the_json_is_plain_and_complete(model: Translator) -> None:
         ({"beam": 0}, "`beam` must be a whole number of at least 1"),
         ({"n_best": 0}, "`n_best` must be a whole number of at least 1"),
         ({"beam": "many"}, "`beam` must be a whole number of at least 1, got 'many'"),
+        ({"length_penalty": -0.5, "beam": 1}, "`length_penalty` must be a number of at least 0, got -0.5"),
+        ({"length_penalty": float("inf")}, "`length_penalty` must be a number of at least 0, got inf"),
         ({"n_best": 6}, "`n_best` must be at most `beam` = 5"),
         ({"max_length": 0}, "`max_length` must be a whole number of at least 1"),
         ({"unknown_words": "copi"}, "Did you mean `copy`"),

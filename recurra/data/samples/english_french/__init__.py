@@ -8,9 +8,9 @@ from and what one's name is; all others ask with est-ce que. French puts an ordi
 that splitting on spaces is nearly a tokenizer. Greetings and courtesies stand without marks too, most in lower case.
 """
 
-import os
-import tempfile
 from pathlib import Path
+
+from recurra.files import write_whole
 
 from .generator import LARGEST, SMALLEST, Pair, Samples, generate
 
@@ -36,23 +36,5 @@ def write(folder: Path, seed: int = 0, num_pairs: int = 24_000) -> tuple[Path, P
     parts = (folder / "train.tsv", samples.train), (folder / "held_out.tsv", samples.held_out)
     for path, pairs in parts:
         rows = "".join(f"{pair.source}\t{pair.target}\n" for pair in pairs)
-        _write_whole(path, f"source\ttarget\n{rows}")
+        write_whole(path, f"source\ttarget\n{rows}")
     return parts[0][0], parts[1][0]
-
-
-def _write_whole(path: Path, text: str) -> None:
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "wb") as file:
-            file.write(text.encode())
-        os.chmod(draft, 0o666 & ~_umask())  # mkstemp makes files that only their owner reads
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

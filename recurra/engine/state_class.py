@@ -1,4 +1,4 @@
-"""Kinds of states whose fields depend on the options of a cell."""
+"""Kinds of states whose fields depend on the options of a cell, or on the cells that they are put together from."""
 
 from __future__ import annotations
 
