@@ -22,6 +22,7 @@ from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.replay import Given, Program, Programs, Results
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.kept import Kept
+from recurra.engine.once import once
 from recurra.engine.lower import lower
 from recurra.engine.probe import expect_contract, expect_no_hooks, expect_rows_apart
 from recurra.engine.region import RegionCode
@@ -101,7 +102,7 @@ class Compiled:
         truths = [node for node in (*rows, *self._of_weights) if node.meta["val"].dtype is torch.bool]
         self._numbers = {node for node in truths if node not in outside}
 
-    @functools.cached_property
+    @once
     def in_bf16(self) -> Compiled:
         """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
         twin = copy.copy(self)
@@ -110,7 +111,7 @@ class Compiled:
         twin.bf16, twin.regions = True, _Regions(self.plan, self.dtype, bf16=True)
         return twin
 
-    @functools.cached_property
+    @once
     def training(self) -> LoopKernel:
         """The forward loop that keeps what the backward pass reads."""
         return self._keeping(self.plan.forward)
@@ -119,7 +120,7 @@ class Compiled:
         plan = schedule(lower(loop), streamed=set(self.plan.kept) - {self.output})
         return LoopKernel(plan, self.dtype, reverse=False, bf16=self.bf16)
 
-    @functools.cached_property
+    @once
     def _echo(self) -> fx.Node | None:
         """The field of the state that is the output of the step before, where the backward pass reads both.
 
@@ -131,13 +132,13 @@ class Compiled:
         is_plain = not {found, self.output} & {*self.training.odd_outputs}
         return found if self.output in kept and self.output in loop.saved and is_plain else None
 
-    @functools.cached_property
+    @once
     def _training_shared(self) -> LoopKernel:
         """As `training`, where the outputs of the steps before stand in memory anyway: it does not write them again."""
         loop = self.plan.forward
         return self._keeping(replace(loop, saved=tuple(node for node in loop.saved if node is not self._echo)))
 
-    @functools.cached_property
+    @once
     def _copier(self) -> Copier:
         return Copier(row_width(self.output), self.dtype)
 
@@ -146,7 +147,7 @@ class Compiled:
             return self._training_shared
         return self.training if keep else self.inference
 
-    @functools.cached_property
+    @once
     def inference(self) -> LoopKernel:
         """The forward loop that keeps nothing but what the region after it reads."""
         loop = self.plan.forward
@@ -154,26 +155,26 @@ class Compiled:
         bare = Loop(loop.name, loop.nodes, loop.carries, loop.results, tuple(n for n in loop.saved if n in read))
         return LoopKernel(schedule(lower(bare)), self.dtype, reverse=False, bf16=self.bf16)
 
-    @functools.cached_property
+    @once
     def reverse(self) -> LoopKernel:
         """The loop of the backward pass."""
         plan = schedule(lower(self.plan.reverse), streamed=self.plan.reverse.saved)
         return LoopKernel(plan, self.dtype, reverse=True, bf16=self.bf16)
 
-    @functools.cached_property
+    @once
     def _together(self) -> Kept:
         """What is kept for the backward pass in one tensor."""
         kernels = (*self.regions.before.kernels, self.training, *self.regions.after.kernels)
         return Kept(set(self.plan.kept) - {self.output, self._echo}, kernels, self._numbers, self.dtype)
 
-    @functools.cached_property
+    @once
     def keeps(self) -> tuple[fx.Node | None, ...]:
         """What the tensors are that a backward pass reads besides what the forward pass was given; None is the one that
         holds several."""
         together = self._together.nodes
         return (*([None] if together else []), *(node for node in self.plan.kept if node not in together))
 
-    @functools.cached_property
+    @once
     def output_is_made_after(self) -> bool:
         """Whether the outputs come from what runs after the forward loop, and may be views of something else."""
         return self.output not in self.plan.forward.saved
@@ -196,7 +197,7 @@ class Compiled:
                 found.append((_sizes(each, num_rows), each.meta["val"].dtype))
         return found
 
-    @functools.cached_property
+    @once
     def has_gradient(self) -> tuple[bool, ...]:
         """Which of the tensors that a scan takes have a gradient."""
         by_name = dict(zip(self.learned, self.gradients, strict=False))
@@ -207,7 +208,7 @@ class Compiled:
             *(True for _ in self.fields),
         )
 
-    @functools.cached_property
+    @once
     def _programs(self) -> dict[str, Programs]:
         return {name: Programs(is_fixed=not self.draws) for name in ("training", "inference", "backward")}
 
@@ -314,7 +315,7 @@ class Compiled:
         self.regions.after_reverse.run(values, layout.num_rows)
         return [*(None if node is None else values[node] for node in self._summed), *d_before]
 
-    @functools.cached_property
+    @once
     def _summed(self) -> tuple[fx.Node | None, ...]:
         """What a backward pass ends with: the gradients, or what they are concluded from; None where there is none."""
         postlude = self.plan.postlude
@@ -346,7 +347,7 @@ class Compiled:
         d_constants = (None if place is None else d_learned[place] for place in self._places)
         return (*d_constants, None if d_x is None else layout.shaped(d_x), *d_state)
 
-    @functools.cached_property
+    @once
     def _places(self) -> tuple[int | None, ...]:
         """Of each constant, which of the learned ones it is; None where it is none."""
         return tuple(self.learned.index(name) if name in self.learned else None for name in self.constants)

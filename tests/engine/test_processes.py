@@ -69,6 +69,12 @@ def test_a_forked_worker_runs_what_its_parent_has_run_on_threads() -> None:
         torch.set_num_threads(threads)
 
 
+# built for CUDA, torch refuses autograd in the fork of a process that has used it, and a trace goes through it
+can_trace_in_a_fork = pytest.mark.skipif(
+    not hasattr(os, "fork") or torch.version.cuda is not None, reason="there is no autograd in a fork here"
+)
+
+
 class _Compiled(Dataset[Tensor]):
     """Items for each of which a cell of its own is compiled."""
 
@@ -83,7 +89,7 @@ class _Compiled(Dataset[Tensor]):
         return (got - want).abs().max()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@can_trace_in_a_fork
 def test_a_forked_worker_compiles_cells_of_its_own() -> None:
     recurra.scan(GRU(3, 5), torch.ones(4, 5, 3), engine="compiled")  # the parent has traced
     loader = DataLoader(_Compiled(), batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=60)
@@ -104,7 +110,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@can_trace_in_a_fork
 def test_a_process_forked_while_a_thread_compiles_can_compile() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", _FORKED_IN_A_COMPILATION],

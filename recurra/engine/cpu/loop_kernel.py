@@ -19,6 +19,7 @@ from recurra.engine.cpu.matmul import matmul
 from recurra.engine.cpu.packing import pack
 from recurra.engine.cpu.target import Target, host, row_sizes
 from recurra.engine.cpu.tiling import Layout, Tiling
+from recurra.engine.once import once
 from recurra.engine.rows import from_rows, row_axis, row_shape, to_rows
 from recurra.engine.schedule import Schedule
 
@@ -68,12 +69,12 @@ class LoopKernel:
         self._name = "reverse" if reverse else "forward"
         self.layout = layout_of(plan, self.target, 8 * self.itemsize, bf16=self.bf16)
 
-    @functools.cached_property
+    @once
     def code(self) -> Code:
         """The machine code, from the first time on that it is wanted."""
         return self._compiled(past_caches=False)
 
-    @functools.cached_property
+    @once
     def code_past_caches(self) -> Code:
         """The same for much that nobody reads soon."""
         return self._compiled(past_caches=True)
@@ -110,13 +111,13 @@ class LoopKernel:
         """The code as the processor's instructions."""
         return jit.assembly(self.ir, self.target)
 
-    @functools.cached_property
+    @once
     def _odd_inputs(self) -> list[int]:
         """Which of the few arrays are not rows [N, width] as they come."""
         inputs = self.plan.arrays[: self.plan.num_inputs]
         return [index for index, (node, _) in enumerate(inputs) if row_axis(node) or row_shape(node)[0] != 1]
 
-    @functools.cached_property
+    @once
     def odd_outputs(self) -> list[fx.Node]:
         """Those that must not stay rows [N, width] of this precision."""
         nodes = [node for node, _ in self.plan.outputs]
@@ -126,7 +127,7 @@ class LoopKernel:
             if node.meta["val"].dim() != 2 or row_shape(node)[0] != 1 or node.meta["val"].dtype != self.dtype
         ]
 
-    @functools.cached_property
+    @once
     def row_limit(self) -> int:
         """Sequences of a tile whose scratch still fits the cache."""
         per_row = sum(self.layout.strides) * self.itemsize
@@ -153,7 +154,7 @@ class LoopKernel:
         shared = self._time(batch) * self._share(sharers) * jobs
         return sharers if shared * _WORTH_SHARING <= alone else 1
 
-    @functools.cached_property
+    @once
     def _weights(self) -> int:
         """Bytes of all matrices."""
         itemsize = 2 if self.bf16 else self.itemsize
