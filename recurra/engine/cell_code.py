@@ -22,8 +22,8 @@ from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.replay import Given, Program, Programs, Results
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.kept import Kept
-from recurra.engine.once import once
 from recurra.engine.lower import lower
+from recurra.engine.once import once
 from recurra.engine.probe import expect_contract, expect_no_hooks, expect_rows_apart
 from recurra.engine.region import RegionCode
 from recurra.engine.rows import row_width

@@ -10,7 +10,7 @@ __all__ = ["once"]
 T = TypeVar("T")
 
 
-class once(Generic[T]):  # noqa: N801 - it stands where `property` does
+class once(Generic[T]):
     """As `functools.cached_property`, but all threads get the same value.
 
     From Python 3.12 on, threads that ask at the same time get one each there, and the engine asks whether a kernel is
