@@ -18,10 +18,9 @@ from recurra.data.tokenizer import Vocabulary, train_tokenizer
 from recurra.errors import DataError
 from recurra.tasks.run_folder import RunFolder
 from recurra.tasks.translate.config import TranslateConfig
+from recurra.tasks.translate.files import SHARED, SOURCE, TARGET
 
 __all__ = ["Examples", "Vocabularies", "read_examples"]
-
-SHARED, SOURCE, TARGET = "tokenizer.json", "tokenizer.source.json", "tokenizer.target.json"
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,6 @@ class Vocabularies:
 
     source: Vocabulary
     target: Vocabulary
-
-    FILES = (SHARED, SOURCE, TARGET)
 
     @classmethod
     def train(cls, pairs: Sequence[Pair], config: TranslateConfig) -> Vocabularies:

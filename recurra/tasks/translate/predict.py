@@ -20,6 +20,7 @@ from recurra.tasks.report import AttentionMap
 from recurra.tasks.run_folder import RunFolder
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.examples import Vocabularies
+from recurra.tasks.translate.files import FILES
 from recurra.tasks.translate.network import decode, make_network
 from recurra.training.config import parse_config
 from recurra.training.device import find_device
@@ -229,8 +230,8 @@ class Translator:
             RunError: the folder is in the way or cannot be written.
         """
         folder = RunFolder(out)
-        folder.check_free(resume=False, overwrite=overwrite)
-        with folder.replacing(*Vocabularies.FILES):
+        folder.check_free(resume=None, overwrite=overwrite)
+        with folder.replacing(*FILES):
             self.vocabularies.save(folder)
             folder.save_record("translate", self.config.model_dump(), {**self.facts, "scores": self.scores})
             folder.save_weights(self.network.state_dict())

@@ -17,6 +17,7 @@ from recurra.tasks.translate.baseline import WordForWord
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.evaluate import score_pairs
 from recurra.tasks.translate.examples import Examples
+from recurra.tasks.translate.files import ATTENTION, LOSS
 from recurra.tasks.translate.predict import Translator
 from recurra.tasks.translate.scores import TranslationScores, score_translations
 from recurra.training.loop import FitResult
@@ -30,7 +31,6 @@ LIMITS = (
     "and what is wrong in them it repeats. Scores on one set of sentences say little about others. Have somebody who "
     "reads both languages check what matters."
 )
-LOSS, ATTENTION = "plots/loss.png", "plots/attention.png"
 
 
 def write_report(
