@@ -18,7 +18,7 @@ from recurra.errors import DataError, no_such_file
 
 __all__ = ["Fault", "FaultKind", "Line", "read_lines"]
 
-FaultKind = Literal["encoding", "columns", "csv", "json", "empty", "long", "unequal"]
+FaultKind = Literal["encoding", "columns", "text", "csv", "json", "empty", "long", "unequal"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF8_MARK = b"\xef\xbb\xbf"
