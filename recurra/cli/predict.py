@@ -13,7 +13,7 @@ import typer
 
 from recurra.cli.options import as_typed
 from recurra.cli.shared import Beam, Device, RunArgument
-from recurra.data.lines import read_lines
+from recurra.data.lines import raw_lines, read_lines
 from recurra.errors import ConfigError, DataError, import_extra
 from recurra.tasks.report import AttentionMap, draw_attention
 from recurra.tasks.translate import Translated, load
@@ -158,7 +158,7 @@ def _file_lines(path: Path) -> Iterator[str]:
 
 
 def _stdin_lines() -> Iterator[str]:
-    for number, raw in enumerate(sys.stdin.buffer, start=1):
+    for number, raw in enumerate(raw_lines(sys.stdin.buffer), start=1):
         try:
             yield raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:

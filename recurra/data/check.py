@@ -19,7 +19,7 @@ SHOWN = 20  # lines named for each finding; the count is of all
 RATIO = 3.0  # the longer side has more than this many times the characters of the shorter ...
 RATIO_FROM = 30  # ... and at least this many: short phrases differ freely
 
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 QUOTED = re.compile('"(?:[^"]|"")+"')
 # UTF-8 bytes that were once read as Latin-1 or Windows-1252 and saved again: "Ã©" for "é", "â€™" for "’"
 TWICE_ENCODED = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac[\u0080-\u00ff\u2018-\u2122]")

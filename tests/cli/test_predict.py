@@ -55,6 +55,12 @@ def test_empty_lines_and_windows_line_ends_keep_their_places(
     assert out == "bonjour\n\n\nmerci\n"
 
 
+def test_lines_that_end_as_on_old_macs_are_lines(
+    learned_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert translate(capsys, monkeypatch, "good morning\rthank you\r", learned_run) == (0, "bonjour\nmerci\n", "")
+
+
 def test_other_scripts_and_half_known_sentences_go_through(
     learned_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

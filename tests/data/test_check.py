@@ -67,6 +67,7 @@ def test_repetitions_are_found(tmp_path: Path) -> None:
         ("Paris\tParis", "copied"),
         ("short\t" + "very long " * 5, "length_ratio"),
         ("bell\x07\tcloche", "control_character"),
+        ("a stray\rreturn\tun retour", "control_character"),
         ("a line\u2028break\tune ligne", "control_character"),
         ("coffee\tcaf\ufffd", "replacement_character"),
         ("coffee\tcafÃ©", "twice_encoded"),
