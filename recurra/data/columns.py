@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from recurra.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["Columns", "check_names", "find_columns", "find_keys", "looks_like_names", "other_separator"]
+__all__ = ["Columns", "NoSuchColumn", "check_names", "find_columns", "find_keys", "looks_like_names", "other_separator"]
 
 PAIRS_OF_NAMES = (("source", "target"), ("src", "tgt"), ("src", "trg"), ("src", "ref"), ("input", "output"))
 
@@ -51,6 +51,10 @@ class Columns(NamedTuple):
     has_header: bool
 
 
+class NoSuchColumn(DataError):
+    """A column that was named is not in the file."""
+
+
 def check_names(source_column: str | None, target_column: str | None) -> tuple[str, str] | None:
     """Both names, or None where neither is given.
 
@@ -70,7 +74,8 @@ def find_columns(path: Path, first_row: Sequence[str], names: tuple[str, str] | 
     """The columns of a table by its first row, by the rule above.
 
     Raises:
-        DataError: a name is not in the first row.
+        NoSuchColumn: a name is not in the first row.
+        DataError: a name and a number are of one column.
     """
     recognised = _recognise(first_row)
     if names is None:
@@ -92,7 +97,8 @@ def find_keys(path: Path, keys: Sequence[str], names: tuple[str, str] | None) ->
     """The keys of JSON objects that hold the source and the target, by the keys of the first object.
 
     Raises:
-        DataError: a name is not among the keys, or none was given and no known pair is there.
+        NoSuchColumn: a name is not among the keys.
+        DataError: none was given and no known pair is there.
     """
     if names is not None:
         return keys[_place(path, names[0], keys)], keys[_place(path, names[1], keys)]
@@ -138,7 +144,7 @@ def _place(path: Path, name: str, row: Sequence[str]) -> int:
     cells = [_plain(cell) for cell in row]
     if _plain(name) not in cells:
         near = did_you_mean(name, row) or other_separator(row)
-        raise DataError(f"`{path}` has no column `{name}`.{near} Its columns are {_listed(row)}.")
+        raise NoSuchColumn(f"`{path}` has no column `{name}`.{near} Its columns are {_listed(row)}.")
     return cells.index(_plain(name))
 
 

@@ -83,6 +83,18 @@ def test_a_run_is_seen_reading_pairs(learned_run: Path, tmp_path: Path, capsys: 
     assert (tmp_path / "seen" / "attention.png").exists()
 
 
+def test_a_run_reads_the_columns_that_are_named(
+    learned_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.csv").write_text("id,english,french\n1,hello,bonjour\n")
+    columns = ["--source-column", "english", "--target-column", "french"]
+
+    assert main(["inspect", str(learned_run), str(tmp_path / "p.csv"), *columns, "--json", "--out", str(tmp_path)]) == 0
+
+    forward, _, decoder = json.loads(capsys.readouterr().out)["layers"]
+    assert (forward["steps"][0], decoder["steps"][1]) == ("▁hello", "▁bonjour")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from recurra.data.batches import BucketedBatches
-from recurra.data.readers import Pair, read_pairs
+from recurra.data.readers import Pair
 from recurra.errors import import_extra
 from recurra.tasks.translate.config import SCORES_OF_TRANSLATIONS
+from recurra.tasks.translate.examples import read_as_fitted
 from recurra.tasks.translate.network import translation_loss
 from recurra.tasks.translate.predict import Translator
 from recurra.tasks.translate.scores import TranslationScores, score_translations
@@ -72,7 +73,7 @@ def evaluate(
     Args:
         translator: from `fit` or `load`.
         paths: one file of pairs or two parallel files.
-        source_column: see `TranslateConfig`.
+        source_column: see `TranslateConfig`; where none is given, the translator's own.
         target_column: likewise.
         beam: candidates in the running at each step; the translator's own where not given.
         lowercase: compare in lower case; where not given, as the translator writes.
@@ -83,13 +84,8 @@ def evaluate(
         MissingExtra: sacrebleu is not installed.
     """
     import_extra("sacrebleu", "text")  # missed before the translating, not after
-    pairs = read_pairs(
-        list(paths),
-        source_column=source_column,
-        target_column=target_column,
-        max_words=None,
-        max_characters=None,
-        on_bad=on_bad,
+    pairs = read_as_fitted(
+        list(paths), translator.config, source_column=source_column, target_column=target_column, on_bad=on_bad
     )
     return score_pairs(translator, pairs, beam=beam, lowercase=lowercase)
 

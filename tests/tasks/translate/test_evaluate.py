@@ -33,6 +33,22 @@ def test_wrong_references_are_scored_as_wrong(learned_run: Path, tmp_path: Path)
     assert scores.perplexity > 10
 
 
+def test_columns_are_those_of_the_fit_unless_others_are_named(learned_run: Path, tmp_path: Path) -> None:
+    model = load(learned_run)
+    model.config = model.config.model_copy(update={"source_column": "english", "target_column": "french"})
+    rows = "".join(f"{row}\t{target}\t{source}\n" for row, (source, target) in enumerate(PAIRS))
+    (tmp_path / "table.tsv").write_text("id\tfrench\tenglish\n" + rows)
+    (tmp_path / "other.tsv").write_text("id\tFrançais\tenglish\n" + rows)
+    (tmp_path / "p.en").write_text("hello\n")
+    (tmp_path / "p.fr").write_text("bonjour\n")
+
+    assert evaluate(model, tmp_path / "table.tsv").exact_match == 100
+    assert evaluate(model, tmp_path / "p.en", tmp_path / "p.fr").exact_match == 100
+    with pytest.raises(DataError, match=r"no column `french`.*The run was fitted with the columns `english` and"):
+        evaluate(model, tmp_path / "other.tsv")
+    assert evaluate(model, tmp_path / "other.tsv", source_column="3", target_column="Français").exact_match == 100
+
+
 def test_case_counts_unless_it_is_asked_not_to(learned_run: Path, tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "p.tsv", [(source, target.upper()) for source, target in PAIRS])
 
