@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from recurra.cli.options import as_typed
-from recurra.cli.shared import Beam, Device, RunArgument
+from recurra.cli.shared import Beam, Device, RunArgument, path_from
 from recurra.data.lines import raw_lines, read_lines
 from recurra.errors import ConfigError, DataError, import_extra
 from recurra.tasks.report import AttentionMap, draw_attention
@@ -34,7 +34,10 @@ def predict(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="Sentences, one a line; plain or .gz. Stdin where not given.", show_default=False
+            metavar="[FILE]",
+            help="Sentences, one a line; plain or .gz. Stdin where not given.",
+            show_default=False,
+            parser=path_from,
         ),
     ] = None,
     beam: Beam = None,

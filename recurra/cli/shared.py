@@ -7,13 +7,26 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Beam", "Device", "PairFiles", "RunArgument", "SourceColumn", "TargetColumn"]
+__all__ = ["Beam", "Device", "PairFiles", "RunArgument", "SourceColumn", "TargetColumn", "path_from"]
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+
+def path_from(text: str) -> Path:
+    """A path as it is typed; an empty one would be the folder one is in."""
+    if not text:
+        raise typer.BadParameter("Expected a path, got an empty text")
+    return Path(text)
+
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False, parser=path_from)]
 
 PairFiles = Annotated[
     list[Path],
-    typer.Argument(metavar="PATHS...", help="One file of sentence pairs, or two parallel files.", show_default=False),
+    typer.Argument(
+        metavar="PATHS...",
+        help="One file of sentence pairs, or two parallel files.",
+        show_default=False,
+        parser=path_from,
+    ),
 ]
 
 SourceColumn = Annotated[
