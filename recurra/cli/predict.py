@@ -114,9 +114,17 @@ def predict(
         "max_length": max_length,
         "unknown_words": unknown_words,
     }
+    with as_typed(options):
+        model.translate([], **options)  # refuses options before anything is read
     maps: list[AttentionMap] = []
     number = 0
     for chunk in _chunks(lines, 1 if interactive else at_once):
+        if number == 0 and all("\t" in line for line in chunk):
+            print(
+                "Every line has a tab, as in a file of pairs: whole lines are translated; give the sentences alone, "
+                "as by `cut -f 1`.",
+                file=sys.stderr,
+            )
         with as_typed(options):
             answers = model.translate(chunk, **options)
         for translated in answers:
@@ -141,6 +149,10 @@ def _output(translated: Translated, number: int, n_best: int, as_json: bool) -> 
 def _save_attention(maps: list[AttentionMap], path: Path) -> None:
     if not maps:
         print("There was nothing to draw: no sentence had words.", file=sys.stderr)
+        return
+    if too_long := sum(not one.can_be_drawn for one in maps):
+        print(f"{too_long} of {len(maps)} sentences too long to draw.", file=sys.stderr)
+    if too_long == len(maps):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, draw_attention(maps))

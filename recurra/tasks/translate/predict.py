@@ -152,7 +152,7 @@ class Translator:
         Args:
             sentences: in any order; empty ones are translated by empty texts.
             beam: candidates in the running at each step; 1 takes the best piece every time.
-            n_best: candidates returned a sentence, at most `beam`.
+            n_best: candidates returned a sentence, at most `beam`; fewer where some have the same text.
             length_penalty: power of the length that scores are divided by.
             max_length: pieces of a translation at most; twice those of the source and twenty where not given.
             unknown_words: `copy`, `keep` or `drop`, see `TranslateConfig`.
@@ -201,7 +201,7 @@ class Translator:
             forbidden=(Vocabulary.pad, Vocabulary.bos, *([Vocabulary.unk] if how.unknown_words == "drop" else [])),
         )
         return [
-            [self._candidate(aligned, hypothesis, how) for hypothesis in best]
+            _different(self._candidate(aligned, hypothesis, how) for hypothesis in best)
             for aligned, best in zip(read, found, strict=True)
         ]
 
@@ -236,6 +236,14 @@ class Translator:
             folder.save_record("translate", self.config.model_dump(), {**self.facts, "scores": self.scores})
             folder.save_weights(self.network.state_dict())
             folder.finish()
+
+
+def _different(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Each text once, with its best score: other pieces, or copies in the place of unknown ones, may give the same."""
+    found: dict[str, Candidate] = {}
+    for candidate in candidates:
+        found.setdefault(candidate.text, candidate)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _draw(translator: Translator, sample: Sequence[Pair], rows: Sequence[Mapping
     sentences = [pair.source for pair in sample if least <= len(pair.source.split()) <= most][:MAPS]
     translated = translator.translate(sentences or [pair.source for pair in sample[:MAPS]])
     maps = [found for each in translated if (found := each.attention_map()) is not None]
-    if maps:
+    if any(one.can_be_drawn for one in maps):
         folder.write(ATTENTION, draw_attention(maps))
 
 

@@ -73,6 +73,12 @@ def test_n_best_are_different_and_ordered(model: Translator) -> None:
     assert translated.text == texts[0] == "où est le chat ?"
 
 
+def test_a_text_that_comes_twice_is_one_candidate(model: Translator) -> None:
+    (translated,) = model.translate(["ξένος ☃"], n_best=3)
+
+    assert [candidate.text for candidate in translated.candidates] == ["ξένος ☃"]
+
+
 def test_words_and_attention_are_those_of_the_sentences(model: Translator) -> None:
     (translated,) = model.translate(["where is the cat?"])
     best = translated.candidates[0]
