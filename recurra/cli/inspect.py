@@ -10,7 +10,7 @@ import typer
 
 from recurra.cells.registry import CELLS, make_cell
 from recurra.cli.options import as_typed, cell_from
-from recurra.cli.shared import SourceColumn, TargetColumn
+from recurra.cli.shared import SourceColumn, TargetColumn, refuse_typed
 from recurra.cli.show import print_table
 from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
 from recurra.engine.contract import Cell
@@ -25,6 +25,8 @@ from recurra.training.files import json_text
 
 __all__ = ["register"]
 
+OF_CELLS, OF_A_RUN = ("steps", "input_size", "hidden_size", "seed"), ("limit", "source_column", "target_column")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -32,6 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
+    context: typer.Context,
     what: Annotated[
         list[str],
         typer.Argument(
@@ -67,6 +70,10 @@ def inspect(
     """Look inside: gradients through time, states, gates, Jacobians and attention, as numbers and as pictures."""
     import_extra("matplotlib", "plot")
     is_run = Path(what[0]).is_dir()
+    if is_run:
+        refuse_typed(context, OF_CELLS, "is of cells by name, and a run has its own: leave it out.")
+    else:
+        refuse_typed(context, OF_A_RUN, "is of a run that reads sentence pairs: leave it out.")
     folder = out or (Path(what[0]) / "inspect" if is_run else Path("inspect"))
     if folder.exists() and not folder.is_dir():  # said before minutes of work, not after
         raise RunError(f"`{folder}` is a file: name a folder for the pictures.")

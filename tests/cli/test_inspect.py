@@ -112,6 +112,13 @@ def test_what_cannot_be_inspected_is_one_sentence(
     assert err.count("\n") == 1
 
 
+def test_options_that_would_do_nothing_are_refused(learned_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(learned_run), "p.tsv", "--steps", "200"]) == 2
+    assert capsys.readouterr().err == "`--steps` is of cells by name, and a run has its own: leave it out.\n"
+    assert main(["inspect", "rnn", "--limit", "32"]) == 2
+    assert capsys.readouterr().err == "`--limit` is of a run that reads sentence pairs: leave it out.\n"
+
+
 def test_a_file_in_the_place_of_the_folder_is_told_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
