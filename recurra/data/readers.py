@@ -159,10 +159,12 @@ def as_paths(paths: PathOrPaths) -> list[Path]:
     Raises:
         DataError: there are no files, more than two, two that each hold pairs, or something is no path.
     """
-    given = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    given = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | PathLike) else [paths]
     for path in given:
         if not isinstance(path, str | PathLike):
             raise DataError(f"Sentence pairs are read from files: give their paths, got a {type(path).__name__}.")
+        if not str(path):
+            raise DataError("Sentence pairs are read from files: give their paths, got an empty text.")
     files = [Path(path) for path in given]
     if len(files) not in (1, 2):
         raise DataError(f"Expected one file of sentence pairs or two parallel text files, got {len(files)} files.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -29,6 +30,7 @@ __all__ = ["Candidate", "Translated", "Translator", "load"]
 
 UNKNOWN_WORDS = ("copy", "keep", "drop")
 SOURCE_TOKENS = 6000  # pieces of source times beam, padding included, that are translated together
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 END, UNKNOWN = "(end)", "<unk>"
 
 
@@ -174,6 +176,8 @@ class Translator:
         for text in texts:
             if not isinstance(text, str):
                 raise DataError(f"`sentences` must be a text or a list of texts, got a {type(text).__name__}.")
+            if HALF_A_CHARACTER.search(text):
+                raise DataError(f"`sentences` must be text, got {text[:40]!r} with half a surrogate pair in it.")
         read = [self.vocabularies.source.align(text) for text in texts]
         results: list[Translated | None] = [None] * len(texts)
         for rows in _batches([len(aligned.ids) for aligned in read], SOURCE_TOKENS // how.beam):
@@ -324,7 +328,7 @@ def _by_words(weights: Tensor, owners: Sequence[int], num_words: int, source: Al
     return total / total.sum(1, keepdim=True).clamp_min(1e-9)
 
 
-def load(path: str | os.PathLike[str], *, device: str = "auto") -> Translator:
+def load(path: str | os.PathLike[str], *, device: str | torch.device = "auto") -> Translator:
     """The translator of a run folder.
 
     Args:
@@ -335,6 +339,8 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Translator:
         ConfigError: there is no such device.
         RunError: the folder is no run, was cut short, is of a newer version, or is damaged.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise RunError(f"`path` must be that of a run folder, got a {type(path).__name__}.")
     folder, where = RunFolder(path), find_device(device)
     record = folder.record()
     if record.task != "translate":

@@ -23,6 +23,10 @@ def test_what_was_learned_by_heart_scores_full_marks(learned_run: Path, tmp_path
     assert scores.sentences == len(PAIRS)
 
 
+def test_a_run_may_be_given_by_its_folder(learned_run: Path, tmp_path: Path) -> None:
+    assert evaluate(learned_run, write_pairs(tmp_path / "p.tsv")).exact_match == 100
+
+
 def test_wrong_references_are_scored_as_wrong(learned_run: Path, tmp_path: Path) -> None:
     turned = [(source, PAIRS[-1 - row][1]) for row, (source, _) in enumerate(PAIRS)]
 

@@ -132,6 +132,17 @@ def test_what_is_no_text_is_named(model: Translator, sentences: Any) -> None:
         model(sentences)
 
 
+def test_half_a_character_is_refused(model: Translator) -> None:
+    with pytest.raises(DataError, match=r"got 'hel\\ud800lo' with half a surrogate pair in it"):
+        model("hel\ud800lo")
+
+
+def test_a_device_of_torch_will_do_and_what_is_no_path_is_named(learned_run: Path) -> None:
+    assert load(learned_run, device=torch.device("cpu"))("hello") == "bonjour"
+    with pytest.raises(RunError, match="`path` must be that of a run folder, got a NoneType"):
+        load(None)  # type: ignore[arg-type]
+
+
 def test_one_text_where_a_list_belongs_is_refused(model: Translator) -> None:
     with pytest.raises(ConfigError, match="must be a list"):
         model.translate("hello")
