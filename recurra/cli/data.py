@@ -19,7 +19,8 @@ __all__ = ["register"]
 
 WORDS_FOR = {
     "encoding": "not UTF-8",
-    "columns": "too few columns",
+    "columns": "a column is missing",
+    "text": "no text in a column",
     "csv": "not CSV",
     "json": "not JSON",
     "empty": "empty sentences",
@@ -32,6 +33,9 @@ WORDS_FOR = {
     "control_character": "control characters",
     "replacement_character": "characters lost before (U+FFFD)",
     "twice_encoded": "encoded twice (Ã© for é)",
+    "quoted": "quotes, kept as text",
+    "names_of_columns": "names of columns, read as a pair",
+    "numbers": "a column of numbers",
 }
 LINES_SHOWN = 6
 
@@ -90,15 +94,26 @@ def _print_report(report: PairReport) -> None:
         ],
         numbers=["source", "target"],
     )
+    if report.header is not None or report.first:
+        print()
+    if report.header is not None:
+        print(f"The first row names the columns: {', '.join(f'`{_cut(cell)}`' for cell in report.header)}.")
+    if report.first:
+        rows = [[f"{line:,}", _cut(source), _cut(target)] for source, target, line in report.first]
+        print_table(["line", "source", "target"], rows, numbers=["line"])
     if report.remarks:
         print()
-        _print_findings("worth a look", report.remarks)
+        _print_findings("worth a look", report.remarks, most=90)
     if report.faults:
         print()
         _print_findings("cannot be used", report.faults)
     print()
     if report.usable:
         print("Ready for `recurra fit`.")
+    elif "unequal" in report.faults:
+        print("Not ready: give two files with the same number of lines.")
+    elif not report.pairs:
+        print("Not ready: no line can be used.")
     else:
         print("Not ready: correct these lines, or fit with `--on-bad skip` to leave them out.")
 
@@ -109,11 +124,15 @@ def _lengths(lengths: Distribution | None) -> list[str]:
     return [f"{lengths.min:,}", f"{lengths.median:,}", f"{lengths.mean:,.1f}", f"{lengths.p95:,}", f"{lengths.max:,}"]
 
 
-def _print_findings(title: str, findings: dict[str, Finding]) -> None:
+def _cut(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _print_findings(title: str, findings: dict[str, Finding], most: int | None = None) -> None:
     rows = []
     for kind, finding in findings.items():
         lines = ", ".join(map(str, finding.lines[:LINES_SHOWN])) + (", ..." if finding.count > LINES_SHOWN else "")
-        example = finding.example if len(finding.example) <= 90 else finding.example[:89] + "…"
+        example = finding.example if most is None else _cut(finding.example, most)
         rows.append([WORDS_FOR.get(kind, kind), f"{finding.count:,}", lines, example])
     print_table([title, "count", "lines", "the first"], rows, numbers=["count"])
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from recurra.cli.options import as_typed, option_parameters, options_given
+from recurra.cli.shared import path_from
 from recurra.errors import ConfigError, RunError
 from recurra.tasks.options import read_options_file
 from recurra.tasks.registry import TASKS, Task
@@ -44,10 +45,14 @@ def _fixed_parameters() -> list[inspect.Parameter]:
                 help="One file of sentence pairs (TSV, CSV, JSONL) or two parallel text files; plain or .gz. May "
                 "be left out with --resume.",
                 show_default=False,
+                parser=path_from,
             ),
         ],
         "out": Annotated[
-            Path | None, typer.Option("--out", metavar="DIR", help="The run folder to write.", rich_help_panel=panel)
+            Path | None,
+            typer.Option(
+                "--out", metavar="DIR", help="The run folder to write.", rich_help_panel=panel, parser=path_from
+            ),
         ],
         "validation": Annotated[
             list[Path] | None,

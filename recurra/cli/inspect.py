@@ -9,19 +9,23 @@ import torch
 import typer
 
 from recurra.cells.registry import CELLS, make_cell
-from recurra.cli.options import cell_from
+from recurra.cli.options import as_typed, cell_from
+from recurra.cli.shared import SourceColumn, TargetColumn, refuse_typed
 from recurra.cli.show import print_table
-from recurra.data.readers import read_pairs
+from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
 from recurra.engine.contract import Cell
 from recurra.errors import ConfigError, DataError, RunError, did_you_mean, import_extra
 from recurra.inspect import gradient_flow, record
 from recurra.networks.recurrent import Recurrent
 from recurra.tasks.inspection import Inspection, Layer, jacobians_if_small
 from recurra.tasks.translate import load
+from recurra.tasks.translate.examples import read_as_fitted
 from recurra.tasks.translate.inspection import inspect as inspect_translator
 from recurra.training.files import json_text
 
 __all__ = ["register"]
+
+OF_CELLS, OF_A_RUN = ("steps", "input_size", "hidden_size", "seed"), ("limit", "source_column", "target_column")
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
+    context: typer.Context,
     what: Annotated[
         list[str],
         typer.Argument(
@@ -40,7 +45,12 @@ def inspect(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Where pictures and inspect.json go.", show_default="RUN/inspect"),
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Where pictures and inspect.json go.",
+            show_default="RUN/inspect; of cells ./inspect",
+        ),
     ] = None,
     steps: Annotated[int, typer.Option("--steps", metavar="INTEGER", min=2, help="Of cells: time steps.")] = 200,
     input_size: Annotated[
@@ -49,6 +59,8 @@ def inspect(
     hidden_size: Annotated[
         int, typer.Option("--hidden-size", metavar="INTEGER", min=1, help="Of cells: their units.")
     ] = 64,
+    source_column: SourceColumn = None,
+    target_column: TargetColumn = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="INTEGER", min=1, help="Of a run: sentence pairs that are read.")
     ] = 32,
@@ -58,11 +70,16 @@ def inspect(
     """Look inside: gradients through time, states, gates, Jacobians and attention, as numbers and as pictures."""
     import_extra("matplotlib", "plot")
     is_run = Path(what[0]).is_dir()
+    if is_run:
+        refuse_typed(context, OF_CELLS, "is of cells by name, and a run has its own: leave it out.")
+    else:
+        refuse_typed(context, OF_A_RUN, "is of a run that reads sentence pairs: leave it out.")
     folder = out or (Path(what[0]) / "inspect" if is_run else Path("inspect"))
     if folder.exists() and not folder.is_dir():  # said before minutes of work, not after
         raise RunError(f"`{folder}` is a file: name a folder for the pictures.")
     if is_run:
-        found = _of_run(Path(what[0]), [Path(path) for path in what[1:]], limit)
+        with as_typed(["source_column", "target_column"]):
+            found = _of_run(Path(what[0]), [Path(path) for path in what[1:]], (source_column, target_column), limit)
     else:
         torch.manual_seed(seed)
         found = _of_cells(what, steps, input_size, hidden_size)
@@ -74,13 +91,23 @@ def inspect(
     print(f"{len(files)} files are in {folder}: gradients.png first.")
 
 
-def _of_run(run: Path, paths: list[Path], limit: int) -> Inspection:
+def _of_run(run: Path, paths: list[Path], columns: tuple[str | None, str | None], limit: int) -> Inspection:
     if not paths:
         raise DataError(
             f"What should the network in `{run}` read? Give a file of sentence pairs, or two parallel files."
         )
     translator = load(run)
-    return inspect_translator(translator, read_pairs(paths, on_bad="skip")[:limit])
+    source, target = columns
+    pairs = read_as_fitted(
+        paths,
+        translator.config,
+        source_column=source,
+        target_column=target,
+        on_bad="skip",
+        max_words=MAX_WORDS,
+        max_characters=MAX_CHARACTERS,
+    )
+    return inspect_translator(translator, pairs[:limit])
 
 
 def _of_cells(names: list[str], steps: int, input_size: int, hidden_size: int) -> Inspection:

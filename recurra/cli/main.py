@@ -6,19 +6,23 @@ read; `--debug` anywhere adds where it came from. Results go to stdout, everythi
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Annotated, Any
 
+import torch
 import typer
 from typer.core import TyperGroup
 
 from recurra import __version__
 from recurra.cli import cells, data, evaluate, explain, fit, inspect, predict, prove, summary
 from recurra.errors import RecurraError, did_you_mean
+from recurra.tasks.registry import TASKS
 
 __all__ = ["app", "main", "run"]
 
@@ -75,7 +79,12 @@ def _root(
 
 
 def run() -> None:
-    """The entry point of the command `recurra`."""
+    """The entry point of the command `recurra`.
+
+    What goes to stdout is UTF-8, as all files and what comes from stdin are, whatever the terminal speaks.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # names of files may be any bytes
     sys.exit(main(sys.argv[1:]))
 
 
@@ -90,13 +99,17 @@ def main(arguments: Sequence[str]) -> int:
     except RecurraError as error:
         return _refuse(str(error), debug)
     except typer.TyperException as error:
-        return _refuse(_usage(error), debug)
+        return _refuse(_usage(error, words), debug)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
         return _leave_quietly()
     except (FileExistsError, NotADirectoryError) as error:
         return _refuse(f"`{error.filename}` is no folder, or lies below a file: name a folder.", debug)
+    except (MemoryError, RuntimeError, TypeError) as error:
+        if not _is_of_memory(error):
+            raise
+        return _refuse("There is not enough memory for this: give smaller sizes, or smaller batches.", debug)
     except OSError as error:  # a disk, a permission: the user's, not a fault of this program
         where = f"`{error.filename}`: " if error.filename else ""
         return _refuse(f"{where}{(error.strerror or str(error)).lower()}.", debug)
@@ -111,16 +124,22 @@ def _refuse(message: str, debug: bool) -> int:
     return BAD_INPUT
 
 
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory was short; torch has no class for that on processors, nor for sizes past 2^63."""
+    words = ("DefaultCPUAllocator", "Storage size calculation overflowed", "Overflow when unpacking long")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
 def _leave_quietly() -> int:
     """The reader of our output has gone: nobody is left to tell, and the interpreter must not try at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, words: Sequence[str]) -> str:
     """What is wrong with a command line, in our words, and where its help is."""
     context: Any = getattr(error, "ctx", None)
-    command = context.command_path if context else "recurra"
+    command = context.command_path if context else _command(words)
     help_hint = f" Help: `{command} --help`."
     message: str = error.format_message()
     if hasattr(error, "option_name") and hasattr(error, "possibilities"):
@@ -134,3 +153,8 @@ def _usage(error: Any) -> str:
     message = re.sub(r"^Invalid value for '(.*?)': Input should be ", r"'\1' must be ", message)
     message = message.split(", unable to parse")[0]
     return message.rstrip(".").replace("'", "`").replace("``", "`") + f".{help_hint}"
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command that was typed, `recurra fit translate`: not every error says in which it arose."""
+    return " ".join(["recurra", *takewhile((*ORDER, *TASKS).__contains__, words)])

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from recurra.cli.options import as_typed
-from recurra.cli.shared import Beam, Device, RunArgument
-from recurra.data.lines import read_lines
+from recurra.cli.shared import Beam, Device, RunArgument, path_from
+from recurra.data.lines import raw_lines, read_lines
 from recurra.errors import ConfigError, DataError, import_extra
 from recurra.tasks.report import AttentionMap, draw_attention
 from recurra.tasks.translate import Translated, load
@@ -34,7 +34,10 @@ def predict(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="Sentences, one a line; plain or .gz. Stdin where not given.", show_default=False
+            metavar="[FILE]",
+            help="Sentences, one a line; plain or .gz. Stdin where not given.",
+            show_default=False,
+            parser=path_from,
         ),
     ] = None,
     beam: Beam = None,
@@ -111,9 +114,17 @@ def predict(
         "max_length": max_length,
         "unknown_words": unknown_words,
     }
+    with as_typed(options):
+        model.translate([], **options)  # refuses options before anything is read
     maps: list[AttentionMap] = []
     number = 0
     for chunk in _chunks(lines, 1 if interactive else at_once):
+        if number == 0 and all("\t" in line for line in chunk):
+            print(
+                "Every line has a tab, as in a file of pairs: whole lines are translated; give the sentences alone, "
+                "as by `cut -f 1`.",
+                file=sys.stderr,
+            )
         with as_typed(options):
             answers = model.translate(chunk, **options)
         for translated in answers:
@@ -139,6 +150,10 @@ def _save_attention(maps: list[AttentionMap], path: Path) -> None:
     if not maps:
         print("There was nothing to draw: no sentence had words.", file=sys.stderr)
         return
+    if too_long := sum(not one.can_be_drawn for one in maps):
+        print(f"{too_long} of {len(maps)} sentences too long to draw.", file=sys.stderr)
+    if too_long == len(maps):
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, draw_attention(maps))
     print(f"Attention drawn to {path}.", file=sys.stderr)
@@ -158,7 +173,7 @@ def _file_lines(path: Path) -> Iterator[str]:
 
 
 def _stdin_lines() -> Iterator[str]:
-    for number, raw in enumerate(sys.stdin.buffer, start=1):
+    for number, raw in enumerate(raw_lines(sys.stdin.buffer), start=1):
         try:
             yield raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:

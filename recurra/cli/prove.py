@@ -13,12 +13,22 @@ from recurra.cells.registry import find_cell
 from recurra.cli.options import as_typed, cell_from, object_from
 from recurra.cli.shared import Device
 from recurra.cli.show import print_table
+from recurra.errors import ConfigError
 from recurra.tasks.prove import PROBLEMS, Outcome, Problem, Settings, make_problem, prove
 from recurra.training.files import json_text
 
 __all__ = ["register"]
 
-FIELDS = ["problem_options", "training_options", "hidden_size", "steps", "batch_size", "learning_rate", "device"]
+FIELDS = [
+    "data",
+    "problem_options",
+    "training_options",
+    "hidden_size",
+    "steps",
+    "batch_size",
+    "learning_rate",
+    "device",
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -74,6 +84,8 @@ def prove_command(
     with as_typed(FIELDS):
         sizes = object_from("problem_options", problem_options)
         training = object_from("training_options", training_options)
+        if data is not None and problem in PROBLEMS and not hasattr(PROBLEMS[problem], "data"):
+            raise ConfigError(f"The problem `{problem}` draws its own sequences: leave out `data`.")
         made = make_problem(problem, sizes, data=None if data is None else str(data))
         changes: dict[str, Any] = {"steps": steps, "hidden_size": hidden_size, "batch_size": batch_size}
         changes |= {"learning_rate": learning_rate, "goal": goal, "training": training or None}

@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["Beam", "Device", "PairFiles", "RunArgument", "SourceColumn", "TargetColumn"]
+from recurra.cli.options import option_name
+from recurra.errors import ConfigError
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+__all__ = ["Beam", "Device", "PairFiles", "RunArgument", "SourceColumn", "TargetColumn", "path_from", "refuse_typed"]
+
+
+def path_from(text: str) -> Path:
+    """A path as it is typed; an empty one would be the folder one is in."""
+    if not text:
+        raise typer.BadParameter("Expected a path, got an empty text")
+    return Path(text)
+
+
+def refuse_typed(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Refuse options that would do nothing, where they were typed.
+
+    Args:
+        context: of the command.
+        names: parameters of the command.
+        why: the rest of the sentence, after the option.
+
+    Raises:
+        ConfigError: one of them was typed.
+    """
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"`{option_name(name)}` {why}")
+
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False, parser=path_from)]
 
 PairFiles = Annotated[
     list[Path],
-    typer.Argument(metavar="PATHS...", help="One file of sentence pairs, or two parallel files.", show_default=False),
+    typer.Argument(
+        metavar="PATHS...",
+        help="One file of sentence pairs, or two parallel files.",
+        show_default=False,
+        parser=path_from,
+    ),
 ]
 
 SourceColumn = Annotated[

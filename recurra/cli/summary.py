@@ -12,12 +12,15 @@ from torch import nn
 
 from recurra.cells.registry import CELLS, make_cell
 from recurra.cli.options import as_typed, object_from
+from recurra.cli.shared import refuse_typed
 from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.recurrent import Recurrent
 from recurra.networks.summary import summary as summarise
 from recurra.tasks.translate import load
 
 __all__ = ["register"]
+
+OF_A_CELL = ("input_size", "hidden_size", "num_layers", "bidirectional", "cell_options")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def summary(
+    context: typer.Context,
     what: Annotated[
         str, typer.Argument(metavar="RUN|CELL", help="A run folder, or a cell by name.", show_default=False)
     ],
@@ -50,6 +54,7 @@ def summary(
     """Show the layers of a run or of a cell: output shapes, weights, state sizes, and the network unrolled."""
     network: nn.Module
     if Path(what).exists():
+        refuse_typed(context, OF_A_CELL, "is of a cell, and a run has its own: leave it out.")
         network = load(what).network
     elif what in CELLS:
         with as_typed(["input_size", "hidden_size", "num_layers", "cell_options"]):

@@ -1,14 +1,15 @@
 """Lines of a text file, plain or gzip, with every damage named by its line.
 
-UTF-8 with or without byte order mark; lines end with LF or CR LF. A file that cannot be read at all raises; a line that
-is not UTF-8 arrives with its fault, so that one reader serves both who refuses it and who counts it.
+UTF-8 with or without byte order mark; lines end with LF or CR LF, or with CR in a file without any LF. A file that
+cannot be read at all raises; a line that is not UTF-8 arrives with its fault, so that one reader serves both who
+refuses it and who counts it.
 """
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Literal, NamedTuple
 
 from recurra.errors import DataError, no_such_file
 
-__all__ = ["Fault", "FaultKind", "Line", "read_lines"]
+__all__ = ["Fault", "FaultKind", "Line", "raw_lines", "read_lines"]
 
-FaultKind = Literal["encoding", "columns", "csv", "json", "empty", "long", "unequal"]
+FaultKind = Literal["encoding", "columns", "text", "csv", "json", "empty", "long", "unequal"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF8_MARK = b"\xef\xbb\xbf"
@@ -59,12 +60,25 @@ def read_lines(path: Path) -> Iterator[Line]:
     number = 0
     try:
         with _open(path) as file:
-            for number, raw in enumerate(file, start=1):
+            for number, raw in enumerate(raw_lines(file), start=1):
                 yield _decode(path, number, raw)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"`{path}` is damaged gzip after line {number} ({error}): copy or download it again.") from None
     except OSError as error:
         raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from None
+
+
+def raw_lines(file: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of a binary file with their ends.
+
+    A CR alone ends a line only in a file that has no LF: elsewhere it is a stray letter of one line, and to count it
+    would move one of two parallel files against the other.
+    """
+    for number, raw in enumerate(file):
+        if number == 0 and not raw.endswith(b"\n"):  # the whole file
+            yield from raw.splitlines(keepends=True)
+        else:
+            yield raw
 
 
 def _open(path: Path) -> BufferedReader | gzip.GzipFile:

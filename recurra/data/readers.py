@@ -21,11 +21,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from recurra.data.columns import Columns, check_names, find_columns, find_keys
+from recurra.data.columns import Columns, check_names, find_columns, find_keys, other_separator
 from recurra.data.lines import Fault, Line, read_lines
 from recurra.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["MAX_CHARACTERS", "MAX_WORDS", "Pair", "PathOrPaths", "as_paths", "read_pairs", "scan_pairs"]
+__all__ = ["MAX_CHARACTERS", "MAX_WORDS", "FirstRow", "Pair", "PathOrPaths", "as_paths", "read_pairs", "scan_pairs"]
 
 MAX_WORDS = 250
 MAX_CHARACTERS = 2000
@@ -44,6 +44,15 @@ class Pair(NamedTuple):
     source: str
     target: str
     line: int
+
+
+class FirstRow(NamedTuple):
+    """The first row of a table that is not blank, and what it was taken for."""
+
+    line: int  # from 1
+    cells: list[str]
+    columns: Columns
+    separator: str  # comma or tab
 
 
 def read_pairs(
@@ -119,10 +128,13 @@ def scan_pairs(
     target_column: str | None = None,
     max_words: int | None = MAX_WORDS,
     max_characters: int | None = MAX_CHARACTERS,
+    first_row: list[FirstRow] | None = None,
 ) -> Iterator[Pair | Fault]:
     """What stands on each line in the order of the file, a pair or a fault; never holds more than one line.
 
-    Blank lines at the end of the file are left out. The arguments are those of `read_pairs`.
+    Blank lines at the end of the file are left out. The arguments are those of `read_pairs`, and
+
+        first_row: receives the first row of a table.
 
     Raises:
         ConfigError: one column is named without the other, or a limit is below 1.
@@ -134,7 +146,7 @@ def scan_pairs(
             raise ConfigError(f"`{name}` must be at least 1, got {limit}.")
     files = as_paths(paths)
     found_any = False
-    for found in _judge(_without_blank_end(_raw_pairs(files, names)), files, max_words, max_characters):
+    for found in _judge(_without_blank_end(_raw_pairs(files, names, first_row)), files, max_words, max_characters):
         found_any = True
         yield found
     if not found_any:
@@ -148,10 +160,12 @@ def as_paths(paths: PathOrPaths) -> list[Path]:
     Raises:
         DataError: there are no files, more than two, two that each hold pairs, or something is no path.
     """
-    given = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    given = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | PathLike) else [paths]
     for path in given:
         if not isinstance(path, str | PathLike):
             raise DataError(f"Sentence pairs are read from files: give their paths, got a {type(path).__name__}.")
+        if not str(path):
+            raise DataError("Sentence pairs are read from files: give their paths, got an empty text.")
     files = [Path(path) for path in given]
     if len(files) not in (1, 2):
         raise DataError(f"Expected one file of sentence pairs or two parallel text files, got {len(files)} files.")
@@ -170,7 +184,7 @@ def _ending(path: Path) -> str:
 # --- one generator a format: pairs and faults as they stand -------------------------------------------------------
 
 
-def _raw_pairs(files: list[Path], names: Names) -> Iterator[Pair | Fault]:
+def _raw_pairs(files: list[Path], names: Names, first_row: list[FirstRow] | None) -> Iterator[Pair | Fault]:
     if len(files) == 2:
         if names is not None:
             raise ConfigError("Parallel text files have no columns: leave out `source_column` and `target_column`.")
@@ -179,7 +193,8 @@ def _raw_pairs(files: list[Path], names: Names) -> Iterator[Pair | Fault]:
     if _ending(path) in JSON_ENDINGS:
         return _object_pairs(path, names)
     is_csv = _ending(path) in CSV_ENDINGS
-    return _table_pairs(path, _csv_rows(path) if is_csv else _tab_rows(path), names, "comma" if is_csv else "tab")
+    rows, separator = (_csv_rows(path), "comma") if is_csv else (_tab_rows(path), "tab")
+    return _table_pairs(path, rows, names, separator, first_row)
 
 
 def _parallel_pairs(source_path: Path, target_path: Path) -> Iterator[Pair | Fault]:
@@ -233,20 +248,33 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | Fault]]:
 
 
 def _table_pairs(
-    path: Path, rows: Iterable[tuple[int, list[str] | Fault]], names: Names, separator: str
+    path: Path,
+    rows: Iterable[tuple[int, list[str] | Fault]],
+    names: Names,
+    separator: str,
+    first_row: list[FirstRow] | None,
 ) -> Iterator[Pair | Fault]:
     columns: Columns | None = None
     for number, row in rows:
         if isinstance(row, Fault):
             yield row
-        elif not any(cell.strip() for cell in row):
+            continue
+        if not any(cell.strip() for cell in row):
             yield Pair("", "", number)
-        elif columns is None and (columns := find_columns(path, row, names)).has_header:
-            pass
-        elif len(row) <= max(columns.source, columns.target):
+            continue
+        if columns is None:
+            columns = find_columns(path, row, names)
+            if first_row is not None:
+                first_row.append(FirstRow(number, row, columns, separator))
+            if columns.has_header:
+                continue
+        if len(row) <= max(columns.source, columns.target):
             many = "1 column" if len(row) == 1 else f"{len(row)} columns"
             what = f"has {many}, expected the source in column {columns.source + 1} and the target in column "
-            yield Fault.at(path, number, "columns", f"{what}{columns.target + 1}, separated by a {separator}")
+            what = f"{what}{columns.target + 1}, separated by a {separator}"
+            if separator == "comma" and (other := other_separator(row)):
+                what = f"{what}.{other.removesuffix('.')}"
+            yield Fault.at(path, number, "columns", what)
         else:
             yield Pair(row[columns.source].strip(), row[columns.target].strip(), number)
 
@@ -277,7 +305,7 @@ def _object_pair(path: Path, number: int, value: dict[str, Any], keys: tuple[str
         if key not in value:
             return Fault.at(path, number, "columns", f"has no key `{key}`")
         if not isinstance(value[key], str):
-            return Fault.at(path, number, "columns", f"has no text under `{key}`, but {json.dumps(value[key])[:40]}")
+            return Fault.at(path, number, "text", f"has no text under `{key}`, but {json.dumps(value[key])[:40]}")
         if any("\ud800" <= letter <= "\udfff" for letter in value[key]):
             return Fault.at(path, number, "encoding", f"has half a surrogate pair under `{key}`, which is no character")
     return Pair(value[keys[0]].strip(), value[keys[1]].strip(), number)

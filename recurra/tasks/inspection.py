@@ -99,7 +99,7 @@ class Inspection:
                 while name in files:  # layers of one name: no picture is written over another
                     name, number = f"{kind}-{layer.file_name}-{number}.png", number + 1
                 files[name] = picture
-        if self.attention:
+        if any(one.can_be_drawn for one in self.attention):
             files["attention.png"] = draw_attention(self.attention)
         files["inspect.json"] = (json_text(self.to_json(), indent=1) + "\n").encode()
         for name, content in files.items():

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from recurra.drawing import GRID, INK, SERIES, new_figure, tidy, to_png
+from recurra.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ __all__ = ["AttentionMap", "draw_attention", "draw_curves"]
 
 TRAIN, VALIDATION = SERIES[:2]
 MOST_PANELS = 12  # sentences in one picture
+MOST_CELLS = 10_000  # words against words in one picture, so that it is drawn in seconds: one sentence of 100 words
 CELL_INCHES = 0.34  # of a word against a word
 
 
@@ -33,17 +35,26 @@ class AttentionMap:
     inputs: Sequence[str]  # S words
     outputs: Sequence[str]  # T words
 
+    @property
+    def can_be_drawn(self) -> bool:
+        """Whether it is small enough for a picture."""
+        return len(self.inputs) * len(self.outputs) <= MOST_CELLS
+
 
 def draw_attention(maps: Sequence[AttentionMap]) -> bytes:
     """A PNG with one panel a sentence: input words across, output words down, darker where attention is higher.
 
     Args:
-        maps: at least one; those after the twelfth are left out, and the picture says so.
+        maps: at least one that can be drawn; others are left out, and so are those after the twelfth or where the
+            picture would grow too large, and the picture says so.
 
     Raises:
+        DataError: no map can be drawn.
         MissingExtra: matplotlib is not installed.
     """
-    shown = list(maps)[:MOST_PANELS]
+    shown = _that_fit(maps)
+    if not shown:
+        raise DataError(f"There is no attention to draw: no sentence has at most {MOST_CELLS:,} words against words.")
     columns = math.ceil(math.sqrt(len(shown)))
     rows = math.ceil(len(shown) / columns)
     across = max(max(len(m.inputs) for m in shown), 4)
@@ -58,6 +69,20 @@ def draw_attention(maps: Sequence[AttentionMap]) -> bytes:
     if len(maps) > len(shown):
         figure.suptitle(f"The first {len(shown)} of {len(maps)} sentences", color=INK, fontsize=10)
     return to_png(figure)
+
+
+def _that_fit(maps: Sequence[AttentionMap]) -> list[AttentionMap]:
+    """The first maps whose panels, all as large as the largest, make a picture of a sensible size."""
+    shown: list[AttentionMap] = []
+    across = down = 0
+    for one in maps:
+        if not one.can_be_drawn:
+            continue
+        across, down = max(across, len(one.inputs)), max(down, len(one.outputs))
+        if len(shown) == MOST_PANELS or (len(shown) + 1) * across * down > MOST_CELLS:
+            break
+        shown.append(one)
+    return shown
 
 
 def _attention_panel(panel: Axes, attention: AttentionMap) -> None:

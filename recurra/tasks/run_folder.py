@@ -9,7 +9,8 @@
     checkpoint.safetensors   where training stands, to resume it; gone once the fit has ended
     .replaced/               the run that stood here before `overwrite`; gone once the new one has weights
 
-Nothing here is a pickle, every file is replaced atomically, and files that this module does not know are never touched.
+Nothing here is a pickle, every file is replaced atomically, and files that are no part of a run are never touched,
+those in `plots` included.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ __all__ = ["FORMAT", "RunFolder", "RunRecord"]
 
 FORMAT = 1  # raised when an older version of this package could no longer read the folder
 
-CONFIG, WEIGHTS, METRICS, CARD, PLOTS = "config.json", "model.safetensors", "metrics.jsonl", "README.md", "plots"
+CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.safetensors", "metrics.jsonl", "README.md"
 CHECKPOINT, REPLACED = "checkpoint.safetensors", ".replaced"
+MARK = b'"recurra"'  # the key of `config.json` that other programs have no use for
 
 
 class RunRecord(BaseModel):
@@ -65,7 +67,6 @@ class RunFolder:
         self.weights = self.path / WEIGHTS
         self.metrics = self.path / METRICS
         self.card = self.path / CARD
-        self.plots = self.path / PLOTS
         self.checkpoint = self.path / CHECKPOINT
         self._config = self.path / CONFIG
         self._replaced = self.path / REPLACED
@@ -77,16 +78,20 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a run, finished or not."""
-        return self._config.is_file()
+        """Whether there is a run, finished or not: a `config.json` of this package, whole or damaged."""
+        return _is_ours(self._config)
 
     @property
     def is_finished(self) -> bool:
         """Whether the run was fitted to its end."""
         return self.exists and self.weights.is_file() and not self.checkpoint.exists()
 
-    def check_free(self, *, resume: bool, overwrite: bool) -> None:
+    def check_free(self, *, resume: bool | None, overwrite: bool) -> None:
         """Refuse to begin a run here when something is in the way; touches nothing.
+
+        Args:
+            resume: whether to go on with the run that is here; None where there is nothing to go on with.
+            overwrite: whether to put a new run in its place.
 
         Raises:
             RunError: a run is here and neither flag says what to do with it, both flags are given, or the path holds
@@ -96,12 +101,10 @@ class RunFolder:
             raise RunError("Either resume the run or overwrite it: give one of `resume` and `overwrite`.")
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"`{self}` is a file: name a folder for the run.")
-        is_run = self.exists or (self._replaced / CONFIG).is_file()
+        is_run = self.exists or _is_ours(self._replaced / CONFIG)
         if is_run and not (resume or overwrite):
-            raise RunError(
-                f"`{self}` already holds a run: go on with it with `--resume`, or put a new one in its place with "
-                "`--overwrite`."
-            )
+            go_on = "" if resume is None else "go on with it by `resume`, or "
+            raise RunError(f"`{self}` already holds a run: {go_on}put a new one in its place by `overwrite`.")
         if not is_run and self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise RunError(f"`{self}` holds files but no run: name a new or an empty folder.")
 
@@ -115,14 +118,14 @@ class RunFolder:
         saved, the new run goes and the old one moves back.
 
         Args:
-            files: names of the files that the task adds to the folder.
+            files: names of the files that the task adds to the folder, pictures among them: `plots/loss.png`.
         """
-        ours = [CONFIG, WEIGHTS, METRICS, CARD, PLOTS, CHECKPOINT, *files]
+        ours = [CONFIG, WEIGHTS, METRICS, CARD, CHECKPOINT, *files]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if (
+            if _is_ours(
                 self._replaced / CONFIG
-            ).is_file():  # a replacement that never came to weights: drop that, not the old run
+            ):  # a replacement that never came to weights: drop that, not the old run
                 self._remove(self.path, ours)
             elif self.exists:
                 self._replaced.mkdir(exist_ok=True)
@@ -134,7 +137,7 @@ class RunFolder:
         except BaseException:
             if not self.checkpoint.exists() and not self.weights.exists():
                 self._remove(self.path, ours)
-                if (self._replaced / CONFIG).is_file():
+                if _is_ours(self._replaced / CONFIG):
                     self._move(self._replaced, self.path, ours)
                     self._replaced.rmdir()
                 elif not any(self.path.iterdir()):
@@ -145,15 +148,15 @@ class RunFolder:
     def _move(origin: Path, goal: Path, names: list[str]) -> None:
         for name in names[1:] + names[:1]:  # config.json last: what has one is whole
             if (origin / name).exists():
+                (goal / name).parent.mkdir(exist_ok=True)
                 (origin / name).replace(goal / name)
+                _drop_if_empty((origin / name).parent, origin)
 
     @staticmethod
     def _remove(folder: Path, names: list[str]) -> None:
         for name in names:
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
+            _drop_if_empty((folder / name).parent, folder)
 
     def finish(self) -> None:
         """The weights are saved: let go of the checkpoint and of a run that this one replaces."""
@@ -183,9 +186,11 @@ class RunFolder:
         """
         if not self.path.exists():
             raise RunError(f"There is no run folder `{self}`.")
-        if not self.exists:
+        if not self._config.is_file():
             raise RunError(f"`{self}` is no run folder: it has no `{CONFIG}`.{self._hint_of_replaced()}")
         content = self.read_json(CONFIG)
+        if isinstance(content, dict) and not self.exists:
+            raise RunError(f"`{self}` is no run folder: its `{CONFIG}` is of another program.")
         found = content.get("format") if isinstance(content, dict) else None
         if isinstance(found, int) and found > FORMAT:
             raise RunError(
@@ -281,14 +286,28 @@ class RunFolder:
             raise RunError(self._damaged(name, f"it is not JSON, {error}")) from None
 
     def _damaged(self, name: str, why: str) -> str:
-        return (
-            f"`{self.path / name}` is damaged ({why}): restore it from a copy, or fit the run again with `--overwrite`."
-        )
+        # what cannot be told from the files of another program is not overwritten
+        how = "with `--overwrite`" if self.exists else "in another folder"
+        return f"`{self.path / name}` is damaged ({why}): restore it from a copy, or fit the run again {how}."
 
     def _hint_of_replaced(self) -> str:
         if not (self._replaced / WEIGHTS).is_file():
             return ""
         return f" The run that it was to replace is in `{self._replaced}`."
+
+
+def _is_ours(config: Path) -> bool:
+    """Whether a `config.json` was written by this package: models of other programs have one, too."""
+    try:
+        return MARK in config.read_bytes()
+    except OSError:
+        return False
+
+
+def _drop_if_empty(folder: Path, run: Path) -> None:
+    """Remove a folder inside the run, `plots`, that has nothing left in it."""
+    if folder != run and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _checksum(content: bytes) -> str:

@@ -112,7 +112,9 @@ class TrainingConfig(BaseModel):
         description="Number format of the products, weights stay float32; auto: bf16 where the hardware multiplies it.",
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:<number>; auto: cuda where there is one.")
-    threads: int | None = Field(None, ge=1, description="Processor threads; none: as many as torch takes by itself.")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="Processor threads; none: as many as torch takes by itself."
+    )
 
     # what is written down
     save_every: int | None = Field(None, ge=1, description="Updates between two checkpoints; none: by time alone.")

@@ -11,7 +11,7 @@ from recurra.errors import ConfigError
 __all__ = ["find_device"]
 
 
-def find_device(name: str, local_rank: int | None = None) -> torch.device:
+def find_device(name: str | torch.device, local_rank: int | None = None) -> torch.device:
     """The device of that name; a GPU becomes the current one.
 
     Args:
@@ -21,6 +21,7 @@ def find_device(name: str, local_rank: int | None = None) -> torch.device:
     Raises:
         ConfigError: there is no such device.
     """
+    name = str(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):

@@ -36,6 +36,37 @@ def test_faults_and_remarks_are_shown_by_line_and_the_exit_code_tells(
     assert "Not ready" in out
 
 
+def test_the_first_pairs_and_the_header_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.tsv").write_text("en\tfr\nhello\tbonjour\n")
+    assert main(["check-data", str(tmp_path / "p.tsv")]) == 0
+
+    out = capsys.readouterr().out
+    assert "The first row names the columns: `en`, `fr`.\nline  source  target\n   2  hello   bonjour\n" in out
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "end"),
+    [
+        ({"a.en": "a\nb\n", "a.fr": "a\n"}, "line n of one must translate line n of the other.", "number of lines."),
+        ({"a.csv": "a;b\nc;d\n"}, "with commas as .csv or with tabs as .tsv.", "no line can be used."),
+        ({"a.csv": "a,b\nc;d\n"}, "with commas as .csv or with tabs as .tsv.", "to leave them out."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_faults_are_told_whole_and_with_what_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, str], words: str, end: str
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+
+    assert main(["check-data", *(str(tmp_path / name) for name in files)]) == 2
+
+    out = capsys.readouterr().out
+    assert words in out
+    assert out.splitlines()[-1].startswith("Not ready")
+    assert out.rstrip().endswith(end)
+
+
 def test_the_report_is_json_on_demand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-data", str(write_pairs(tmp_path / "p.tsv")), "--json"]) == 0
 

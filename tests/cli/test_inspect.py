@@ -83,6 +83,18 @@ def test_a_run_is_seen_reading_pairs(learned_run: Path, tmp_path: Path, capsys: 
     assert (tmp_path / "seen" / "attention.png").exists()
 
 
+def test_a_run_reads_the_columns_that_are_named(
+    learned_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.csv").write_text("id,english,french\n1,hello,bonjour\n")
+    columns = ["--source-column", "english", "--target-column", "french"]
+
+    assert main(["inspect", str(learned_run), str(tmp_path / "p.csv"), *columns, "--json", "--out", str(tmp_path)]) == 0
+
+    forward, _, decoder = json.loads(capsys.readouterr().out)["layers"]
+    assert (forward["steps"][0], decoder["steps"][1]) == ("▁hello", "▁bonjour")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -98,6 +110,13 @@ def test_what_cannot_be_inspected_is_one_sentence(
     err = capsys.readouterr().err
     assert sentence in err
     assert err.count("\n") == 1
+
+
+def test_options_that_would_do_nothing_are_refused(learned_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(learned_run), "p.tsv", "--steps", "200"]) == 2
+    assert capsys.readouterr().err == "`--steps` is of cells by name, and a run has its own: leave it out.\n"
+    assert main(["inspect", "rnn", "--limit", "32"]) == 2
+    assert capsys.readouterr().err == "`--limit` is of a run that reads sentence pairs: leave it out.\n"
 
 
 def test_a_file_in_the_place_of_the_folder_is_told_before_the_work(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,13 @@ def test_help_is_there_at_every_level(capsys: pytest.CaptureFixture[str], argume
         (["predict"], "Missing argument `RUN`"),
         (["predict", "a", "b", "c"], "unexpected extra argument"),
         (["predict", "run", "--n-best", "many"], "`--n-best`"),
-        (["fit", "translate", "p.tsv", "--out"], "requires an argument"),
+        (["fit", "translate", "p.tsv", "--out"], "requires an argument. Help: `recurra fit translate --help`"),
+        (["cells", "--cite"], "requires an argument. Help: `recurra cells --help`"),
+        (["check-data", ""], "`PATHS...`: Expected a path, got an empty text"),
+        (["fit", "translate", "p.tsv", "--out", ""], "`--out`: Expected a path, got an empty text"),
+        (["fit", "translate", "p.tsv", "--out", "r", "--threads", "9999"], "`--threads` must be less than or equal to"),
+        (["cells", "gru", "--hidden-size", "1" + "0" * 16], "There is not enough memory for this: give smaller sizes"),
+        (["cells", "gru", "--hidden-size", "1" + "0" * 19], "There is not enough memory for this: give smaller sizes"),
         (["cells", "lstmm"], "Unknown cell `lstmm`. Did you mean `lstm`"),
         (["cells", "--cite", "gruu"], "Unknown cell `gruu`. Did you mean `gru`"),
         (["sample", "english-frensh", "--out", "x"], "Did you mean `english-french`?"),
@@ -85,6 +92,23 @@ def test_a_disk_that_refuses_is_no_traceback(
     code, out, err = spoken(capsys, "sample", "english-french", "--out", tmp_path / "run")
 
     assert (code, out, err) == (2, "", f"`{tmp_path / 'run'}`: permission denied.\n")
+
+
+def test_what_goes_to_stdout_is_utf8_whatever_the_terminal_speaks() -> None:
+    command = [sys.executable, "-m", "recurra.cli", "cells", "gru"]
+
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True)
+
+    assert "σ(W_r x" in done.stdout.decode("utf-8")
+
+
+def test_other_errors_of_the_program_are_not_called_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> tuple[Path, ...]:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setitem(SAMPLES, "english-french", Sample("", fail))
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        main(["sample", "english-french", "--out", "x"])
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:

@@ -55,6 +55,12 @@ def test_empty_lines_and_windows_line_ends_keep_their_places(
     assert out == "bonjour\n\n\nmerci\n"
 
 
+def test_lines_that_end_as_on_old_macs_are_lines(
+    learned_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert translate(capsys, monkeypatch, "good morning\rthank you\r", learned_run) == (0, "bonjour\nmerci\n", "")
+
+
 def test_other_scripts_and_half_known_sentences_go_through(
     learned_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,10 +128,36 @@ def test_attention_is_drawn_and_stdout_stays_pure(
     )
 
 
+def test_a_sentence_too_long_for_a_picture_is_said_to_be(
+    learned_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "a.png"
+    content = "ξ " * 200 + "\n"  # copied, word for word
+
+    code, _, err = translate(capsys, monkeypatch, content, learned_run, "--attention", path)
+
+    assert (code, err) == (0, "1 of 1 sentences too long to draw.\n")
+    assert not path.exists()
+    _, _, err = translate(capsys, monkeypatch, content + "hello\n", learned_run, "--attention", path)
+    assert err == f"1 of 2 sentences too long to draw.\nAttention drawn to {path}.\n"
+
+
+def test_lines_of_pairs_are_said_to_be_translated_whole(
+    learned_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = translate(capsys, monkeypatch, "source\ttarget\nhello\tbonjour\n", learned_run)
+
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert "whole lines are translated" in err
+    assert translate(capsys, monkeypatch, "hello\tthere\nhello\n", learned_run)[2] == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "content", "message"),
     [
         (["--beam", "0"], "a", "`--beam` must be a whole number of at least 1"),
+        (["--beam", "0"], "", "`--beam` must be a whole number of at least 1"),
         (["--beam", "2", "--n-best", "3"], "a", "`--n-best` must be at most `--beam` = 2"),
         (["--unknown-words", "cpy"], "a", "Did you mean `copy`"),
         (["--attention", "a.jpg"], "a", "ends in .png"),

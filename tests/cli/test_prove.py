@@ -72,6 +72,8 @@ def test_options_of_training_and_the_goal_are_among_the_settings(capsys: pytest.
             ["adding", "--cell", "gru:{bias: 1}"],
             "The options in `gru:{bias: 1}` must be a JSON object, with both kinds",
         ),
+        (["adding", "--data", "p"], "The problem `adding` draws its own sequences: leave out `--data`."),
+        (["adding", "--problem-options", '{"length": -1}'], "`length` must be a whole number of at least 2, got -1"),
         (["adding", "--cell", "gru:3"], "The options in `gru:3` must be a JSON object"),
         (["adding", "--problem-options", "3"], "`--problem-options` must be a JSON object, got `3`"),
         (["adding", "--problem-options", '{"lenght": 3}'], "has no option `lenght`. Did you mean `length`"),

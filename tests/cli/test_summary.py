@@ -39,6 +39,14 @@ def test_a_run_is_counted(learned_run: Path, capsys: pytest.CaptureFixture[str])
     assert "encoder" in out
 
 
+@pytest.mark.parametrize("option", [["--input-size", "32"], ["--bidirectional"]], ids=str)
+def test_options_of_a_cell_are_refused_beside_a_run(
+    learned_run: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    assert main(["summary", str(learned_run), *option]) == 2
+    assert capsys.readouterr().err == f"`{option[0]}` is of a cell, and a run has its own: leave it out.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

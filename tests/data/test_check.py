@@ -67,6 +67,7 @@ def test_repetitions_are_found(tmp_path: Path) -> None:
         ("Paris\tParis", "copied"),
         ("short\t" + "very long " * 5, "length_ratio"),
         ("bell\x07\tcloche", "control_character"),
+        ("a stray\rreturn\tun retour", "control_character"),
         ("a line\u2028break\tune ligne", "control_character"),
         ("coffee\tcaf\ufffd", "replacement_character"),
         ("coffee\tcafÃ©", "twice_encoded"),
@@ -116,3 +117,31 @@ def test_ninety_five_of_a_hundred_do_not_exceed_p95(lengths: list[int]) -> None:
     assert sum(length <= summary.median for length in lengths) >= 0.5 * len(lengths)
     assert (summary.min, summary.max) == (min(lengths), max(lengths))
     assert Distribution.of([]) is None
+
+
+def test_the_header_and_the_first_pairs_are_told(tmp_path: Path) -> None:
+    found = report(tmp_path, "hi\tno\n" + "".join(f"a{n}\tb{n}\n" for n in range(9)))
+    assert found.header == ["hi", "no"]
+    assert found.first == [("a0", "b0", 2), ("a1", "b1", 3), ("a2", "b2", 4)]
+    assert json.loads(found.to_json())["first"][0] == {"source": "a0", "target": "b0", "line": 2}
+    assert report(tmp_path, "a\tb\n").header is None
+
+
+def test_a_first_row_that_may_be_a_header_and_a_column_of_numbers_are_worth_a_look(tmp_path: Path) -> None:
+    found = report(tmp_path, "id\tenglish\tfrench\n1\thello\tbonjour\n2\tthank you\tmerci\n")
+    assert found.usable
+    assert found.remarks["names_of_columns"].example == "id | english | french"
+    assert (found.remarks["numbers"].count, found.remarks["numbers"].lines) == (2, [2, 3])
+    assert report(tmp_path, "1\tun\ntwo\tdeux\nthree\ttrois\n").remarks == {}
+
+
+def test_quotes_of_a_spreadsheet_are_text_in_a_file_with_tabs(tmp_path: Path) -> None:
+    found = report(tmp_path, 'a\tb\n"say ""hi"", please"\tc\n"a" and "b"\td\n')
+    assert found.remarks["quoted"].lines == [2]
+    (tmp_path / "pairs.csv").write_text('"""a"""\tc,b\n"""a""",b\n')
+    assert "quoted" not in check_pairs(tmp_path / "pairs.csv").remarks
+
+
+def test_a_value_that_is_no_text_is_not_a_missing_column(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"source": "a", "target": "b"}\n{"source": null, "target": 3}\n')
+    assert set(check_pairs(tmp_path / "pairs.jsonl").faults) == {"text"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recurra.data.columns import check_names, find_columns, find_keys
+from recurra.data.columns import check_names, find_columns, find_keys, looks_like_names, other_separator
 from recurra.errors import ConfigError, DataError
 
 PATH = Path("pairs.tsv")
@@ -42,6 +42,40 @@ def test_named_columns_are_looked_up() -> None:
 def test_numbers_count_columns_of_a_table_without_header() -> None:
     assert find_columns(PATH, ["17", "hello", "18", "bonjour"], ("2", "4")) == (1, 3, False)
     assert find_columns(PATH, ["1", "2"], ("1", "2")) == (0, 1, True)  # the header says so itself
+
+
+def test_numbers_count_columns_below_a_header_that_is_known_by_its_words() -> None:
+    assert find_columns(PATH, ["source", "target", "note"], ("2", "1")) == (1, 0, True)
+    assert find_columns(PATH, ["en", "fr"], ("1", "2")) == (0, 1, True)
+
+
+def test_a_name_and_a_number_go_together() -> None:
+    assert find_columns(PATH, ["id", "english", "french"], ("english", "3")) == (1, 2, True)
+    assert find_columns(PATH, ["id", "3", "english"], ("english", "3")) == (2, 1, True)  # a name comes first
+    with pytest.raises(DataError, match=r"one column for both, `english` and `2`"):
+        find_columns(PATH, ["id", "english"], ("english", "2"))
+    with pytest.raises(DataError, match=r"has no column `4`\. Its columns are `id`, `english`\.$"):
+        find_columns(PATH, ["id", "english"], ("english", "4"))
+
+
+@pytest.mark.parametrize(
+    ("row", "meant"),
+    [
+        (["id", "english", "french"], True),
+        (["English", " French "], True),
+        (["english", "anglais"], False),
+        (["Latin", "Latin"], False),
+        (["good", "bon"], False),
+    ],
+)
+def test_a_row_of_words_that_name_columns_looks_like_a_header(row: list[str], meant: bool) -> None:
+    assert looks_like_names(row) == meant
+
+
+def test_another_separator_is_seen() -> None:
+    with pytest.raises(DataError, match=r"no column `a`\. It looks like semicolons between columns: save it"):
+        find_columns(PATH, ["a;b"], ("a", "b"))
+    assert other_separator(["hello; bye", "salut"]) == ""
 
 
 def test_an_unknown_column_gets_neighbours() -> None:

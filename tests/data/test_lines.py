@@ -25,14 +25,26 @@ def file(folder: Path, content: bytes, name: str = "file.txt") -> Path:
     [
         TEXT.encode(),
         TEXT.replace("\n", "\r\n").encode(),
+        TEXT.replace("\n", "\r").encode("utf-8-sig"),
         TEXT.encode("utf-8-sig"),
         gzip.compress(TEXT.encode()),
         gzip.compress(TEXT.encode()[:5]) + gzip.compress(TEXT.encode()[5:]),
     ],
-    ids=["plain", "carriage returns", "byte order mark", "gzip by its first bytes", "gzip in two members"],
+    ids=[
+        "plain",
+        "carriage returns",
+        "carriage returns alone",
+        "byte order mark",
+        "gzip by its first bytes",
+        "gzip in two members",
+    ],
 )
 def test_a_file_gives_the_same_lines_however_it_is_written(tmp_path: Path, content: bytes) -> None:
     assert list(read_lines(file(tmp_path, content))) == LINES
+
+
+def test_a_stray_carriage_return_ends_no_line_of_a_file_with_line_feeds(tmp_path: Path) -> None:
+    assert [line.text for line in read_lines(file(tmp_path, b"a\rb\nc\rd"))] == ["a\rb", "c\rd"]
 
 
 def test_a_mark_in_the_middle_of_a_file_is_text(tmp_path: Path) -> None:

@@ -229,6 +229,10 @@ def test_number_of_files(tmp_path: Path) -> None:
     assert as_paths(str(pairs)) == [pairs]
     with pytest.raises(DataError, match="read from files: give their paths, got a list"):
         as_paths([[("hello", "bonjour")]])  # type: ignore[list-item]
+    with pytest.raises(DataError, match="read from files: give their paths, got a int"):
+        as_paths(3)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="read from files: give their paths, got an empty text"):
+        as_paths("")
 
 
 def test_bad_options(tmp_path: Path) -> None:

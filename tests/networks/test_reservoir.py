@@ -440,6 +440,11 @@ def test_what_is_not_fitted_cannot_answer() -> None:
             ask()
 
 
+def test_a_series_without_steps_is_refused() -> None:
+    with pytest.raises(ShapeError, match="nothing to fit to yet"):
+        EchoStateNetwork(units=5).fit(np.zeros(0), np.zeros(0))
+
+
 def test_a_washout_longer_than_a_series_is_refused() -> None:
     x = chaos()
     with pytest.raises(ShapeError, match="`washout` is 20 steps and the series has 20: nothing is left to fit to"):

@@ -7,6 +7,7 @@ import io
 import pytest
 import torch
 
+from recurra.errors import DataError
 from recurra.tasks.report import AttentionMap, draw_attention, draw_curves
 
 image = pytest.importorskip("matplotlib.image")
@@ -33,6 +34,17 @@ def test_more_sentences_make_a_larger_picture_up_to_a_limit() -> None:
 
     assert one.size < four.size < many.size
     assert many.shape == more.shape
+
+
+def test_a_picture_keeps_a_sensible_size_whatever_it_is_to_show() -> None:
+    long, longer = (["w"] * count for count in (60, 110))
+
+    maps = [some_map(longer, longer), *[some_map(long, long)] * 12]
+    picture = image.imread(io.BytesIO(draw_attention(maps)))
+
+    assert picture.shape[0] * picture.shape[1] < 36e6  # two panels, and the long one in none
+    with pytest.raises(DataError, match="no attention to draw"):
+        draw_attention(maps[:1])
 
 
 def test_dark_is_where_attention_is() -> None:

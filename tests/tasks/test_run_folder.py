@@ -49,7 +49,7 @@ def test_a_new_run_may_begin_where_nothing_stands(tmp_path: Path, there: str) ->
 def test_a_run_in_the_way_is_refused_with_both_ways_on(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
 
-    with pytest.raises(RunError, match=r"already holds a run.*--resume.*--overwrite"):
+    with pytest.raises(RunError, match=r"already holds a run.*`resume`.*`overwrite`"):
         folder.check_free(resume=False, overwrite=False)
     folder.check_free(resume=True, overwrite=False)
     folder.check_free(resume=False, overwrite=True)
@@ -61,6 +61,23 @@ def test_a_folder_of_somebody_elses_files_is_refused_even_to_overwrite(tmp_path:
 
     with pytest.raises(RunError, match="holds files but no run"):
         RunFolder(tmp_path).check_free(resume=False, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_model_of_another_program_is_no_run(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "marian", "format": 1}')
+    (tmp_path / "model.safetensors").touch()
+    folder = RunFolder(tmp_path)
+
+    with pytest.raises(RunError, match="holds files but no run"):
+        folder.check_free(resume=False, overwrite=overwrite)
+    with pytest.raises(RunError, match=r"is no run folder: its `config\.json` is of another program\.$"):
+        folder.record()
+
+
+def test_a_model_that_saves_itself_is_offered_no_way_to_go_on(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="already holds a run: put a new one in its place by `overwrite`"):
+        make_run(tmp_path / "run").check_free(resume=None, overwrite=False)
 
 
 def test_a_file_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
@@ -91,6 +108,24 @@ def test_overwriting_keeps_the_old_run_until_the_new_one_has_weights_and_foreign
     assert not (path / ".replaced").exists()
     assert RunFolder(path).record().options == {"mark": "newer"}
     assert (path / "notes.txt").read_text() == "mine"
+
+
+def test_pictures_that_are_no_part_of_the_run_stay_where_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with RunFolder(path).replacing("plots/loss.png"):
+        RunFolder(path).write("plots/loss.png", "old")
+        RunFolder(path).save_record("translate", {}, {})
+        RunFolder(path).save_weights({"w": torch.ones(2)})
+    (path / "plots" / "mine.png").write_text("mine")
+
+    with RunFolder(path).replacing("plots/loss.png"):
+        assert [file.name for file in (path / "plots").iterdir()] == ["mine.png"]
+        assert (path / ".replaced" / "plots" / "loss.png").read_text() == "old"
+        RunFolder(path).save_record("translate", {}, {})
+        RunFolder(path).save_weights({"w": torch.ones(2)})
+        RunFolder(path).finish()
+
+    assert [file.name for file in (path / "plots").iterdir()] == ["mine.png"]
 
 
 def test_a_replacement_that_is_cut_short_twice_still_keeps_the_finished_run(tmp_path: Path) -> None:
@@ -179,11 +214,11 @@ def test_a_run_of_a_newer_version_is_refused_with_both_versions(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"{", "not JSON"),
-        (b"", "not JSON"),
+        (b'{"format": 1, "recurra": "0.1', "not JSON.*--overwrite"),
+        (b"", "not JSON.*in another folder"),
         (b"\xff\xfe", "not UTF-8"),
         (b"[]", "damaged"),
-        (b'{"format": 1}', "damaged"),
+        (b'{"format": 1, "recurra": "0.1.0"}', "damaged"),
     ],
 )
 def test_a_damaged_config_is_called_so(tmp_path: Path, content: bytes, what: str) -> None:

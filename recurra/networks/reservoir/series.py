@@ -95,7 +95,7 @@ def _of_block(name: str, given: Any, dtype: torch.dtype, device: torch.device | 
     block = _tensor(name, given, dtype, device)
     back = _back(given)
     if block.dim() in (1, 2):
-        rows = block.reshape(len(block), -1) if block.dim() == 1 else block
+        rows = block[:, None] if block.dim() == 1 else block
         offsets = torch.tensor([0, len(rows)], device=rows.device)
         return Series(Ragged(rows, offsets), Form("row" if block.dim() == 1 else "block", back))
     if block.dim() != 3:

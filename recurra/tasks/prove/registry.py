@@ -82,6 +82,8 @@ def _checked(name: str, option: str, value: Any, known: Mapping[str, Any]) -> An
         return tuple(tuple(one) if isinstance(one, list) else one for one in value)
     if isinstance(default, float) and type(value) is int:
         value = float(value)
-    if type(value) is not type(default) or (type(value) in (int, float) and not value >= 0):
+    if type(value) is not type(default):
         raise ConfigError(f"The option `{option}` of `{name}` must be of the kind of {default!r}, got {value!r}.")
+    if isinstance(value, float) and not value >= 0:  # the problem itself knows the least of its whole numbers
+        raise ConfigError(f"The option `{option}` of `{name}` must be at least 0, got {value!r}.")
     return value

@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from recurra.data.batches import BucketedBatches
-from recurra.data.readers import Pair, read_pairs
+from recurra.data.readers import Pair
 from recurra.errors import import_extra
 from recurra.tasks.translate.config import SCORES_OF_TRANSLATIONS
+from recurra.tasks.translate.examples import read_as_fitted
 from recurra.tasks.translate.network import translation_loss
-from recurra.tasks.translate.predict import Translator
+from recurra.tasks.translate.predict import Translator, load
 from recurra.tasks.translate.scores import TranslationScores, score_translations
 
 __all__ = ["Validation", "evaluate", "score_pairs"]
@@ -59,7 +60,7 @@ class Validation:
 
 
 def evaluate(
-    translator: Translator,
+    translator: Translator | str | os.PathLike[str],
     *paths: str | os.PathLike[str],
     source_column: str | None = None,
     target_column: str | None = None,
@@ -70,26 +71,24 @@ def evaluate(
     """Score a translator on files of sentence pairs.
 
     Args:
-        translator: from `fit` or `load`.
+        translator: from `fit` or `load`, or the folder of its run.
         paths: one file of pairs or two parallel files.
-        source_column: see `TranslateConfig`.
+        source_column: see `TranslateConfig`; where none is given, the translator's own.
         target_column: likewise.
         beam: candidates in the running at each step; the translator's own where not given.
         lowercase: compare in lower case; where not given, as the translator writes.
         on_bad: what to do about lines that cannot be used: refuse the file, or leave them out.
 
     Raises:
+        RunError: there is no such run.
         DataError: a file cannot be used.
         MissingExtra: sacrebleu is not installed.
     """
     import_extra("sacrebleu", "text")  # missed before the translating, not after
-    pairs = read_pairs(
-        list(paths),
-        source_column=source_column,
-        target_column=target_column,
-        max_words=None,
-        max_characters=None,
-        on_bad=on_bad,
+    if not isinstance(translator, Translator):
+        translator = load(translator)
+    pairs = read_as_fitted(
+        list(paths), translator.config, source_column=source_column, target_column=target_column, on_bad=on_bad
     )
     return score_pairs(translator, pairs, beam=beam, lowercase=lowercase)
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from recurra.data.batches import BucketedBatches, EncodedPairs, encode_pairs
+from recurra.data.columns import NoSuchColumn
 from recurra.data.lines import Fault
 from recurra.data.readers import Pair, PathOrPaths, as_paths, read_pairs
 from recurra.data.split import find_overlap, split_pairs
@@ -18,10 +19,9 @@ from recurra.data.tokenizer import Vocabulary, train_tokenizer
 from recurra.errors import DataError
 from recurra.tasks.run_folder import RunFolder
 from recurra.tasks.translate.config import TranslateConfig
+from recurra.tasks.translate.files import SHARED, SOURCE, TARGET
 
-__all__ = ["Examples", "Vocabularies", "read_examples"]
-
-SHARED, SOURCE, TARGET = "tokenizer.json", "tokenizer.source.json", "tokenizer.target.json"
+__all__ = ["Examples", "Vocabularies", "read_as_fitted", "read_examples"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,6 @@ class Vocabularies:
 
     source: Vocabulary
     target: Vocabulary
-
-    FILES = (SHARED, SOURCE, TARGET)
 
     @classmethod
     def train(cls, pairs: Sequence[Pair], config: TranslateConfig) -> Vocabularies:
@@ -139,6 +137,43 @@ def read_examples(paths: PathOrPaths, validation: PathOrPaths | None, config: Tr
         "digest": _digest(training, held_out),
     }
     return Examples(training, held_out, facts, skipped)
+
+
+def read_as_fitted(
+    paths: PathOrPaths,
+    config: TranslateConfig,
+    *,
+    source_column: str | None,
+    target_column: str | None,
+    on_bad: Literal["error", "skip"],
+    max_words: int | None = None,
+    max_characters: int | None = None,
+) -> list[Pair]:
+    """Pairs for a run that is there, from the columns that it was fitted with where none are given.
+
+    Raises:
+        DataError: a file cannot be used.
+        ConfigError: an option has a value that cannot be.
+    """
+    own = source_column is None and target_column is None and len(as_paths(paths)) == 1
+    if own:
+        source_column, target_column = config.source_column, config.target_column
+    try:
+        return read_pairs(
+            paths,
+            source_column=source_column,
+            target_column=target_column,
+            max_words=max_words,
+            max_characters=max_characters,
+            on_bad=on_bad,
+        )
+    except NoSuchColumn as error:
+        if not own:
+            raise
+        raise DataError(
+            f"{error} The run was fitted with the columns `{source_column}` and `{target_column}`: name those of this "
+            "file with `source_column` and `target_column`, by number where it has no header."
+        ) from None
 
 
 def _read(paths: PathOrPaths, config: TranslateConfig, skipped: list[Fault]) -> list[Pair]:

@@ -22,6 +22,7 @@ from recurra.tasks.run_folder import RunFolder, RunRecord
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.evaluate import Validation
 from recurra.tasks.translate.examples import Examples, Vocabularies, read_examples
+from recurra.tasks.translate.files import FILES
 from recurra.tasks.translate.network import make_network, translation_loss
 from recurra.tasks.translate.predict import Translator, load
 from recurra.tasks.translate.report import write_report
@@ -93,7 +94,7 @@ def fit(
     examples = read_examples(paths, validation, config)
     vocabularies = Vocabularies.train(examples.training, config)
     plan = _Plan(config, examples, vocabularies, _new_network(config, vocabularies), folder, say)
-    beginning = nullcontext() if folder is None or not writes else folder.replacing(*Vocabularies.FILES)
+    beginning = nullcontext() if folder is None or not writes else folder.replacing(*FILES)
     with beginning:
         if folder is not None and writes:
             plan.vocabularies.save(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -20,6 +21,7 @@ from recurra.tasks.report import AttentionMap
 from recurra.tasks.run_folder import RunFolder
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.examples import Vocabularies
+from recurra.tasks.translate.files import FILES
 from recurra.tasks.translate.network import decode, make_network
 from recurra.training.config import parse_config
 from recurra.training.device import find_device
@@ -28,6 +30,7 @@ __all__ = ["Candidate", "Translated", "Translator", "load"]
 
 UNKNOWN_WORDS = ("copy", "keep", "drop")
 SOURCE_TOKENS = 6000  # pieces of source times beam, padding included, that are translated together
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 END, UNKNOWN = "(end)", "<unk>"
 
 
@@ -151,7 +154,7 @@ class Translator:
         Args:
             sentences: in any order; empty ones are translated by empty texts.
             beam: candidates in the running at each step; 1 takes the best piece every time.
-            n_best: candidates returned a sentence, at most `beam`.
+            n_best: candidates returned a sentence, at most `beam`; fewer where some have the same text.
             length_penalty: power of the length that scores are divided by.
             max_length: pieces of a translation at most; twice those of the source and twenty where not given.
             unknown_words: `copy`, `keep` or `drop`, see `TranslateConfig`.
@@ -173,6 +176,8 @@ class Translator:
         for text in texts:
             if not isinstance(text, str):
                 raise DataError(f"`sentences` must be a text or a list of texts, got a {type(text).__name__}.")
+            if HALF_A_CHARACTER.search(text):
+                raise DataError(f"`sentences` must be text, got {text[:40]!r} with half a surrogate pair in it.")
         read = [self.vocabularies.source.align(text) for text in texts]
         results: list[Translated | None] = [None] * len(texts)
         for rows in _batches([len(aligned.ids) for aligned in read], SOURCE_TOKENS // how.beam):
@@ -200,7 +205,7 @@ class Translator:
             forbidden=(Vocabulary.pad, Vocabulary.bos, *([Vocabulary.unk] if how.unknown_words == "drop" else [])),
         )
         return [
-            [self._candidate(aligned, hypothesis, how) for hypothesis in best]
+            _different(self._candidate(aligned, hypothesis, how) for hypothesis in best)
             for aligned, best in zip(read, found, strict=True)
         ]
 
@@ -229,12 +234,20 @@ class Translator:
             RunError: the folder is in the way or cannot be written.
         """
         folder = RunFolder(out)
-        folder.check_free(resume=False, overwrite=overwrite)
-        with folder.replacing(*Vocabularies.FILES):
+        folder.check_free(resume=None, overwrite=overwrite)
+        with folder.replacing(*FILES):
             self.vocabularies.save(folder)
             folder.save_record("translate", self.config.model_dump(), {**self.facts, "scores": self.scores})
             folder.save_weights(self.network.state_dict())
             folder.finish()
+
+
+def _different(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Each text once, with its best score: other pieces, or copies in the place of unknown ones, may give the same."""
+    found: dict[str, Candidate] = {}
+    for candidate in candidates:
+        found.setdefault(candidate.text, candidate)
+    return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -316,7 +329,7 @@ def _by_words(weights: Tensor, owners: Sequence[int], num_words: int, source: Al
     return total / total.sum(1, keepdim=True).clamp_min(1e-9)
 
 
-def load(path: str | os.PathLike[str], *, device: str = "auto") -> Translator:
+def load(path: str | os.PathLike[str], *, device: str | torch.device = "auto") -> Translator:
     """The translator of a run folder.
 
     Args:
@@ -327,6 +340,8 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Translator:
         ConfigError: there is no such device.
         RunError: the folder is no run, was cut short, is of a newer version, or is damaged.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise RunError(f"`path` must be that of a run folder, got a {type(path).__name__}.")
     folder, where = RunFolder(path), find_device(device)
     record = folder.record()
     if record.task != "translate":

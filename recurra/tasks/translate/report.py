@@ -17,6 +17,7 @@ from recurra.tasks.translate.baseline import WordForWord
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.evaluate import score_pairs
 from recurra.tasks.translate.examples import Examples
+from recurra.tasks.translate.files import ATTENTION, LOSS
 from recurra.tasks.translate.predict import Translator
 from recurra.tasks.translate.scores import TranslationScores, score_translations
 from recurra.training.loop import FitResult
@@ -30,7 +31,6 @@ LIMITS = (
     "and what is wrong in them it repeats. Scores on one set of sentences say little about others. Have somebody who "
     "reads both languages check what matters."
 )
-LOSS, ATTENTION = "plots/loss.png", "plots/attention.png"
 
 
 def write_report(
@@ -115,7 +115,7 @@ def _draw(translator: Translator, sample: Sequence[Pair], rows: Sequence[Mapping
     sentences = [pair.source for pair in sample if least <= len(pair.source.split()) <= most][:MAPS]
     translated = translator.translate(sentences or [pair.source for pair in sample[:MAPS]])
     maps = [found for each in translated if (found := each.attention_map()) is not None]
-    if maps:
+    if any(one.can_be_drawn for one in maps):
         folder.write(ATTENTION, draw_attention(maps))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from recurra.errors import DataError, import_extra
 
 __all__ = ["TranslationScores", "score_translations"]
+
+BLANKS = re.compile("[ \t\n\r\x0b\x0c\x85\u2028\u2029]+")
 
 
 class TranslationScores(BaseModel):
@@ -20,7 +24,7 @@ class TranslationScores(BaseModel):
     bleu_signature: str = Field(description="How sacreBLEU counted it.")
     chrf: float = Field(description="chrF, 0 to 100: like BLEU over characters, kinder to small differences.")
     chrf_signature: str = Field(description="How sacreBLEU counted it.")
-    exact_match: float = Field(description="Percent of translations equal to the reference, spaces at the ends aside.")
+    exact_match: float = Field(description="Percent of translations equal to the reference; blanks count as one space.")
     sentences: int = Field(description="How many translations were scored.")
     perplexity: float | None = Field(
         default=None,
@@ -64,4 +68,5 @@ def score_translations(
 
 
 def _plain(text: str, lowercase: bool) -> str:
-    return (text.lower() if lowercase else text).strip()
+    """A text as a translator can write it: composed letters, and one space for blanks, but for no-break spaces."""
+    return BLANKS.sub(" ", unicodedata.normalize("NFC", text.lower() if lowercase else text)).strip()

@@ -127,7 +127,7 @@ def test_settings_are_those_of_cells_that_there_are(kind: type[Problem]) -> None
         ("cpoy", {}, "Unknown problem `cpoy`. Did you mean `copy`"),
         ("copy", {"bit": 3}, "The problem `copy` has no option `bit`. Did you mean `bits`"),
         ("copy", {"bits": "many"}, "The option `bits` of `copy` must be of the kind of 8, got 'many'."),
-        ("copy", {"bits": -1}, "The option `bits` of `copy` must be of the kind of 8, got -1."),
+        ("copy", {"bits": -1}, "`bits` must be a whole number of at least 1, got -1"),
     ],
 )
 def test_what_is_no_problem_is_one_sentence(name: str, options: dict[str, Any], message: str) -> None:

@@ -23,6 +23,10 @@ def test_what_was_learned_by_heart_scores_full_marks(learned_run: Path, tmp_path
     assert scores.sentences == len(PAIRS)
 
 
+def test_a_run_may_be_given_by_its_folder(learned_run: Path, tmp_path: Path) -> None:
+    assert evaluate(learned_run, write_pairs(tmp_path / "p.tsv")).exact_match == 100
+
+
 def test_wrong_references_are_scored_as_wrong(learned_run: Path, tmp_path: Path) -> None:
     turned = [(source, PAIRS[-1 - row][1]) for row, (source, _) in enumerate(PAIRS)]
 
@@ -31,6 +35,22 @@ def test_wrong_references_are_scored_as_wrong(learned_run: Path, tmp_path: Path)
     assert scores.exact_match == 0
     assert scores.perplexity is not None
     assert scores.perplexity > 10
+
+
+def test_columns_are_those_of_the_fit_unless_others_are_named(learned_run: Path, tmp_path: Path) -> None:
+    model = load(learned_run)
+    model.config = model.config.model_copy(update={"source_column": "english", "target_column": "french"})
+    rows = "".join(f"{row}\t{target}\t{source}\n" for row, (source, target) in enumerate(PAIRS))
+    (tmp_path / "table.tsv").write_text("id\tfrench\tenglish\n" + rows)
+    (tmp_path / "other.tsv").write_text("id\tFrançais\tenglish\n" + rows)
+    (tmp_path / "p.en").write_text("hello\n")
+    (tmp_path / "p.fr").write_text("bonjour\n")
+
+    assert evaluate(model, tmp_path / "table.tsv").exact_match == 100
+    assert evaluate(model, tmp_path / "p.en", tmp_path / "p.fr").exact_match == 100
+    with pytest.raises(DataError, match=r"no column `french`.*The run was fitted with the columns `english` and"):
+        evaluate(model, tmp_path / "other.tsv")
+    assert evaluate(model, tmp_path / "other.tsv", source_column="3", target_column="Français").exact_match == 100
 
 
 def test_case_counts_unless_it_is_asked_not_to(learned_run: Path, tmp_path: Path) -> None:

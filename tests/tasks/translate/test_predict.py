@@ -73,6 +73,12 @@ def test_n_best_are_different_and_ordered(model: Translator) -> None:
     assert translated.text == texts[0] == "où est le chat ?"
 
 
+def test_a_text_that_comes_twice_is_one_candidate(model: Translator) -> None:
+    (translated,) = model.translate(["ξένος ☃"], n_best=3)
+
+    assert [candidate.text for candidate in translated.candidates] == ["ξένος ☃"]
+
+
 def test_words_and_attention_are_those_of_the_sentences(model: Translator) -> None:
     (translated,) = model.translate(["where is the cat?"])
     best = translated.candidates[0]
@@ -126,6 +132,17 @@ def test_options_that_cannot_be_are_refused(model: Translator, options: dict[str
 def test_what_is_no_text_is_named(model: Translator, sentences: Any) -> None:
     with pytest.raises(DataError, match=r"must be a text or a list of texts, got a (NoneType|int)\.$"):
         model(sentences)
+
+
+def test_half_a_character_is_refused(model: Translator) -> None:
+    with pytest.raises(DataError, match=r"got 'hel\\ud800lo' with half a surrogate pair in it"):
+        model("hel\ud800lo")
+
+
+def test_a_device_of_torch_will_do_and_what_is_no_path_is_named(learned_run: Path) -> None:
+    assert load(learned_run, device=torch.device("cpu"))("hello") == "bonjour"
+    with pytest.raises(RunError, match="`path` must be that of a run folder, got a NoneType"):
+        load(None)  # type: ignore[arg-type]
 
 
 def test_one_text_where_a_list_belongs_is_refused(model: Translator) -> None:

@@ -16,6 +16,14 @@ def test_perfect_translations_score_full_marks() -> None:
     assert scores.exact_match == 100
 
 
+def test_an_exact_match_is_of_what_a_translator_can_write() -> None:
+    references = ["le chat\nest  noir", "le e\u0301te\u0301", "ici\u00a0!"]
+
+    found = score_translations(["le chat est noir", "le \u00e9t\u00e9", "ici !"], references)
+
+    assert found.exact_match == pytest.approx(200 / 3)  # a no-break space is a letter
+
+
 def test_scores_are_sacrebleus_and_carry_its_signature() -> None:
     sacrebleu = pytest.importorskip("sacrebleu")
     translations, references = ["Le chat noir est ici.", "bonjour"], ["le chat noir est là.", "bonjour"]
