@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_bool, check_choice, check_count, check_number
 from recurra.cells.echo_state_kernel import PackedReservoir, ReservoirKernel
 from recurra.cells.rnn import ACTIVATIONS
 from recurra.cells.spectrum import spectral_radius
+from recurra.checks import check_bool, check_choice, check_count, check_number
 from recurra.engine.contract import Cell, Source
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError, ShapeError

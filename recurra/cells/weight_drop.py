@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from recurra.cells.wrapper import Wrapper, check_names, check_probability, step_reading, unwrap
+from recurra.cells.wrapper import Wrapper, check_names, step_reading, unwrap
+from recurra.checks import check_probability
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError, did_you_mean

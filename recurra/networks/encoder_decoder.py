@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import check_probability
+from recurra.checks import check_probability
 from recurra.engine.contract import Cell
 from recurra.engine.products import linear
 from recurra.engine.scan import goes_to_eager, in_eager, scan
