@@ -146,6 +146,12 @@ class ESN(Cell):
         self._keep("bias", _uniform(draw, hidden_size) * bias_scaling)
         self.packed = PackedReservoir()
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, as when the cell was made: with a `seed` they are what they were then."""
+        for name, drawn in self.clone().state_dict().items():
+            getattr(self, name).copy_(drawn)
+
     def _draw_recurrent(self, draw: torch.Generator, radius: float | None, given: Tensor | None) -> None:
         units = self.hidden_size
         if given is None:
