@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from recurra.errors import ShapeError
 from recurra.shapes import describe, length_mask
 
-__all__ = ["Ragged", "take_rows"]
+__all__ = ["Ragged", "offsets_of", "take_rows"]
 
 WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -207,7 +207,7 @@ class Ragged:
     def _take(self, sequences: list[int]) -> Ragged:
         """A Ragged of some of the sequences, in this order, with their resets."""
         chosen = torch.tensor(sequences, dtype=torch.int64, device=self.offsets.device)
-        offsets = _offsets(self.lengths[chosen])
+        offsets = offsets_of(self.lengths[chosen])
         layout = Ragged(self.values.new_empty(int(offsets[-1]), 0), offsets)
         rows = self.offsets[chosen][layout.sequence_index] + layout.position
         taken = layout.replace(take_rows(self.values, rows))
@@ -321,7 +321,7 @@ class Ragged:
                     f"got {sequence.dtype} on {sequence.device}."
                 )
         lengths = torch.tensor([len(sequence) for sequence in sequences], device=first.device)
-        return cls(torch.cat(sequences), _offsets(lengths))
+        return cls(torch.cat(sequences), offsets_of(lengths))
 
     def to_list(self) -> list[Tensor]:
         """One tensor [length, ...] a sequence; views of `values`."""
@@ -361,7 +361,7 @@ class Ragged:
         lengths = lengths.to(padded.device, torch.int64)
         if batch_size and (lengths.min() < 0 or lengths.max() > num_steps):
             raise ShapeError(f"`lengths` must lie within 0..{num_steps}, got {lengths.tolist()}.")
-        offsets = _offsets(lengths)
+        offsets = offsets_of(lengths)
         layout = cls(padded.new_empty(int(offsets[-1]), 0), offsets)
         rows = layout._padded_rows(num_steps, batch_first)
         ragged = layout.replace(take_rows(padded.flatten(0, 1), rows))
@@ -407,8 +407,8 @@ class Ragged:
         lengths = (sizes[:, None] > torch.arange(batch_size, device=data.device)).sum(0)  # of the sorted sequences
         order = torch.arange(batch_size, device=data.device) if unsorted is None else unsorted
         lengths = lengths[order]
-        layout = cls(data.new_empty(len(data), 0), _offsets(lengths))
-        step_starts = _offsets(sizes)[:-1]
+        layout = cls(data.new_empty(len(data), 0), offsets_of(lengths))
+        step_starts = offsets_of(sizes)[:-1]
         return layout.replace(take_rows(data, step_starts[layout.position] + order[layout.sequence_index]))
 
     def to_packed(self) -> PackedSequence:
@@ -445,7 +445,7 @@ class Ragged:
         if lengths is None:
             return cls(values, jagged.offsets().to(torch.int64))
         starts = jagged.offsets()[: len(lengths)].to(torch.int64)  # a view with holes: gather what it shows
-        layout = cls(values.new_empty(int(lengths.sum()), 0), _offsets(lengths.to(torch.int64)))
+        layout = cls(values.new_empty(int(lengths.sum()), 0), offsets_of(lengths.to(torch.int64)))
         return layout.replace(take_rows(values, starts[layout.sequence_index] + layout.position))
 
     def to_nested(self) -> Tensor:
@@ -453,7 +453,8 @@ class Ragged:
         return torch.nested.nested_tensor_from_jagged(self.values, self.offsets)
 
 
-def _offsets(lengths: Tensor) -> Tensor:
+def offsets_of(lengths: Tensor) -> Tensor:
+    """Where sequences of these lengths begin and end, one after another. Shapes: lengths [B] -> int64 [B+1]."""
     return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).to(torch.int64)
 
 

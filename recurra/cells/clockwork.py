@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_bool, check_count
 from recurra.cells.rnn import Activation, find_activation
+from recurra.checks import check_bool, check_count
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
 

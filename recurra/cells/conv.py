@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import conv1d, conv2d, conv3d
 
-from recurra.cells.checks import check_bool, check_choice
+from recurra.checks import check_bool, check_choice
 from recurra.engine.contract import Cell, Source
 from recurra.engine.hoisted import HoistedKernel
 from recurra.engine.kernel import Kernel

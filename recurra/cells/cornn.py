@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_choice, check_number
+from recurra.checks import check_choice, check_number
 from recurra.engine.contract import Cell, Source
 
 __all__ = ["CoRNN", "CoRNNState"]

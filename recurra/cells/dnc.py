@@ -10,8 +10,8 @@ from torch import Tensor, sigmoid, softmax
 from torch.nn.functional import softplus
 
 from recurra.cells.addressing import allocation, content_weights, erase_and_add, links, retention, sharpen
-from recurra.cells.checks import check_bool
 from recurra.cells.memory_cell import MemoryCell
+from recurra.checks import check_bool
 from recurra.engine.contract import Cell, Source
 
 __all__ = ["DNC"]

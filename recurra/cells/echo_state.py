@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_bool, check_choice, check_count, check_number
 from recurra.cells.echo_state_kernel import PackedReservoir, ReservoirKernel
 from recurra.cells.rnn import ACTIVATIONS
 from recurra.cells.spectrum import spectral_radius
+from recurra.checks import check_bool, check_choice, check_count, check_number
 from recurra.engine.contract import Cell, Source
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError, ShapeError
@@ -145,6 +145,12 @@ class ESN(Cell):
         self._keep("weight_ih", weights)
         self._keep("bias", _uniform(draw, hidden_size) * bias_scaling)
         self.packed = PackedReservoir()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, as when the cell was made: with a `seed` they are what they were then."""
+        for name, drawn in self.clone().state_dict().items():
+            getattr(self, name).copy_(drawn)
 
     def _draw_recurrent(self, draw: torch.Generator, radius: float | None, given: Tensor | None) -> None:
         units = self.hidden_size

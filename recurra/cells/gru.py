@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 from torch import Tensor, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_choice
 from recurra.cells.torch_layout import CHRONO, Bias, TorchLayoutCell, check_chrono
+from recurra.checks import check_choice
 from recurra.engine.contract import Source
 from recurra.engine.kernel import Kernel
 

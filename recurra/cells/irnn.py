@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from recurra.cells.checks import check_choice, check_number
 from recurra.cells.rnn import RNN, Activation, RNNState
 from recurra.cells.torch_layout import Bias
+from recurra.checks import check_choice, check_number
 from recurra.engine.contract import Source
 
 __all__ = ["IRNN"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_number
+from recurra.checks import check_number
 from recurra.engine.contract import Cell, Source
 
 __all__ = ["LEM", "LEMState"]

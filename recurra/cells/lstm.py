@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_bool, check_number
 from recurra.cells.torch_layout import CHRONO, Bias, TorchLayoutCell, check_chrono
+from recurra.checks import check_bool, check_number
 from recurra.engine.contract import Source
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError

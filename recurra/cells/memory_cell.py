@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recurra.cells.checks import check_count, check_number
-from recurra.cells.wrapper import check_probability
+from recurra.checks import check_count, check_number, check_probability
 from recurra.engine.contract import Cell, Source
 from recurra.engine.reference import checked
 from recurra.engine.state_class import state_class

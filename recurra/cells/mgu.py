@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_bool, check_choice
+from recurra.checks import check_bool, check_choice
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
 

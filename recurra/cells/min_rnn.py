@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, sigmoid, where
 from torch.nn.functional import linear, logsigmoid
 
-from recurra.cells.checks import check_bool, check_choice, check_number
+from recurra.checks import check_bool, check_choice, check_number
 from recurra.engine.contract import Cell, Source
 
 __all__ = ["MinCell", "MinGRU", "MinGRUState", "MinLSTM", "MinLSTMState"]

@@ -10,8 +10,8 @@ from torch import Tensor, nn, sigmoid, softmax, tanh
 from torch.nn.functional import softplus
 
 from recurra.cells.addressing import content_weights, erase_and_add, interpolate, sharpen, shift
-from recurra.cells.checks import check_bool, check_choice, check_count
 from recurra.cells.memory_cell import MemoryCell
+from recurra.checks import check_bool, check_choice, check_count
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
 

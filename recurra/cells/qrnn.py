@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_choice, check_count
+from recurra.checks import check_choice, check_count
 from recurra.engine.contract import Cell, Source
 from recurra.engine.state_class import state_class
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recurra.cells.wrapper import Wrapper, check_fields, check_names, check_probability, step_reading
+from recurra.cells.wrapper import Wrapper, check_fields, check_names, step_reading
+from recurra.checks import check_probability
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel

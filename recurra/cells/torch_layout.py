@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.checks import check_count
+from recurra.checks import check_count
 from recurra.engine.contract import Cell, Source
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ConfigError

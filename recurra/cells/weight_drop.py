@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from recurra.cells.wrapper import Wrapper, check_names, check_probability, step_reading, unwrap
+from recurra.cells.wrapper import Wrapper, check_names, step_reading, unwrap
+from recurra.checks import check_probability
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError, did_you_mean
@@ -24,7 +25,8 @@ class WeightDrop(Wrapper):
 
     Because the draw is the same at every step, the cell keeps its fast kernel. A step that is called outside `scan`
     draws at every read of the weight, unless it stands under `torch.nn.utils.parametrize.cached()`. The cell inside is
-    changed: its weight becomes a parametrization (`torch.nn.utils.parametrize`).
+    changed: its weight becomes a parametrization (`torch.nn.utils.parametrize`). Where it is one already, as under
+    weight norm, U is what that makes.
 
     Args:
         cell: any cell.
@@ -53,7 +55,7 @@ class WeightDrop(Wrapper):
         self.names = check_names("names", "parameter", names)
         innermost = unwrap(cell)
         kind = parametrize.type_before_parametrizations(innermost).__name__
-        known = [name for name, _ in innermost.named_parameters()]
+        known = _parameter_names(innermost)
         for name in self.names:
             if _is_dropped(innermost, name):
                 raise ConfigError(f"`{name}` of `{kind}` is dropped already: name each parameter in one `WeightDrop`.")
@@ -75,6 +77,18 @@ class WeightDrop(Wrapper):
     def kernel(self) -> Kernel | None:
         """That of the cell inside, which reads the dropped weights."""
         return kernel_of(self.cell)
+
+
+def _parameter_names(cell: Cell) -> list[str]:
+    """Names of the parameters as a step reads them: of a parametrized one its own, not those of what it is made of."""
+    names = []
+    for name, _ in cell.named_parameters():
+        parts = name.split(".")
+        if "parametrizations" in parts:  # torch's word, between the module and the parameter
+            place = parts.index("parametrizations")
+            parts = [*parts[:place], parts[place + 1]]
+        names.append(".".join(parts))
+    return list(dict.fromkeys(names))
 
 
 def _is_dropped(cell: Cell, name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from recurra.checks import check_probability
 from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
 from recurra.errors import ConfigError, did_you_mean
@@ -18,7 +19,6 @@ __all__ = [
     "Wrapper",
     "check_fields",
     "check_names",
-    "check_probability",
     "field_probabilities",
     "free_state",
     "step_reading",
@@ -124,17 +124,6 @@ def step_reading(cell: Cell, x: Tensor, state: Any, read: Any) -> tuple[Tensor, 
 @functools.cache
 def _takes_read(step: Any) -> bool:
     return "read" in inspect.signature(step).parameters
-
-
-def check_probability(name: str, value: float, *, one: bool = False) -> float:
-    """Check a probability from 0 up to, but for `one`, not including 1.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value < 1 or (one and value == 1)):
-        raise ConfigError(f"`{name}` must be a probability from 0 to {'1' if one else 'below 1'}, got {value!r}.")
-    return float(value)
 
 
 def check_fields(cell: Cell, names: Iterable[str]) -> None:

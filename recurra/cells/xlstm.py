@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, exp, maximum, nn, sigmoid, tanh, where
 from torch.nn.functional import linear, logsigmoid
 
-from recurra.cells.checks import check_choice, check_count, check_number
 from recurra.cells.rnn import ACTIVATIONS
+from recurra.checks import check_choice, check_count, check_number
 from recurra.engine.contract import Cell, Source
 from recurra.errors import ConfigError
 

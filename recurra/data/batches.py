@@ -19,7 +19,7 @@ from torch import Tensor
 from recurra.data.readers import Pair
 from recurra.data.tokenizer import Vocabulary
 from recurra.errors import ConfigError, ShapeError
-from recurra.ragged import Ragged
+from recurra.ragged import Ragged, offsets_of
 
 __all__ = ["BatchItem", "BucketedBatches", "EncodedPairs", "PairBatch", "encode_pairs", "length_batches"]
 
@@ -269,7 +269,7 @@ def _surround(ids: Ragged, before: int | None, after: int) -> Ragged:
 def _take(batch: Ragged, rows: Tensor) -> Ragged:
     """Some sequences by number, in that order."""
     lengths = batch.lengths[rows]
-    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    offsets = offsets_of(lengths)
     shift = (batch.offsets[rows] - offsets[:-1]).repeat_interleave(lengths)
     return Ragged(batch.values[torch.arange(len(shift)) + shift], offsets)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
+from recurra.checks import check_count
 from recurra.engine import reference
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell, kernel_of
@@ -350,8 +351,7 @@ def engine_named(name: str, checkpoint_every: int | None = None) -> Engine:
         raise ConfigError(f"Unknown engine `{name}`.{did_you_mean(name, ENGINES)} All: {', '.join(ENGINES)}.")
     if checkpoint_every is None:
         return ENGINES[name]
-    if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
-        raise ConfigError(f"`checkpoint_every` must be a whole number of at least 1, got {checkpoint_every!r}.")
+    check_count("checkpoint_every", checkpoint_every)
     if name not in ("auto", "compiled"):
         raise ConfigError(f"`checkpoint_every` is of the compiled engine: take engine='auto', not {name!r}.")
     return functools.partial(_compiled, checkpoint_every=checkpoint_every)

@@ -23,12 +23,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from recurra.checks import check_count
 from recurra.engine.compiled import compiled, obstacle
 from recurra.engine.contract import Cell
 from recurra.engine.reading import read, tensor_at
 from recurra.engine.state_class import state_class
 from recurra.engine.step_code import StepCode, StepMemory
-from recurra.errors import CompileError, ConfigError, RunError, ShapeError, TraceError
+from recurra.errors import CompileError, RunError, ShapeError, TraceError
 from recurra.files import write_whole
 from recurra.shapes import describe, shape_text, size_text
 
@@ -96,9 +97,7 @@ class Stream:
     """
 
     def __init__(self, network: Steps, batch_size: int = 1) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ConfigError(f"`batch_size` must be a whole number of at least 1, got {batch_size!r}.")
-        self.batch_size = batch_size
+        self.batch_size = check_count("batch_size", batch_size)
         self._network = network
         twin = _in_evaluation(network)
         self._initial = _Whole(twin).initial_state(batch_size)

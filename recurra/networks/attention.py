@@ -20,7 +20,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.checks import check_count
+from recurra.checks import check_count
 from recurra.engine.products import linear
 from recurra.errors import ConfigError, ShapeError
 from recurra.ragged import Ragged

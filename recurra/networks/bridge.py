@@ -32,8 +32,9 @@ class Bridge(nn.Module):
     field (an LSTM's c after a GRU), all fields it has. The top layers stand opposite each other: where the encoder has
     more layers, its lowest are left out; where it has fewer, its top layer serves the decoder's remaining ones.
 
-    s is a free field of the decoder's state; one that is not, as the clock of a clockwork network, begins as it always
-    does. "copy" alone hands on all fields between cells of one kind: together they stay what they were.
+    e and s are free fields of the states: what is not free of the encoder's, as the clock of a clockwork network, is
+    read only where nothing of it is free, and what is not free of the decoder's begins as it always does. "copy" alone
+    hands on all fields between cells of one kind: together they stay what they were.
 
     Args:
         encoder: where the states come from.
@@ -62,8 +63,10 @@ class Bridge(nn.Module):
             below = encoder.cells[self.from_layer[index] * self.num_directions]
             sizes = _sizes(below)
             whole = kind == "copy" and unwrap(cell).State is unwrap(below).State
-            free = free_state(cell)
+            free, free_below = free_state(cell), free_state(below)
             fields = {name: size for name, size in _sizes(cell).items() if whole or name in free}
+            if not whole:  # a clock or a normaliser has numbers of another size, which would drown the others
+                sizes = {name: size for name, size in sizes.items() if name in free_below} or sizes
             self.plan.append({name: [name] if name in sizes else list(sizes) for name in fields})
             self.layers.append(self._layer(cell, fields, sizes))
         if not any(self.plan):

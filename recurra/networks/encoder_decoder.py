@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import check_probability
+from recurra.checks import check_probability
 from recurra.engine.contract import Cell
 from recurra.engine.products import linear
-from recurra.engine.scan import scan
+from recurra.engine.scan import goes_to_eager, in_eager, scan
 from recurra.engine.state_class import state_class
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.attention import Attention, Memory
@@ -241,12 +241,18 @@ class EncoderDecoder(nn.Module):
             )
         x = self._drop_words(self._embed(previous, self.target_embedding))
         if self.input_feeding:
-            feeding = _Feeding(self, state)
-            outputs, last = scan(feeding, x, feeding.pack(state), engine="reference")
-            return outputs, feeding.unpack(last, state), state.alignment[:, None][:, :0]
+            # `torch.compile` leaves a scan of a Ragged to eager mode, and cannot make the cell of it either
+            is_left = goes_to_eager(x, None, None, None)
+            outputs, after = in_eager(self._feed, x, state) if is_left else self._feed(x, state)
+            return outputs, after, state.alignment[:, None][:, :0]
         outputs, cells = self.decoder(x, state.cells)
         features, weights = self._read_out(outputs, state.memory.value)
         return features, state._replace(cells=cells, alignment=_last(weights, previous, state.alignment)), weights
+
+    def _feed(self, x: Ragged, state: DecoderState) -> tuple[Ragged, DecoderState]:
+        feeding = _Feeding(self, state)
+        outputs, last = scan(feeding, x, feeding.pack(state), engine="reference")
+        return outputs, feeding.unpack(last, state)
 
     def _read_out(self, h: Any, memory: Any) -> tuple[Any, Tensor]:
         """Features from the decoder's outputs, Ragged or [B, T, O], and the attention weights [B, T, S]."""

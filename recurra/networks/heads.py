@@ -8,8 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.checks import check_count
 from recurra.cells.rnn import ACTIVATIONS, Activation
+from recurra.checks import check_count
 from recurra.engine.products import linear
 from recurra.errors import ConfigError, ShapeError, did_you_mean
 from recurra.ragged import Ragged

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recurra.cells.wrapper import check_probability
+from recurra.checks import check_probability
 from recurra.engine.products import is_plain_eager, linear, product, transposed_product
 
 __all__ = ["TokenLoss", "linear_cross_entropy"]

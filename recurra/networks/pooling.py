@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.checks import check_choice
+from recurra.checks import check_choice
 from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.attention import masked_softmax
 from recurra.ragged import Ragged

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.checks import check_bool
 from recurra.cells.clip_state_gradient import ClipStateGradient
 from recurra.cells.learned_initial_state import LearnedInitialState
 from recurra.cells.recurrent_dropout import RecurrentDropout
 from recurra.cells.weight_drop import WeightDrop
-from recurra.cells.wrapper import check_probability
 from recurra.cells.zoneout import Zoneout
+from recurra.checks import check_bool, check_count, check_probability
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
@@ -300,8 +299,7 @@ def _stack(cells: Cell | Sequence[Cell], num_layers: int, num_directions: int) -
     if isinstance(cells, type | nn.Module) and not isinstance(cells, nn.ModuleList | nn.Sequential):
         expect_cell("cells", cells)
     if isinstance(cells, Cell):
-        if isinstance(num_layers, bool) or not isinstance(num_layers, int) or num_layers < 1:
-            raise ConfigError(f"`num_layers` must be a whole number of at least 1, got {num_layers!r}.")
+        check_count("num_layers", num_layers)
         size = cells.output_size * num_directions
         return [cells, *(_alike(cells, input_size=size) for _ in range(num_layers - 1))]
     stack = list(cells) if isinstance(cells, Iterable) else []

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.ragged import Ragged, take_rows
+from recurra.ragged import Ragged, offsets_of, take_rows
 
 __all__ = ["Carry", "Truncation", "Window", "cut_time", "detach", "join_time", "num_steps_of", "truncated_bptt"]
 
@@ -237,7 +237,7 @@ def _cut_ragged(x: Ragged, start: int, stop: int) -> Ragged:
     if x.resets is not None:
         new_rows = inside.cumsum(0) - 1
         resets = new_rows[x.resets[inside[x.resets]]]
-    return Ragged(take_rows(x.values, inside.nonzero().flatten()), _offsets(lengths), resets)
+    return Ragged(take_rows(x.values, inside.nonzero().flatten()), offsets_of(lengths), resets)
 
 
 def join_time(pieces: list[Steps]) -> Steps:
@@ -248,8 +248,4 @@ def join_time(pieces: list[Steps]) -> Steps:
     order = torch.cat([piece.sequence_index for piece in pieces]).argsort(stable=True)
     values = torch.cat([piece.values for piece in pieces])
     lengths = torch.stack([piece.lengths for piece in pieces]).sum(0)
-    return Ragged(take_rows(values, order), _offsets(lengths))
-
-
-def _offsets(lengths: Tensor) -> Tensor:
-    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    return Ragged(take_rows(values, order), offsets_of(lengths))

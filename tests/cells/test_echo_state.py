@@ -34,6 +34,22 @@ def dense(cell: ESN) -> Any:
     return matrix
 
 
+@pytest.mark.parametrize("options", [{"storage": "dense"}, {"storage": "sparse"}, {"trainable": True}])
+def test_reset_parameters_draws_as_when_the_cell_was_made(options: dict[str, Any]) -> None:
+    x = torch.randn(20, 2, 3)
+    for seed in (None, 5):
+        cell = ESN(3, 40, seed=seed, spectral_radius=0.7, **options)
+        before = {name: tensor.clone() for name, tensor in cell.state_dict().items()}
+        with torch.no_grad():
+            recurra.scan(cell, x)
+            cell.bias.zero_()
+            cell.reset_parameters()
+            assert_close(recurra.scan(cell, x)[0], recurra.scan(cell, x, engine="reference")[0])
+        same = [torch.equal(tensor, before[name]) for name, tensor in cell.state_dict().items() if name != "rows"]
+        assert all(same) if seed else not any(same)
+        assert cell.spectral_radius() == pytest.approx(0.7, rel=1e-4)
+
+
 @pytest.mark.usefixtures("_float64")
 @pytest.mark.parametrize("units", [1, 2, 7, 120])
 @pytest.mark.parametrize("storage", ["dense", "sparse"])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 import recurra
 from recurra.cells import (
@@ -303,6 +304,31 @@ def test_a_dropped_lstm_keeps_its_fast_kernel_in_training() -> None:
     slow = seeded(3, lambda: recurra.scan(cell, x, engine="reference")[0])
     assert_close(fast, slow)
     assert not torch.equal(seeded(4, lambda: recurra.scan(cell, x)[0]), fast)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "torch", "reference"])
+def test_weight_drop_drops_what_another_parametrization_makes(engine: str) -> None:
+    cell = LSTM(3, 4)
+    parametrizations.weight_norm(cell, "weight_hh")
+    normed = cell.weight_hh.detach().clone()
+    dropped, x = WeightDrop(cell, 0.5), torch.randn(5, 2, 3)
+
+    seen = seeded(3, lambda: cell.weight_hh.detach())
+    assert 0 < (seen == 0).sum() < seen.numel()
+    assert_close(seen, torch.where(seen == 0, 0.0, 2 * normed))
+    plain = LSTM(3, 4)
+    plain.load_state_dict(
+        {"weight_hh": seen, **{name: getattr(cell, name) for name in ("weight_ih", "bias_ih", "bias_hh")}}
+    )
+    outputs = seeded(3, lambda: recurra.scan(dropped, x, engine=engine)[0])
+    assert_close(outputs, recurra.scan(plain, x, engine="reference")[0])
+    outputs.sum().backward()
+    assert all(parameter.grad is not None for parameter in dropped.parameters())
+
+    with pytest.raises(ConfigError, match=r"Did you mean `weight_hh`.* All: weight_ih, bias_ih, bias_hh, weight_hh\.$"):
+        WeightDrop(dropped, 0.5, "weight_hhh")
+    with pytest.raises(ConfigError, match="`weight_hh` of `LSTM` is dropped already"):
+        WeightDrop(dropped, 0.5)
 
 
 def test_weight_drop_leaves_the_stored_weight_whole_and_checks_names() -> None:

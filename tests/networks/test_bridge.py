@@ -100,6 +100,17 @@ def test_a_field_that_is_not_free_begins_as_it_always_does(kind: str) -> None:
             assert torch.equal(getattr(made, name), getattr(begin, name)) == (name not in cell.free_fields), name
 
 
+def test_what_is_not_free_of_the_encoder_is_read_only_where_nothing_is() -> None:
+    for cell in (Clockwork(3, 4), SLSTM(3, 4), QRNN(3, 4), NTM(3, 4, memory_size=5, word_size=2)):
+        encoder, decoder = Recurrent(cell), Recurrent(LSTM(3, 5))
+        bridge, (end,) = Bridge(encoder, decoder, "linear"), states(encoder)
+        others = {name: torch.full_like(getattr(end, name), 1e6) for name in set(end._fields) - set(cell.free_fields)}
+        (made,), (same,) = (bridge([ends], decoder, 2, like=torch.zeros(1)) for ends in (end, end._replace(**others)))
+        assert torch.equal(made.h, same.h)
+        assert torch.equal(made.c, same.c)
+    assert Bridge(Recurrent(MLSTM(3, 4)), Recurrent(GRU(3, 5))).plan == [{"h": ["C", "n", "m"]}]
+
+
 def test_a_copy_between_cells_of_one_kind_is_the_whole_state() -> None:
     for cell in (Clockwork(3, 4), SLSTM(3, 4), MLSTM(3, 4)):
         encoder, decoder = Recurrent(cell), Recurrent(cell.clone())

@@ -149,6 +149,24 @@ def test_under_input_feeding_each_forward_has_the_same_kind_of_state() -> None:
     assert kinds[0] is kinds[1]
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own look at inputs
+def test_torch_compile_changes_no_number_of_input_feeding() -> None:
+    torch.compiler.reset()
+    network = make(GeneralAttention(8, 8), input_feeding=True)
+    source, previous = pairs(PAIRS)
+    compiled = torch.compile(network, backend="aot_eager")
+
+    def results(run: Any) -> list[torch.Tensor]:
+        logits, state = run(source, previous)
+        loss = logits.values.square().sum()
+        return [logits.values, state.feed, state.alignment, *torch.autograd.grad(loss, list(network.parameters()))]
+
+    for _ in range(2):
+        for got, want in zip(results(compiled), results(network), strict=True):
+            assert torch.equal(got, want)
+    torch.compiler.reset()
+
+
 def test_input_feeding_gives_the_features_to_the_next_step() -> None:
     network = make(DotAttention(8), input_feeding=True).eval()
     source, previous = pairs([(4, 2)])

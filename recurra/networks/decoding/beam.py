@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.cells.checks import check_count
+from recurra.checks import check_count
 from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.decoding.constraints import NEVER, Limits, log_probabilities
 from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step, hypotheses

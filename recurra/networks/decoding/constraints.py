@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recurra.cells.checks import check_count
+from recurra.checks import check_count
 from recurra.errors import ConfigError, DecodingError, ShapeError
 from recurra.shapes import describe
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.cells.checks import check_count
+from recurra.checks import check_count
 from recurra.errors import ConfigError
 from recurra.networks.decoding.constraints import NEVER, Limits
 from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from recurra.cells.checks import check_bool
+from recurra.checks import check_bool, check_count
 from recurra.errors import ConfigError, ShapeError, did_you_mean
 from recurra.networks.reservoir.drawn import Drawn
 from recurra.networks.reservoir.free_run import closed_loop, own_input
@@ -229,8 +229,7 @@ class EchoStateNetwork:
         check_bool("sees_input", self.sees_input)
         if sizes[0] == 0 and not self.feedback:
             raise ShapeError("`x` must have I=1 column or more, or `feedback` must be True, got 0 columns.")
-        if isinstance(self.washout, bool) or not isinstance(self.washout, int) or self.washout < 0:
-            raise ConfigError(f"`washout` must be a whole number of at least 0, got {self.washout!r}.")
+        check_count("washout", self.washout, least=0)
         if not isinstance(self.plasticity, IntrinsicPlasticity | None):
             raise ConfigError(f"`plasticity` must be an IntrinsicPlasticity or None, got {self.plasticity!r}.")
         readout = make_readout(self.readout, ridge=self.ridge, forgetting=self.forgetting, rate=self.rate)
@@ -325,8 +324,7 @@ class EchoStateNetwork:
             ShapeError: an argument has the wrong shape, or the state is not of this network.
         """
         drawn = self.drawn_
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ConfigError(f"`steps` must be a whole number of at least 1, got {steps!r}.")
+        check_count("steps", steps)
         if self.feedback:
             if prompt is not None:
                 raise ConfigError("`prompt` is for networks without feedback: `run` the series and give its `state`.")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from recurra.cells.checks import check_count, check_number
 from recurra.cells.echo_state import ESN
 from recurra.cells.rnn import ACTIVATIONS
+from recurra.checks import check_count, check_number
 from recurra.errors import ConfigError
 
 __all__ = ["IntrinsicPlasticity"]

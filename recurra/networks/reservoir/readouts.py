@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from recurra.cells.checks import check_number
+from recurra.checks import check_number
 from recurra.errors import ConfigError, did_you_mean
 
 __all__ = ["LMS", "READOUTS", "RLS", "QRRidge", "Readout", "Ridge", "make_readout"]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recurra.checks import check_count
 from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.reservoir.network import EchoStateNetwork
 from recurra.networks.reservoir.readouts import Ridge
@@ -106,8 +107,7 @@ def search(
     """
     if not 0 < validation < 1:
         raise ConfigError(f"`validation` must be above 0 and below 1, got {validation!r}.")
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise ConfigError(f"`trials` must be a whole number of at least 1, got {trials!r}.")
+    check_count("trials", trials)
     spans = _check_ranges(ranges or {})
     options = {"seed": seed, **options}
     base = EchoStateNetwork().set_params(**options)

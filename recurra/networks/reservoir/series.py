@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recurra.errors import DataError, ShapeError
-from recurra.ragged import Ragged
+from recurra.ragged import Ragged, offsets_of
 from recurra.shapes import describe
 
 __all__ = ["Form", "Series", "as_series", "lengths_text", "windows"]
@@ -158,7 +158,7 @@ def windows(series: Ragged, rows: int) -> Iterator[tuple[list[int], Tensor]]:
     starts, lengths = series.offsets[:-1], series.lengths
     for first in range(0, series.max_length, steps):
         counts = (lengths - first).clamp(0, steps)
-        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        offsets = offsets_of(counts)
         within = torch.arange(int(offsets[-1]), device=offsets.device)
         owner = torch.arange(len(counts), device=offsets.device).repeat_interleave(counts)
         yield offsets.tolist(), (starts + first - offsets[:-1])[owner] + within

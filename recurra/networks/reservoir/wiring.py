@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from recurra.cells.echo_state import ESN
+from recurra.checks import check_count
 from recurra.errors import ConfigError
 from recurra.networks.reservoir.reservoirs import Reservoirs
 
@@ -46,9 +47,7 @@ def draw_reservoirs(options: Options, input_size: int, output_size: int, device:
         ConfigError: an option has a value that cannot be.
     """
     for name in ("units", "layers", "groups", "members"):
-        value = getattr(options, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
+        check_count(name, getattr(options, name))
     if options.dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"`dtype` must be torch.float32 or torch.float64, got {options.dtype!r}.")
     if options.seed is not None and (isinstance(options.seed, bool) or not isinstance(options.seed, int)):

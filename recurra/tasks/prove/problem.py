@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, one_hot
 
-from recurra.cells.checks import check_count
+from recurra.checks import check_count
 from recurra.errors import ConfigError
 from recurra.ragged import Ragged
 

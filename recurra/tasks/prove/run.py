@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from recurra.cells.checks import check_count
 from recurra.cells.registry import make_cell
+from recurra.checks import check_count
 from recurra.engine.contract import Cell
 from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.recurrent import Recurrent

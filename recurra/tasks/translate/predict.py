@@ -11,7 +11,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from recurra.cells.checks import check_count, check_number
+from recurra.checks import check_count, check_number
 from recurra.data.tokenizer import MARK, Aligned, Vocabulary
 from recurra.errors import ConfigError, DataError, RunError, did_you_mean
 from recurra.networks.decoding import Hypothesis

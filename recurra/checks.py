@@ -1,4 +1,4 @@
-"""Refusals that several cells share."""
+"""Refusals of numbers, truths and words that many options share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from recurra.errors import ConfigError, did_you_mean
 
-__all__ = ["check_bool", "check_choice", "check_count", "check_number"]
+__all__ = ["check_bool", "check_choice", "check_count", "check_number", "check_probability"]
 
 
 def check_number(name: str, value: float, *, above: float = -math.inf, least: float = -math.inf) -> float:
@@ -20,6 +20,17 @@ def check_number(name: str, value: float, *, above: float = -math.inf, least: fl
     if not real or value <= above or value < least:
         bound = f" above {above:g}" if above > -math.inf else f" of at least {least:g}" if least > -math.inf else ""
         raise ConfigError(f"`{name}` must be a number{bound}, got {value!r}.")
+    return float(value)
+
+
+def check_probability(name: str, value: float, *, one: bool = False) -> float:
+    """Check a probability from 0 up to, but for `one`, not including 1.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value < 1 or (one and value == 1)):
+        raise ConfigError(f"`{name}` must be a probability from 0 to {'1' if one else 'below 1'}, got {value!r}.")
     return float(value)
 
 
