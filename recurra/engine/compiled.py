@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,9 @@ from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
 from recurra.ragged import Ragged
 
-__all__ = ["compiled", "obstacle", "obstacle_of_types", "run", "run_again", "run_both"]
+__all__ = ["alone", "compiled", "obstacle", "obstacle_of_types", "run", "run_again", "run_both"]
+
+T = TypeVar("T")
 
 _PRECISIONS = ({torch.float32}, {torch.float64})
 _HALVES = (torch.bfloat16, torch.float16)
@@ -90,15 +92,21 @@ def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> 
     versions = _known.setdefault(cell, {})
     found = versions.get(key)
     if found is None:
-        # one at a time, as torch traces no two; and in a thread of its own, since the caller's may be in some mode:
-        # hooks on saved tensors, say, must not see the tensors of a trace
-        with _compiling, ThreadPoolExecutor(1) as other:
-            found = versions.get(key) or other.submit(_try, cell, dtype).result()
-            versions[key] = found
+        found = versions[key] = alone(lambda: versions.get(key) or _try(cell, dtype))
     if isinstance(found, CompileError):
         raise found
     reading.look.note(dtype, found)
     return found
+
+
+def alone(make: Callable[[], T]) -> T:
+    """What a function that traces returns: one runs at a time, as torch traces no two, and in a thread of its own.
+
+    The caller's may be in some mode: under autocast another step would be traced, and hooks on saved tensors must not
+    see the tensors of a trace.
+    """
+    with _compiling, ThreadPoolExecutor(1) as other:
+        return other.submit(make).result()
 
 
 def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:

@@ -40,13 +40,15 @@ def explain(cell: Cell, stage: str = "summary", *, dtype: torch.dtype = torch.fl
         dtype: torch.float32 or torch.float64.
 
     Raises:
-        ConfigError: no such stage, or `cell` is none.
+        ConfigError: no such stage or type, or `cell` is none.
         CompileError: the cell has no compiled form.
         TraceError: its step branches on the value of a tensor.
     """
     expect_cell("cell", cell)
     if stage not in STAGES:
         raise ConfigError(f"Unknown stage `{stage}`.{did_you_mean(stage, STAGES)} All: {', '.join(STAGES)}.")
+    if dtype not in (torch.float32, torch.float64):
+        raise ConfigError(f"`dtype` must be torch.float32 or torch.float64, got {dtype!r}.")
     numbers = (tensor for tensor in chain(cell.parameters(), cell.buffers()) if tensor.is_floating_point())
     if any(tensor.dtype != dtype for tensor in numbers):
         cell = copy.deepcopy(cell).to(dtype)

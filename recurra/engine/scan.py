@@ -79,9 +79,13 @@ def _by_torch(kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, 
     """By a ready kernel, or else by the Python loop, with a word `why` it is that."""
     if kernel is not None and kernel.supports(x.values):
         return _by_kernel(kernel, x, state)
-    if why and not _differing_type(cell, x):  # then it may well fail
+    may_fail = _differing_type(cell, x) is not None
+    if why and not may_fail:
         _say_slow(why)
-    return _reference(cell, x, state)
+    found = _reference(cell, x, state)
+    if why and may_fail:
+        _say_slow(why)
+    return found
 
 
 def _is_faster(kernel: Kernel, x: Ragged | Block) -> bool:
@@ -151,18 +155,20 @@ def _reference(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
         kind = None if isinstance(error, RecurraError) else _differing_type(cell, x)
         if kind is None:
             raise
+        got = x.values.dtype
+        way = f", or turn the cell by `cell.to({got})`" if got.is_floating_point else ""
         raise ShapeError(
-            f"`x` must be {kind} as the parameters of `{type(cell).__name__}` are, got {x.values.dtype}: hand in "
-            f"`x.to({kind})`, or turn the cell by `cell.to({x.values.dtype})`."
+            f"`x` must be {kind} as the parameters of `{type(cell).__name__}` are, got {got}: hand in `x.to({kind})`"
+            f"{way}."
         ) from error
     return x.turned(values), state
 
 
 def _differing_type(cell: Cell, x: Ragged | Block) -> torch.dtype | None:
-    """The type of the parameters, where the inputs are floats of another one, outside of autocast."""
+    """The type of the parameters, where that of the inputs is another one, outside of autocast."""
     values = x.values
     kinds = {each.dtype for each in cell.parameters() if each.is_floating_point()}
-    if len(kinds) != 1 or values.dtype in kinds or not values.is_floating_point():
+    if len(kinds) != 1 or values.dtype in kinds:
         return None
     return None if torch.is_autocast_enabled(values.device.type) else kinds.pop()
 

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from recurra.checks import check_count
-from recurra.engine.compiled import compiled, obstacle
+from recurra.engine.compiled import alone, compiled, obstacle
 from recurra.engine.contract import Cell
 from recurra.engine.reading import read, tensor_at
 from recurra.engine.state_class import state_class
@@ -125,6 +125,8 @@ class Stream:
         Raises:
             ShapeError: x has another shape, or is neither.
         """
+        if type(x) is not np.ndarray and isinstance(x, np.ndarray):  # one that is mapped from a file, say
+            x = np.asarray(x)
         if type(x) is np.ndarray:
             views = self._views.get(x.shape)
             if views is not None:
@@ -313,9 +315,7 @@ def _code_of(network: Any, twin: Any) -> StepCode | None:
     else:
         versions = _known.setdefault(network, {})
         key = (like.dtype, read(network).key)
-        if key not in versions:
-            versions[key] = _compile(whole, like.dtype)
-        found = versions[key]
+        found = versions.get(key) or versions.setdefault(key, _compile(whole, like.dtype))
     if not isinstance(found, CompileError):
         return found
     if network.engine == "compiled":
@@ -337,7 +337,7 @@ def _other_types(whole: _Whole, dtype: torch.dtype) -> str:
 
 def _compile(whole: _Whole, dtype: torch.dtype) -> StepCode | CompileError:
     try:
-        return StepCode(whole, dtype)
+        return alone(lambda: StepCode(whole, dtype))
     except (CompileError, TraceError) as error:
         try:
             for cell in whole.network.cells:  # one of them can name the line of its step

@@ -100,6 +100,8 @@ class Attention(nn.Module):
         Raises:
             ShapeError: sizes or numbers of sequences do not fit.
         """
+        if isinstance(memory, Memory) and lengths is not None:
+            raise ShapeError("`lengths` belong to a padded memory: a prepared one carries its own.")
         ready = memory if isinstance(memory, Memory) else self.prepare(memory, lengths)
         if not isinstance(queries, Ragged):
             self._check_queries(queries, ready, ("B", "T"))
@@ -335,7 +337,9 @@ def _clean(memory: Ragged | Tensor, lengths: Lengths, size: int) -> tuple[Tensor
     if lengths is None:
         return memory, torch.ones(batch_size, num_steps, dtype=torch.bool, device=memory.device)
     steps = torch.as_tensor(lengths, device=memory.device)
-    if steps.shape != (batch_size,) or (batch_size and (steps.min() < 0 or steps.max() > num_steps)):
+    is_whole = not (steps.is_floating_point() or steps.is_complex() or steps.dtype == torch.bool) or not batch_size
+    fits = is_whole and steps.shape == (batch_size,)
+    if not fits or (batch_size and (steps.min() < 0 or steps.max() > num_steps)):
         raise ShapeError(f"`lengths` must be {batch_size} whole numbers within 0..{num_steps}, got {steps.tolist()}.")
     mask = length_mask(steps, num_steps)
     return memory.masked_fill(~mask[:, :, None], 0), mask

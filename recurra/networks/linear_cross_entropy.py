@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recurra.checks import check_probability
+from recurra.checks import check_count, check_probability
 from recurra.engine.products import is_plain_eager, linear, product, transposed_product
+from recurra.errors import ShapeError
+from recurra.shapes import describe
 
 __all__ = ["TokenLoss", "linear_cross_entropy"]
 
@@ -76,7 +78,7 @@ def _chunk_loss(logits: Tensor, targets: Tensor, label_smoothing: float, needs_g
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Sum of the losses; the gradients are ready when `forward` returns."""
+    """Sum of the losses; the gradients are ready when `forward` returns, but for gradients of gradients."""
 
     @staticmethod
     def forward(
@@ -120,16 +122,25 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if d_bias is not None:
                 d_bias += d_logits.sum(0, dtype=wide)
         d_weight = None if d_weight_t is None else d_weight_t.t().contiguous().to(weight.dtype)
-        ctx.save_for_backward(d_hidden, d_weight, None if d_bias is None or bias is None else d_bias.to(bias.dtype))
+        d_bias = None if d_bias is None or bias is None else d_bias.to(bias.dtype)
+        ctx.save_for_backward(d_hidden, d_weight, d_bias, hidden, weight, bias, targets)
+        ctx.options = label_smoothing, compute_dtype
         ctx.mark_non_differentiable(nll, correct)
         return loss, nll, correct
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        d_loss = gradients[0]
-        scaled = (None if saved is None else saved * d_loss.to(saved.dtype) for saved in ctx.saved_tensors)
-        return *scaled, None, None, None, None
+        d_loss, (*ready, hidden, weight, bias, targets) = gradients[0], ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            scaled = [None if saved is None else saved * d_loss.to(saved.dtype) for saved in ready]
+            return *scaled, None, None, None, None
+        # these gradients are to be differentiated: they are made again, by calls that torch knows the gradients of
+        with torch.autocast(hidden.device.type, enabled=False):
+            loss = _whole(hidden, weight, bias, targets, *ctx.options).loss
+        places = [place for place in range(3) if ctx.needs_input_grad[place]]
+        inputs = [(hidden, weight, bias)[place] for place in places]
+        found = dict(zip(places, torch.autograd.grad(loss, inputs, d_loss, create_graph=True), strict=True))
+        return *(found.get(place) for place in range(3)), None, None, None, None
 
 
 def linear_cross_entropy(
@@ -146,8 +157,8 @@ def linear_cross_entropy(
         z = h Wᵀ + b
         loss = Σ_n (1 - ε) (-log softmax(z_n)[t_n]) + (ε / V) Σ_v (-log softmax(z_n)[v])
 
-    Give only rows that count: gather the real steps first, there is no index for padding. Differentiable once. Under
-    autocast the products run in its dtype and the sums in float32; `loss` keeps the rounding of the logits.
+    Give only rows that count: gather the real steps first, there is no index for padding. Under autocast the products
+    run in its dtype and the sums in float32; `loss` keeps the rounding of the logits.
 
     Shapes: hidden [N, H], weight [V, H], bias [V], targets [N] (integer, 0 <= t < V). N may be 0.
 
@@ -163,12 +174,17 @@ def linear_cross_entropy(
         Loss (differentiable), unsmoothed negative log likelihood in nats, rows whose best guess is right, and N.
 
     Raises:
-        ConfigError: label_smoothing is no number from 0 to 1.
+        ConfigError: label_smoothing is no number from 0 to 1, or chunk_rows no number of rows.
+        ShapeError: shapes do not fit, or targets are no tokens of the vocabulary; on the CPU alone it is looked at
+            whether they are too large or below 0.
 
     Source: label smoothing as in Szegedy et al. 2016, arXiv:1512.00567, Section 7, with u uniform, and as
     `torch.nn.functional.cross_entropy` has it.
     """
     check_probability("label_smoothing", label_smoothing, one=True)
+    if chunk_rows is not None:
+        check_count("chunk_rows", chunk_rows)
+    _check_shapes(hidden, weight, bias, targets)
     num_rows = hidden.shape[0]
     device = hidden.device.type
     autocast = torch.is_autocast_enabled(device) and hidden.dtype is not torch.float64
@@ -176,6 +192,9 @@ def linear_cross_entropy(
     with torch.autocast(device, enabled=False):
         if num_rows == 0 or not is_plain_eager(hidden, weight, targets):
             return _whole(hidden, weight, bias, targets, label_smoothing, compute_dtype)
+        if device == "cpu" and (targets.min() < 0 or targets.max() >= weight.shape[0]):
+            found = f"{int(targets.min())}..{int(targets.max())}"
+            raise ShapeError(f"`targets` must lie within 0..{weight.shape[0] - 1}, got {found}.")
         if chunk_rows is None:
             budget = CHUNK_LOGITS_CPU if device == "cpu" else CHUNK_LOGITS_OTHER
             chunk_rows = max(budget // weight.shape[0], 16)
@@ -183,6 +202,22 @@ def linear_cross_entropy(
             hidden, weight, bias, targets, label_smoothing, chunk_rows, compute_dtype
         )
     return TokenLoss(loss, nll, correct, num_rows)
+
+
+def _check_shapes(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> None:
+    if hidden.dim() != 2:
+        raise ShapeError(f"`hidden` must have shape [N, H], got {describe(hidden)}.")
+    num_rows, size = hidden.shape
+    if weight.dim() != 2 or weight.shape[1] != size:
+        raise ShapeError(f"`weight` must have shape [V, H={size}], got {describe(weight)}.")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"`bias` must have shape [V={weight.shape[0]}], got {describe(bias)}.")
+    is_whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
+    if targets.shape != hidden.shape[:1] or not is_whole:
+        raise ShapeError(
+            f"`targets` must be whole numbers of shape [N={num_rows}], got {targets.dtype} of shape "
+            f"{describe(targets)}."
+        )
 
 
 def _whole(
@@ -196,7 +231,7 @@ def _whole(
     """The same from torch's own operations, for tracing, transforms and no rows at all."""
     offset = None if bias is None else bias.to(compute_dtype)
     logits = linear(hidden.to(compute_dtype), weight.to(compute_dtype), offset)
-    logits = logits.to(_wide(compute_dtype))
+    logits, targets = logits.to(_wide(compute_dtype)), targets.long()
     loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="sum")
     nll = F.cross_entropy(logits.detach(), targets, reduction="sum")
     correct = (logits.detach().gather(1, targets.unsqueeze(1)).squeeze(1) == logits.detach().amax(1)).sum()

@@ -563,6 +563,8 @@ def test_inputs_of_another_precision_than_the_cell_get_a_sentence(engine: str, r
             ShapeError, match=r"`x` must be torch\.float32 as the parameters of `GRU` are, got torch\.f"
         ):
             recurra.scan(GRU(3, 4), x, lengths=[6, 5, 4, 3, 2] if ragged else None, engine=engine)
+        with pytest.raises(ShapeError, match=r"got torch\.int64: hand in `x\.to\(torch\.float32\)`\.$"):
+            recurra.scan(GRU(3, 4), x.long(), lengths=[6, 5, 4, 3, 2] if ragged else None, engine=engine)
 
 
 def test_autocast_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:

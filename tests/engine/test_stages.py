@@ -263,6 +263,12 @@ def test_the_summary_says_what_a_step_costs() -> None:
     assert "kept for the backward pass" in text
 
 
+@pytest.mark.parametrize("dtype", ["float32", torch.int32])
+def test_a_type_that_cannot_be_explained_is_refused(dtype: Any) -> None:
+    with pytest.raises(ConfigError, match=r"`dtype` must be torch\.float32 or torch\.float64, got"):
+        explain(GRU(3, 5), dtype=dtype)
+
+
 def test_a_cell_of_fixed_numbers_is_explained_in_the_type_asked_for() -> None:
     assert explain(ESN(3, 5), dtype=torch.float64).startswith("ESN(input_size=3, hidden_size=5), float64\n")
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -446,3 +449,47 @@ def test_a_stream_says_what_it_is() -> None:
     assert repr(gru().stream(2)) == "Stream(3 -> 5, batch_size=2, compiled)"
     assert repr(gru(engine="reference").stream()) == "Stream(3 -> 5, batch_size=1, by torch)"
     assert set(CELLS) == {name for name, _, _ in TABLE}  # every cell is streamed above
+
+
+def test_streams_may_be_made_by_several_threads_at_once() -> None:
+    network = recurra.Recurrent(recurra.LSTM(3, 8), num_layers=2, engine="compiled").eval()
+    x, meeting = torch.randn(2, 3), threading.Barrier(3)
+
+    def push(_: int) -> Tensor:
+        meeting.wait(30)
+        found: Tensor = network.stream(2).push(x)
+        return found
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(push, range(3)))
+    want = network(x[None])[0][0]
+    for got in found:
+        assert_close(got, want.detach())
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        torch.autocast("cpu", torch.bfloat16),
+        torch.autograd.graph.save_on_cpu(),
+        torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor),
+        torch.inference_mode(),
+    ],
+    ids=["autocast", "save on cpu", "hooks", "inference mode"],
+)
+def test_the_mode_in_which_a_stream_is_made_makes_no_difference(mode: AbstractContextManager[Any]) -> None:
+    network, x = recurra.Recurrent(recurra.GRU(3, 6), engine="compiled").eval(), torch.randn(4, 3)
+    with mode:
+        first = network.stream()
+        got = torch.stack([first.push(row) for row in x])
+    second = network.stream()
+    assert second.is_compiled
+    assert_close(got.clone(), torch.stack([second.push(row) for row in x]))
+
+
+def test_arrays_that_are_mapped_from_a_file_are_arrays(tmp_path: Path) -> None:
+    stream, x = recurra.Recurrent(recurra.GRU(3, 4)).stream(), np.ones((5, 1, 3), np.float32)
+    want = stream.push(x)
+    x.tofile(tmp_path / "x")
+    stream.reset()
+    assert np.array_equal(stream.push(np.memmap(tmp_path / "x", np.float32, "r", shape=x.shape)), want)

@@ -229,3 +229,12 @@ def test_additive_attention_is_drawn_anew_as_it_was_made() -> None:
 
     for name, weight in made.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight)
+
+
+def test_lengths_belong_to_padded_memories_and_are_whole() -> None:
+    attention, memory, queries = DotAttention(4), torch.randn(2, 5, 4), torch.randn(2, 1, 4)
+    with pytest.raises(ShapeError, match="a prepared one carries its own"):
+        attention(queries, attention.prepare(memory), [2, 5])
+    for lengths in ([1.5, 2.0], torch.tensor([True, False])):
+        with pytest.raises(ShapeError, match=r"`lengths` must be 2 whole numbers within 0\.\.5"):
+            attention(queries, memory, lengths)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, ShapeError
 from recurra.networks.linear_cross_entropy import linear_cross_entropy
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -118,12 +118,52 @@ def test_transforms_get_torchs_own_operations() -> None:
     agree(ours, reference)
 
 
-def test_a_second_derivative_is_refused() -> None:
-    hidden, weight, bias, targets = example(6, 5, 9, torch.float64)
-    loss = linear_cross_entropy(hidden, weight, bias, targets).loss.square()
-    (gradient,) = torch.autograd.grad(loss, hidden, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+@pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no bias"])
+def test_gradients_of_gradients_are_those_of_torch(with_bias: bool) -> None:
+    hidden, weight, some_bias, targets = example(5, 7, 9, torch.float64)
+    bias = some_bias if with_bias else None
+    leaves = [hidden, weight, some_bias] if with_bias else [hidden, weight]
+    logits = F.linear(hidden, weight, bias)
+    want = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=0.1)
+    found = []
+    for loss in (linear_cross_entropy(hidden, weight, bias, targets, label_smoothing=0.1).loss, want):
+        first = torch.autograd.grad(loss, leaves, create_graph=True)
+        penalty = sum(gradient.square().sum() for gradient in first)
+        found.append([*first, *torch.autograd.grad(loss + penalty, leaves)])
+    for got, expected in zip(*found, strict=True):
+        agree(got, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets": torch.tensor([2])}, r"`targets` must be whole numbers of shape \[N=5\], got torch.int64 of"),
+        ({"targets": torch.zeros(5)}, r"`targets` must be whole numbers of shape \[N=5\], got torch.float32"),
+        ({"targets": torch.tensor([0, 1, 2, 3, -100])}, r"`targets` must lie within 0..8, got -100..3"),
+        ({"targets": torch.tensor([0, 1, 2, 3, 9])}, r"`targets` must lie within 0..8, got 0..9"),
+        ({"hidden": torch.zeros(5, 1, 7)}, r"`hidden` must have shape \[N, H\]"),
+        ({"weight": torch.zeros(9, 6)}, r"`weight` must have shape \[V, H=7\]"),
+        ({"bias": torch.zeros(8)}, r"`bias` must have shape \[V=9\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: dict[str, Tensor], message: str) -> None:
+    names = ("hidden", "weight", "bias", "targets")
+    given = dict(zip(names, example(5, 7, 9, torch.float32), strict=True)) | change
+    with pytest.raises(ShapeError, match=message):
+        linear_cross_entropy(**given)
+
+
+def test_rows_of_a_chunk_must_be_some() -> None:
+    with pytest.raises(ConfigError, match="`chunk_rows` must be a whole number of at least 1, got 0"):
+        linear_cross_entropy(*example(5, 7, 9, torch.float32), chunk_rows=0)
+
+
+@pytest.mark.parametrize("rows", [0, 5])
+def test_targets_may_be_of_any_whole_type(rows: int) -> None:
+    hidden, weight, bias, targets = example(rows, 7, 9, torch.float64)
+    want = linear_cross_entropy(hidden, weight, bias, targets)
+    got = linear_cross_entropy(hidden, weight, bias, targets.int())
+    assert torch.equal(got.loss, want.loss)
 
 
 def test_autocast_keeps_the_dtypes_of_the_leaves() -> None:

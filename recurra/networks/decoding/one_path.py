@@ -81,6 +81,8 @@ def follow(
     t = 0
     while len(rows):
         logits, state = step(tokens, state)
+        if copies > 1:  # one that has ended stays until the others have: what would come next is nothing
+            logits = logits.masked_fill(~paths.running[rows][:, None], 0)
         history = paths.tokens[rows, :t]
         log_probs = limits.rule_out(log_probabilities(logits, len(rows)), history, t < longest[rows])
         tokens = choose(log_probs, history)

@@ -182,3 +182,20 @@ def test_repetition_makes_tokens_that_came_less_probable() -> None:
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         draw(Table.random(0), **options)
+
+
+def test_copies_that_have_ended_are_not_judged() -> None:
+    """Nothing follows the end: its logits are no distribution."""
+    nothing = -math.inf
+    table = torch.tensor([[nothing] * 3, [0.0, nothing, 0.0], [0.0, nothing, 0.0]])
+    for seed in range(10):
+        torch.manual_seed(seed)
+        found = sample(
+            lambda tokens, state: (table[tokens], state),
+            torch.zeros(2, 1),
+            bos=1,
+            eos=0,
+            max_length=3,
+            num_samples=4,
+        )
+        assert all(set(one.tokens) <= {2} for sentence in found for one in sentence)
