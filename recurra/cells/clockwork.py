@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -102,9 +102,16 @@ class Clockwork(Cell):
         # the first modules have one unit more where H is not a multiple of M
         module = torch.arange(len(self.periods)).repeat_interleave(torch.tensor(self.module_sizes))
         self.register_buffer("mask", module[:, None] <= module[None, :], persistent=False)
-        # whole numbers, which no `to(torch.bfloat16)` rounds
-        self.register_buffer("unit_period", torch.tensor(self.periods)[module], persistent=False)
+        self.register_buffer("unit_period", torch.tensor(self.periods)[module].float(), persistent=False)
         self.reset_parameters()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """As of every module, but periods are not rounded to half precision: the clock they go with is none of it."""
+        periods = self.unit_period
+        super()._apply(fn, recurse)
+        if self.unit_period.dtype in (torch.bfloat16, torch.float16):
+            self.unit_period = periods.to(self.unit_period.device)
+        return self
 
     @property
     def module_sizes(self) -> list[int]:
