@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from recurra.errors import ShapeError
 from recurra.shapes import describe, length_mask
 
-__all__ = ["Ragged", "offsets_of", "take_rows"]
+__all__ = ["WHOLE_NUMBERS", "Ragged", "offsets_of", "take_rows"]
 
 WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 

@@ -191,10 +191,10 @@ class Cell(nn.Module):
                 be tokens that the step looks up.
             device: likewise.
         """
-        if dtype is None or device is None or not (dtype.is_floating_point or dtype.is_complex):
+        is_given = dtype is not None and (dtype.is_floating_point or dtype.is_complex)
+        if not is_given or device is None:
             like = next(self.parameters(), torch.empty(0, dtype=dtype))
-            is_of_state = dtype is not None and (dtype.is_floating_point or dtype.is_complex)
-            dtype, device = dtype if is_of_state else like.dtype, device or like.device
+            dtype, device = dtype if is_given else like.dtype, device or like.device
         kind: dict[str, Any] = {"dtype": dtype, "device": device}
         return self.State(*(torch.zeros((batch_size, *shape), **kind) for shape in self.state_shapes))
 

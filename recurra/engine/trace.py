@@ -149,23 +149,17 @@ def _decompositions() -> dict[Any, Any]:
     return table
 
 
-def _twin(cell: Cell) -> Cell:
-    """A copy with the same tensors. To trace a cell puts symbols in their place; other threads may read them then."""
-    tensors: dict[int, Any] = {id(tensor): tensor for tensor in (*cell.parameters(), *cell.buffers())}
-    try:
-        return copy.deepcopy(cell, tensors)
-    except Exception:  # an attribute of the cell that cannot be copied, whatever it raises: it is traced itself
-        return cell
-
-
 def to_run(cell: Cell) -> Cell:
-    """A copy whose steps leave no trace in the cell: it has buffers and attributes of its own."""
+    """A copy whose steps leave no trace in the cell: it has buffers and attributes of its own.
+
+    To trace a cell puts symbols in the place of its tensors, too; other threads may read them then.
+    """
     plain = without_parametrizations(cell)
     if plain is not cell:
         return plain
     try:
         return copy.deepcopy(cell, {id(parameter): parameter for parameter in cell.parameters()})
-    except Exception:  # as in `_twin`
+    except Exception:  # an attribute of the cell that cannot be copied, whatever it raises: it is run itself
         return cell
 
 
@@ -196,8 +190,7 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
     if next(_traces) % _TRACES_KEPT == 0:
         FakeTensorMode.cache_clear()  # torch keeps what it found out about every operation at every size, for good
     with torch.random.fork_rng(devices=[]):  # compiling draws nothing from the stream of the run
-        plain = without_parametrizations(cell)
-        return _trace(_twin(cell) if plain is cell else plain, dtype)
+        return _trace(to_run(cell), dtype)
 
 
 def _trace(cell: Cell, dtype: torch.dtype) -> Trace:

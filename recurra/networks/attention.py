@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from recurra.checks import check_count
 from recurra.engine.products import linear
 from recurra.errors import ConfigError, ShapeError
-from recurra.ragged import Ragged
+from recurra.ragged import WHOLE_NUMBERS, Ragged
 from recurra.shapes import describe, length_mask
 
 __all__ = [
@@ -337,8 +337,7 @@ def _clean(memory: Ragged | Tensor, lengths: Lengths, size: int) -> tuple[Tensor
     if lengths is None:
         return memory, torch.ones(batch_size, num_steps, dtype=torch.bool, device=memory.device)
     steps = torch.as_tensor(lengths, device=memory.device)
-    is_whole = not (steps.is_floating_point() or steps.is_complex() or steps.dtype == torch.bool) or not batch_size
-    fits = is_whole and steps.shape == (batch_size,)
+    fits = steps.shape == (batch_size,) and (steps.dtype in WHOLE_NUMBERS or not batch_size)  # [] is of floats
     if not fits or (batch_size and (steps.min() < 0 or steps.max() > num_steps)):
         raise ShapeError(f"`lengths` must be {batch_size} whole numbers within 0..{num_steps}, got {steps.tolist()}.")
     mask = length_mask(steps, num_steps)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from recurra.checks import check_count, check_probability
 from recurra.engine.products import is_plain_eager, linear, product, transposed_product
 from recurra.errors import ShapeError
+from recurra.ragged import WHOLE_NUMBERS
 from recurra.shapes import describe
 
 __all__ = ["TokenLoss", "linear_cross_entropy"]
@@ -212,8 +213,7 @@ def _check_shapes(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: 
         raise ShapeError(f"`weight` must have shape [V, H={size}], got {describe(weight)}.")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"`bias` must have shape [V={weight.shape[0]}], got {describe(bias)}.")
-    is_whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
-    if targets.shape != hidden.shape[:1] or not is_whole:
+    if targets.shape != hidden.shape[:1] or targets.dtype not in WHOLE_NUMBERS:
         raise ShapeError(
             f"`targets` must be whole numbers of shape [N={num_rows}], got {targets.dtype} of shape "
             f"{describe(targets)}."
