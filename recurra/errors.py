@@ -34,6 +34,7 @@ __all__ = [
     "did_you_mean",
     "import_extra",
     "no_such_file",
+    "reason_of",
 ]
 
 
@@ -87,6 +88,11 @@ def no_such_file(path: Path | str) -> str:
     path = Path(path)
     beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     return f"There is no file `{path}`.{did_you_mean(path.name, beside) or ' Check its name and its folder.'}"
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says about a file, as a part of a sentence: `permission denied`."""
+    return (error.strerror or str(error)).lower()
 
 
 def import_extra(module: str, extra: str) -> ModuleType:

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from recurra.errors import ShapeError
 from recurra.shapes import describe, length_mask
 
-__all__ = ["WHOLE_NUMBERS", "Ragged", "offsets_of", "take_rows"]
+__all__ = ["WHOLE_NUMBERS", "Ragged", "offsets_of", "put_rows", "take_rows"]
 
 WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -76,7 +76,7 @@ class _PutRows(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
         (rows,) = ctx.saved_tensors
-        return _put_rows(tangent, rows, ctx.num_rows, 0.0)
+        return put_rows(tangent, rows, ctx.num_rows)
 
 
 def take_rows(source: Tensor, rows: Tensor) -> Tensor:
@@ -84,11 +84,19 @@ def take_rows(source: Tensor, rows: Tensor) -> Tensor:
 
     Shapes: source [M, ...], rows [N] int64, all different -> [N, ...].
     """
+    if not (source.requires_grad and torch.is_grad_enabled()):
+        return source.index_select(0, rows)  # in an eighth of the time of a call of a Function
     taken: Tensor = _TakeRows.apply(source, rows)
     return taken
 
 
-def _put_rows(source: Tensor, rows: Tensor, num_rows: int, fill: float) -> Tensor:
+def put_rows(source: Tensor, rows: Tensor, num_rows: int, fill: float = 0.0) -> Tensor:
+    """The rows of a tensor at places that are all different, among `num_rows` rows of `fill`; undoes `take_rows`.
+
+    Shapes: source [N, ...], rows [N] int64, all different -> [num_rows, ...].
+    """
+    if not (source.requires_grad and torch.is_grad_enabled()):
+        return source.new_full((num_rows, *source.shape[1:]), fill).index_copy(0, rows, source)
     put: Tensor = _PutRows.apply(source, rows, num_rows, fill)
     return put
 
@@ -163,12 +171,13 @@ class Ragged:
     @cached_property
     def sequence_index(self) -> Tensor:
         """For each step the sequence it belongs to, int64 [N]."""
-        return torch.arange(self.batch_size, device=self.offsets.device).repeat_interleave(self.lengths)
+        return torch.repeat_interleave(self.lengths, output_size=self.num_steps)
 
     @cached_property
     def position(self) -> Tensor:
         """For each step its place in its sequence, from 0, int64 [N]."""
-        return torch.arange(self.num_steps, device=self.offsets.device) - self.offsets[self.sequence_index]
+        starts = self.offsets.index_select(0, self.sequence_index)
+        return torch.arange(self.num_steps, device=starts.device) - starts
 
     @cached_property
     def derived(self) -> dict[Any, Any]:
@@ -207,8 +216,7 @@ class Ragged:
     def _take(self, sequences: list[int]) -> Ragged:
         """A Ragged of some of the sequences, in this order, with their resets."""
         chosen = torch.tensor(sequences, dtype=torch.int64, device=self.offsets.device)
-        offsets = offsets_of(self.lengths[chosen])
-        layout = Ragged(self.values.new_empty(int(offsets[-1]), 0), offsets)
+        layout = _layout(self.lengths[chosen])
         rows = self.offsets[chosen][layout.sequence_index] + layout.position
         taken = layout.replace(take_rows(self.values, rows))
         if self.resets is None:
@@ -361,8 +369,7 @@ class Ragged:
         lengths = lengths.to(padded.device, torch.int64)
         if batch_size and (lengths.min() < 0 or lengths.max() > num_steps):
             raise ShapeError(f"`lengths` must lie within 0..{num_steps}, got {lengths.tolist()}.")
-        offsets = offsets_of(lengths)
-        layout = cls(padded.new_empty(int(offsets[-1]), 0), offsets)
+        layout = _layout(lengths)
         rows = layout._padded_rows(num_steps, batch_first)
         ragged = layout.replace(take_rows(padded.flatten(0, 1), rows))
         if resets is None:
@@ -384,7 +391,7 @@ class Ragged:
         if num_steps < self.max_length:
             raise ShapeError(f"`num_steps` must be at least the longest length {self.max_length}, got {num_steps}.")
         sizes = (self.batch_size, num_steps) if batch_first else (num_steps, self.batch_size)
-        flat = _put_rows(self.values, self._padded_rows(num_steps, batch_first), sizes[0] * sizes[1], value)
+        flat = put_rows(self.values, self._padded_rows(num_steps, batch_first), sizes[0] * sizes[1], value)
         return flat.unflatten(0, sizes)
 
     def mask(self, num_steps: int | None = None) -> Tensor:
@@ -406,8 +413,7 @@ class Ragged:
         batch_size = int(sizes[0])
         lengths = (sizes[:, None] > torch.arange(batch_size, device=data.device)).sum(0)  # of the sorted sequences
         order = torch.arange(batch_size, device=data.device) if unsorted is None else unsorted
-        lengths = lengths[order]
-        layout = cls(data.new_empty(len(data), 0), offsets_of(lengths))
+        layout = _layout(lengths[order])
         step_starts = offsets_of(sizes)[:-1]
         return layout.replace(take_rows(data, step_starts[layout.position] + order[layout.sequence_index]))
 
@@ -445,7 +451,7 @@ class Ragged:
         if lengths is None:
             return cls(values, jagged.offsets().to(torch.int64))
         starts = jagged.offsets()[: len(lengths)].to(torch.int64)  # a view with holes: gather what it shows
-        layout = cls(values.new_empty(int(lengths.sum()), 0), offsets_of(lengths.to(torch.int64)))
+        layout = _layout(lengths.to(torch.int64))
         return layout.replace(take_rows(values, starts[layout.sequence_index] + layout.position))
 
     def to_nested(self) -> Tensor:
@@ -456,6 +462,14 @@ class Ragged:
 def offsets_of(lengths: Tensor) -> Tensor:
     """Where sequences of these lengths begin and end, one after another. Shapes: lengths [B] -> int64 [B+1]."""
     return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).to(torch.int64)
+
+
+def _layout(lengths: Tensor) -> Ragged:
+    """Sequences of these lengths, none of them negative, whose values have no width."""
+    offsets = offsets_of(lengths)
+    layout = _unchecked(lengths.new_empty(int(offsets[-1]), 0), offsets, None)
+    layout.__dict__["lengths"] = lengths
+    return layout
 
 
 def _expect_places(name: str, letter: str, places: Any, values: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 from torch.utils import _pytree as pytree
 
 from recurra.errors import ShapeError
-from recurra.ragged import Ragged, _put_rows, take_rows
+from recurra.ragged import Ragged, put_rows, take_rows
 
 law = settings(max_examples=40, deadline=None)
 
@@ -422,7 +422,7 @@ def test_rows_taken_and_put_have_second_derivatives() -> None:
     rows = torch.tensor([3, 0, 1])
     places = torch.tensor([4, 0, 2, 3])
     assert torch.autograd.gradgradcheck(lambda v: take_rows(v, rows) ** 3, values)
-    assert torch.autograd.gradgradcheck(lambda v: _put_rows(v, places, 6, 0.0) ** 3, values)
+    assert torch.autograd.gradgradcheck(lambda v: put_rows(v, places, 6, 0.0) ** 3, values)
 
 
 def test_rows_work_under_function_transforms() -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from recurra.cells.wrapper import Wrapper, step_reading
+from recurra.checks import check_number
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
-from recurra.errors import ConfigError
 
 __all__ = ["ClipStateGradient"]
 
@@ -43,9 +43,7 @@ class ClipStateGradient(Wrapper):
 
     def __init__(self, cell: Cell, limit: float) -> None:
         super().__init__(cell)
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
-            raise ConfigError(f"`limit` must be a number above 0, got {limit!r}.")
-        self.limit = float(limit)
+        self.limit = check_number("limit", limit, above=0)
 
     def step(self, x: Tensor, state: Any, read: Any = None) -> tuple[Tensor, Any]:
         """One step of the cell inside, behind a clamp of the gradient of its state."""

@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from recurra import __version__
 from recurra.cli import cells, data, evaluate, explain, fit, inspect, predict, prove, summary
-from recurra.errors import RecurraError, did_you_mean
+from recurra.errors import RecurraError, did_you_mean, reason_of
 from recurra.tasks.registry import TASKS
 
 __all__ = ["app", "main", "run"]
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str]) -> int:
         return _refuse("There is not enough memory for this: give smaller sizes, or smaller batches.", debug)
     except OSError as error:  # a disk, a permission: the user's, not a fault of this program
         where = f"`{error.filename}`: " if error.filename else ""
-        return _refuse(f"{where}{(error.strerror or str(error)).lower()}.", debug)
+        return _refuse(f"{where}{reason_of(error)}.", debug)
     except SystemExit as error:  # how typer leaves when the reader of a pipe has gone
         return _leave_quietly() if error.code == 1 else int(error.code or 0)
 

@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from recurra.errors import DataError, no_such_file
+from recurra.errors import DataError, no_such_file, reason_of
 
 __all__ = ["Fault", "FaultKind", "Line", "raw_lines", "read_lines"]
 
@@ -65,7 +65,7 @@ def read_lines(path: Path) -> Iterator[Line]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"`{path}` is damaged gzip after line {number} ({error}): copy or download it again.") from None
     except OSError as error:
-        raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from None
+        raise DataError(f"`{path}` cannot be read: {reason_of(error)}.") from None
 
 
 def raw_lines(file: Iterable[bytes]) -> Iterator[bytes]:

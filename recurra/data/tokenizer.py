@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 
-from recurra.errors import ConfigError, DataError, did_you_mean, import_extra
+from recurra.errors import ConfigError, DataError, did_you_mean, import_extra, reason_of
 from recurra.files import write_whole
 from recurra.ragged import Ragged
 
@@ -210,7 +210,7 @@ class Vocabulary:
         except FileNotFoundError:
             raise DataError(f"There is no file `{path}`: restore it or train again.") from None
         except OSError as error:
-            raise DataError(f"`{path}` cannot be read: {error.strerror or error}.") from None
+            raise DataError(f"`{path}` cannot be read: {reason_of(error)}.") from None
         except UnicodeDecodeError:
             raise DataError(f"`{path}` is damaged (not UTF-8): restore it or train again.") from None
         return cls.from_json(text, name=str(path))
@@ -224,7 +224,7 @@ class Vocabulary:
         try:
             write_whole(path, self.to_json())
         except OSError as error:
-            raise DataError(f"`{path}` cannot be written: {error.strerror or error}.") from None
+            raise DataError(f"`{path}` cannot be written: {reason_of(error)}.") from None
 
 
 def _unmark(marked: str) -> str:

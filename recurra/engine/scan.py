@@ -50,17 +50,17 @@ def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     kernel = kernel_of(cell)
     if kernel is not None and _is_faster(kernel, x):
         return _by_kernel(kernel, x, state)
-    why = ""
-    if x.max_length > 1:  # one step is a few calls of torch: nothing to compile
-        try:
-            return _compiled(cell, x, state)
-        except CompileError as error:
-            why = str(error)
-    return _by_torch(kernel, cell, x, state, why)
+    try:
+        return _compiled(cell, x, state)
+    except CompileError as error:
+        return _by_torch(kernel, cell, x, state, str(error))
 
 
 def _auto_traced(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
-    """As `_auto`, under torch.compile and torch's tracers: of a graph one call is worth more than a faster kernel."""
+    """As `_auto`, under torch.compile and torch's tracers: of a graph one call is worth more than a faster kernel.
+
+    Of one step torch.compile makes kernels itself.
+    """
     found = _as_operator(cell, x, state) if x.max_length > 1 else ""
     return _by_torch(kernel_of(cell), cell, x, state) if isinstance(found, str) else found
 
@@ -282,7 +282,7 @@ def _is_chosen(ready: Any, cell: Cell, x: Block) -> bool:
     """Whether "auto" takes the compiled engine for such a block, as `_auto` says."""
     if ready.is_chosen is None:
         kernel = kernel_of(cell)
-        ready.is_chosen = x.max_length > 1 and not (kernel is not None and _is_faster(kernel, x))
+        ready.is_chosen = not (kernel is not None and _is_faster(kernel, x))
     return bool(ready.is_chosen)
 
 

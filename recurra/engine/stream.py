@@ -29,7 +29,7 @@ from recurra.engine.contract import Cell
 from recurra.engine.reading import read, tensor_at
 from recurra.engine.state_class import state_class
 from recurra.engine.step_code import StepCode, StepMemory
-from recurra.errors import CompileError, RunError, ShapeError, TraceError
+from recurra.errors import CompileError, RunError, ShapeError, TraceError, reason_of
 from recurra.files import write_whole
 from recurra.shapes import describe, shape_text, size_text
 
@@ -202,7 +202,7 @@ class Stream:
         try:
             write_whole(path, content, shared=True)
         except OSError as error:
-            raise RunError(f"`{path}` could not be written ({(error.strerror or str(error)).lower()}).") from error
+            raise RunError(f"`{path}` could not be written ({reason_of(error)}).") from error
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on from a state that was saved, by this stream or by another of the same sizes.
@@ -213,7 +213,7 @@ class Stream:
         try:
             stored = safetensors.torch.load(Path(path).read_bytes())
         except OSError as error:
-            raise RunError(f"`{path}` could not be read ({(error.strerror or str(error)).lower()}).") from error
+            raise RunError(f"`{path}` could not be read ({reason_of(error)}).") from error
         except (SafetensorError, ValueError, KeyError) as error:
             raise RunError(f"`{path}` is damaged, or no state that a stream has saved.") from error
         want = self._named_state()

@@ -14,7 +14,7 @@ from recurra.cells.learned_initial_state import LearnedInitialState
 from recurra.cells.recurrent_dropout import RecurrentDropout
 from recurra.cells.weight_drop import WeightDrop
 from recurra.cells.zoneout import Zoneout
-from recurra.checks import check_bool, check_count, check_probability
+from recurra.checks import check_bool, check_count, check_number, check_probability
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
@@ -110,6 +110,8 @@ class Recurrent(nn.Module):
             raise ConfigError("`dropout` and `variational_dropout` do the same in two ways: choose one of them.")
         check_bool("layer_norm", layer_norm)
         check_bool("learned_initial_state", learned_initial_state)
+        if clip_state_gradient is not None:
+            check_number("clip_state_gradient", clip_state_gradient, above=0)
         self.bidirectional = check_bool("bidirectional", bidirectional)
         self.num_directions = 2 if bidirectional else 1
         self.residual = check_bool("residual", residual)
@@ -169,10 +171,14 @@ class Recurrent(nn.Module):
             return y, tuple(after)
         return y.to_padded(num_steps=len(x)), tuple(after)
 
-    def step(self, x: Tensor, state: Sequence[Any]) -> tuple[Tensor, tuple[Any, ...]]:
+    def step(self, x: Tensor, state: Sequence[Any] | None = None) -> tuple[Tensor, tuple[Any, ...]]:
         """One time step of all layers, for streams and decoders; the same numbers as `forward` in evaluation.
 
         Shapes: x [B, I], fields of states [B, ...] -> output [B, O], states.
+
+        Args:
+            x: the inputs of the step.
+            state: L * D states, as the step before returned them; the cells' initial states where not given.
 
         Raises:
             ConfigError: the network has two directions, or one mask a sequence is wanted in training.
@@ -181,6 +187,8 @@ class Recurrent(nn.Module):
             raise ConfigError("A bidirectional network needs whole sequences: it has no single step.")
         if self.training and self.variational_dropout:
             raise ConfigError("`variational_dropout` has one mask for a whole sequence: no single step in training.")
+        if state is None:
+            state = self.initial_state(len(x), dtype=x.dtype, device=x.device)
         after: list[Any] = []
         y = x
         for index, cell in enumerate(self.cells):

@@ -1,8 +1,8 @@
 """`torch.nn.RNN`, `LSTM` and `GRU` again: the same to the last keyword, faster, and they take a `Ragged`.
 
-From 16 steps on, and from 2 where `torch.compile` traces them, they run on the compiled engine, forward and backward,
-where torch has no faster kernel: on the CPU, in float32 and float64. Everything else is torch's own code, such as an
-LSTM without a gradient.
+They run on the compiled engine, forward and backward, where torch has no faster way: on the CPU, in float32 and
+float64, from two steps on; an LSTM from the first step, and a GRU that is not trained. Packed sequences whose lengths
+differ do so from 16 steps on, or from 64 where they are not trained. Everything else is torch's own code.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from recurra.engine.scan import ENGINES, again, in_eager, run_segments, scan_bot
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ShapeError
 from recurra.nn.cells import new_cell, weight_names
-from recurra.ragged import Ragged, take_rows
+from recurra.ragged import Ragged, put_rows, take_rows
 from recurra.shapes import describe
 
 __all__ = ["run_faster", "run_ragged"]
@@ -35,8 +35,9 @@ Batch = TypeVar("Batch", Ragged, Block)
 # gives what torch.compile has called for each function, while it is at work
 _watcher: Any = getattr(torch._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
 
-# steps from which the engine's call is worth its time; with fewer torch takes no longer, and nothing is compiled
-_WORTH_COMPILING = 16
+_STATES: dict[str, Any] = {"LSTM": LSTMState, "GRU": GRUState}  # the others are an RNN's
+# steps from which packed sequences are worth being sorted into ragged ones and back, in training and otherwise
+_WORTH_UNPACKING = {True: 16, False: 64}
 
 
 def run_ragged(module: nn.RNNBase, x: Ragged, hx: Any = None) -> tuple[Ragged, Any]:
@@ -77,12 +78,31 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
         return None
     alone = input.dim() == 2
     steps = input.unsqueeze(1) if alone else input.transpose(0, 1) if module.batch_first else input
-    x = Block(steps)
-    is_one = hx is None and module.num_layers == 1 and not module.bidirectional
+    found = _run_block(module, steps, hx, alone=alone)
+    if found is None:
+        return None
+    outputs, fields = found
+    if alone:
+        outputs, fields = outputs.squeeze(1), tuple(field.squeeze(1) for field in fields)
+    elif module.batch_first:
+        outputs = outputs.transpose(0, 1)
+    return outputs, fields if module.mode == "LSTM" else fields[0]
+
+
+def _run_block(
+    module: nn.RNNBase, steps: Tensor, hx: Any, *, alone: bool = False
+) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+    """As `run_faster`, of inputs [T, B, I]: outputs [T, B, D*H] and fields [L*D, B, H]. `hx` has no B if `alone`."""
+    is_traced = torch.compiler.is_dynamo_compiling()
+    if len(steps) == 1 and not is_traced and _is_one_call(module):
+        return None
+    is_one = module.num_layers == 1 and not module.bidirectional
     if is_one and not is_traced and 0 in _cells.of.get(module, ()):
-        known = again(_cell(module, 0), steps, None, False, "auto")
+        begin = _state_of_one(module, hx, alone=alone)
+        known = None if begin is None and hx is not None else again(_cell(module, 0), steps, begin, False, "auto")
         if known is not None:
-            return _as_asked(module, known[0], tuple(field[None] for field in known[1]), alone=alone)
+            return known[0], tuple(field[None] for field in known[1])
+    x = Block(steps)
     fields = _given(module, x, hx, alone=alone)
     if fields is None or not (_traced().can_run if is_traced else _is_worth_it)(module, x, fields):
         return None
@@ -91,18 +111,23 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
         return functional.dropout(values.contiguous(), module.dropout)
 
     x, fields = _run_layers(module, x, fields, drop)
-    return _as_asked(module, x.values, fields, alone=alone)
+    return x.values, fields
 
 
-def _as_asked(
-    module: nn.RNNBase, outputs: Tensor, fields: tuple[Tensor, ...], *, alone: bool
-) -> tuple[Tensor, tuple[Tensor, ...] | Tensor]:
-    """Outputs [T, B, D*H] and fields [L*D, B, H] in the shapes in which torch gives them."""
-    if alone:
-        outputs, fields = outputs.squeeze(1), tuple(field.squeeze(1) for field in fields)
-    elif module.batch_first:
-        outputs = outputs.transpose(0, 1)
-    return outputs, fields if module.mode == "LSTM" else fields[0]
+def _is_one_call(module: nn.RNNBase) -> bool:
+    """Whether torch has a single step done in the time of our call, where it is trained; an RNN's always."""
+    return module.mode.startswith("RNN") or (module.mode == "GRU" and torch.is_grad_enabled())
+
+
+def _state_of_one(module: nn.RNNBase, hx: Any, *, alone: bool) -> Any:
+    """The state of the only layer, of a `hx` with as many tensors and axes as it has; else None."""
+    fields = hx if isinstance(hx, tuple) else (hx,)
+    kind = _STATES.get(module.mode, RNNState)
+    if isinstance(hx, tuple) != (module.mode == "LSTM") or len(fields) != len(kind._fields):
+        return None
+    if any(type(field) is not Tensor or field.dim() != (2 if alone else 3) or len(field) != 1 for field in fields):
+        return None
+    return kind(*(fields if alone else [field.squeeze(0) for field in fields]))
 
 
 def _is_between_graphs(module: nn.RNNBase) -> bool:
@@ -118,31 +143,53 @@ def _run_packed(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[Pa
     data = packed.data
     if not is_plain_eager(data) or data.shape[1:] != (module.input_size,):
         return None
+    if packed.batch_sizes[0] == packed.batch_sizes[-1]:
+        return _run_even(module, packed, hx)
     is_dense = _is_dense(module, packed)
-    if not is_dense and len(packed.batch_sizes) < _WORTH_COMPILING:  # before anything is copied
+    worth_it = len(packed.batch_sizes) >= _WORTH_UNPACKING[torch.is_grad_enabled()]
+    if not is_dense and not worth_it:  # before anything is copied
         return None
     rows = Ragged.from_packed(PackedSequence(torch.arange(len(data)), *packed[1:]))
     x = rows.replace(take_rows(data, rows.values))
     fields = _given(module, x, hx)
     if fields is None or not (is_dense or _compiles(module, x, fields)):
         return None
-    back = rows.values.argsort()
+
+    def as_packed(values: Tensor) -> Tensor:
+        return put_rows(values, rows.values, len(data))
 
     def drop(values: Tensor) -> Tensor:
-        return take_rows(functional.dropout(take_rows(values, back), module.dropout), rows.values)
+        return take_rows(functional.dropout(as_packed(values), module.dropout), rows.values)
 
     x, fields = _run_layers(module, x, fields, drop)
-    outputs = PackedSequence(take_rows(x.values, back), *packed[1:])
+    outputs = PackedSequence(as_packed(x.values), *packed[1:])
     return outputs, fields if module.mode == "LSTM" else fields[0]
 
 
+def _run_even(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any] | None:
+    """As `_run_packed`, where all lengths are equal: packed data are a block then, in the order of packing."""
+    data, batch_sizes, order, rank = packed
+    steps = data.view(len(batch_sizes), int(batch_sizes[0]), -1)
+    if hx is not None and order is not None:
+        fields = _given(module, Block(steps), hx)
+        if fields is None:
+            return None
+        hx = tuple(field.index_select(1, order) for field in fields)
+        hx = hx if module.mode == "LSTM" else hx[0]
+    found = _run_block(module, steps, hx)
+    if found is None:
+        return None
+    outputs, after = found
+    after = after if rank is None else tuple(field.index_select(1, rank) for field in after)
+    return PackedSequence(outputs.reshape(len(data), -1), *packed[1:]), after if module.mode == "LSTM" else after[0]
+
+
 def _is_dense(module: nn.RNNBase, packed: PackedSequence) -> bool:
-    """Whether oneDNN runs packed sequences faster when they are padded."""
+    """Whether oneDNN runs packed sequences, not all of one length, faster when they are padded."""
     data, batch_sizes = packed.data, packed.batch_sizes
     kernel = _kernel(module, 0)
     return (
-        bool(batch_sizes[-1] != batch_sizes[0])  # lengths are all equal: torch itself takes the dense kernel
-        and is_dense_enough(len(data), len(batch_sizes), int(batch_sizes[0]))
+        is_dense_enough(len(data), len(batch_sizes), int(batch_sizes[0]))
         and kernel.has_dense(data)
         and kernel.supports(data)
     )
@@ -153,11 +200,11 @@ def _is_worth_it(module: nn.RNNBase, x: Block, fields: tuple[Tensor, ...]) -> bo
 
 
 def _compiles(module: nn.RNNBase, x: Ragged | Block, fields: tuple[Tensor, ...]) -> bool:
-    """Whether the compiled engine can run this, and is worth its call."""
+    """Whether the compiled engine can run this."""
     values = x.values
     weights = [weight for layer in module.all_weights for weight in layer]
     return (
-        x.max_length >= _WORTH_COMPILING
+        x.max_length > 0
         and x.batch_size > 0
         and values.device.type == "cpu"
         and values.dtype in (torch.float32, torch.float64)
@@ -183,7 +230,7 @@ def _given(module: nn.RNNBase, x: Ragged | Block, hx: Any, *, alone: bool = Fals
 
 def _run_layers(module: nn.RNNBase, x: Batch, hx: tuple[Tensor, ...], drop: Drop) -> tuple[Batch, tuple[Tensor, ...]]:
     num_directions = 2 if module.bidirectional else 1
-    state_type: Any = LSTMState if module.mode == "LSTM" else GRUState if module.mode == "GRU" else RNNState
+    state_type = _STATES.get(module.mode, RNNState)
     after: list[Any] = []
 
     def fresh(batch_size: int) -> Any:
@@ -206,7 +253,7 @@ def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, be
     runs: list[Callable[[Any, Any], tuple[Tensor, Any]]]
     if torch.compiler.is_dynamo_compiling() and isinstance(x, Block):
         runs = [functools.partial(_traced().run, module, index) for index in indices]
-    elif x.max_length < _WORTH_COMPILING or torch.compiler.is_compiling():
+    elif torch.compiler.is_compiling():
         runs = [_kernel(module, index).run for index in indices]
     else:
         cells = [_cell(module, index) for index in indices]

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, reason_of
 
 __all__ = ["read_options_file", "with_default"]
 
@@ -34,7 +34,7 @@ def read_options_file(path: str | Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         options = tomllib.loads(text) if kind == "TOML" else json.loads(text)
     except OSError as error:
-        raise ConfigError(f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}.") from None
+        raise ConfigError(f"`{path}` cannot be read: {reason_of(error)}.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"`{path}` is not UTF-8 text.") from None
     except ValueError as error:

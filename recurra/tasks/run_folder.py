@@ -31,7 +31,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from recurra import __version__
-from recurra.errors import RunError
+from recurra.errors import RunError, reason_of
 from recurra.training.files import write_atomically
 
 __all__ = ["FORMAT", "RunFolder", "RunRecord"]
@@ -131,7 +131,7 @@ class RunFolder:
                 self._replaced.mkdir(exist_ok=True)
                 self._move(self.path, self._replaced, ours)
         except OSError as error:
-            raise RunError(f"Cannot make room for a run in `{self}`: {error.strerror or error}.") from None
+            raise RunError(f"Cannot make room for a run in `{self}`: {reason_of(error)}.") from None
         try:
             yield
         except BaseException:
@@ -224,7 +224,7 @@ class RunFolder:
         except (SafetensorError, KeyError, ValueError) as error:
             raise RunError(self._damaged(WEIGHTS, str(error).strip().rstrip("."))) from None
         except OSError as error:
-            raise RunError(f"Cannot read `{self.weights}`: {error.strerror or error}.") from None
+            raise RunError(f"Cannot read `{self.weights}`: {reason_of(error)}.") from None
         # weights of an earlier version, or of another program, have none
         if _written_checksum(content) not in (None, _checksum(content)):
             raise RunError(self._damaged(WEIGHTS, "its checksum is wrong"))
@@ -271,7 +271,7 @@ class RunFolder:
         except UnicodeDecodeError:
             raise RunError(self._damaged(name, "it is not UTF-8 text")) from None
         except OSError as error:
-            raise RunError(f"Cannot read `{self.path / name}`: {error.strerror or error}.") from None
+            raise RunError(f"Cannot read `{self.path / name}`: {reason_of(error)}.") from None
 
     def read_json(self, name: str) -> Any:
         """One of the folder's JSON files.

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from recurra.errors import RunError
+from recurra.errors import RunError, reason_of
 from recurra.training.files import write_atomically
 
 __all__ = ["FORMAT", "Checkpoint", "read_bytes", "read_checkpoint", "write_checkpoint"]
@@ -97,7 +97,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        reason = "there is none" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)).lower()
+        reason = "there is none" if isinstance(error, FileNotFoundError) else reason_of(error)
         raise RunError(f"`{path}` cannot be read as a checkpoint: {reason}.") from None
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from recurra.errors import RunError
+from recurra.errors import RunError, reason_of
 from recurra.files import Content, write_whole
 
 __all__ = ["json_text", "write_atomically"]
@@ -41,6 +41,6 @@ def write_atomically(path: str | os.PathLike[str], content: Content) -> None:
         write_whole(path, content)
     except OSError as error:
         raise RunError(
-            f"`{path}` could not be written ({(error.strerror or str(error)).lower()}); what was there before is "
+            f"`{path}` could not be written ({reason_of(error)}); what was there before is "
             "unchanged, so make room or choose another folder and go on from there."
         ) from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recurra.errors import RunError
+from recurra.errors import RunError, reason_of
 from recurra.training.files import json_text, write_atomically
 
 __all__ = ["append_metrics", "keep_metrics_until", "read_metrics"]
@@ -24,7 +24,7 @@ def append_metrics(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None
         with open(path, "a", encoding="utf-8") as file:
             file.write(json_text(row) + "\n")
     except OSError as error:
-        raise RunError(f"`{path}` could not be written ({(error.strerror or str(error)).lower()}).") from error
+        raise RunError(f"`{path}` could not be written ({reason_of(error)}).") from error
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -86,12 +86,12 @@ def test_a_directory_is_named(tmp_path: Path) -> None:
 def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
     path = file(tmp_path, b"secret")
     path.chmod(0)
-    with pytest.raises(DataError, match=r"cannot be read: Permission denied\.$"):
+    with pytest.raises(DataError, match=r"cannot be read: permission denied\.$"):
         list(read_lines(path))
 
 
 def test_a_file_behind_a_file_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot be read: Not a directory\.$"):
+    with pytest.raises(DataError, match=r"cannot be read: not a directory\.$"):
         list(read_lines(file(tmp_path, b"text") / "below.tsv"))
 
 

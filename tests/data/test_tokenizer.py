@@ -184,7 +184,7 @@ def test_a_saved_vocabulary_is_the_same(vocabulary: Vocabulary, tmp_path: Path) 
 
 def test_a_file_that_cannot_be_written_is_named(vocabulary: Vocabulary, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").mkdir()
-    with pytest.raises(DataError, match=r"tokenizer\.json` cannot be written: Is a directory\.$"):
+    with pytest.raises(DataError, match=r"tokenizer\.json` cannot be written: is a directory\.$"):
         vocabulary.save(tmp_path / "tokenizer.json")
     assert [p.name for p in tmp_path.iterdir()] == ["tokenizer.json"]
 
@@ -198,7 +198,7 @@ def test_other_programs_decode_the_same(vocabulary: Vocabulary) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^There is no file `.*tokenizer\.json`: restore it or train again\.$"):
         Vocabulary.load(tmp_path / "tokenizer.json")
-    with pytest.raises(DataError, match=r"cannot be read: Is a directory\.$"):
+    with pytest.raises(DataError, match=r"cannot be read: is a directory\.$"):
         Vocabulary.load(tmp_path)
 
 

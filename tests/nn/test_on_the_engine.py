@@ -1,4 +1,4 @@
-"""recurra.nn with many steps, where it leaves torch's kernels for the compiled engine."""
+"""recurra.nn where it leaves torch's kernels for the compiled engine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from recurra.engine import torch_kernels
 from recurra.nn import stack
+from recurra.ragged import Ragged
 from tests.nn.test_recurrent import CASES, KINDS, assert_equal_modules, flat, pair, random_state
 from tests.tolerance import assert_close
 
-STEPS = 70  # from 16 on layers run on the engine
+STEPS = 70  # from 64 on packed sequences, too, run on the engine, trained or not
 
 
 @pytest.fixture(autouse=True)
@@ -77,13 +78,38 @@ def test_a_gradient_of_the_input_and_of_a_gradient_is_torchs(kind: str) -> None:
         assert_close(got, want)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_sequences_of_one_length_are_run_where_they_stand(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, ours = pair(kind, {"num_layers": 2})
+    monkeypatch.setattr(Ragged, "from_packed", None)  # nothing is sorted
+    order = torch.tensor([2, 0, 1])
+    packed = PackedSequence(torch.randn(3 * 4, 5), torch.full((4,), 3), order, order.argsort())
+    assert is_compiled(ours(packed))
+    for state in (None, random_state(ours, 3)):
+        assert_equal_modules(theirs, ours, packed, state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_one_by_one_give_the_numbers_of_all_at_once(kind: str) -> None:
+    theirs, ours = pair(kind, {})
+    x, state = torch.randn(9, 2, 5), random_state(ours, 2)
+    want, last = theirs(x, state)
+    with torch.no_grad():
+        for values, expected in zip(x.split([1, 1, 1, 2, 2, 2]), want.split([1, 1, 1, 2, 2, 2]), strict=True):
+            outputs, state = ours(values, state)
+            assert_close(outputs, expected)
+    for got, expected in zip(flat(state), flat(last), strict=True):
+        assert_close(got, expected)
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("kind", KINDS)
-def test_few_steps_and_what_looks_on_stay_with_torch(kind: str) -> None:
+def test_a_trained_single_step_and_what_looks_on_stay_with_torch(kind: str) -> None:
     theirs, ours = pair(kind, {})
-    few, many = torch.randn(15, 2, 5), torch.randn(STEPS, 2, 5)
-    assert not is_compiled(ours(few))
-    assert torch.equal(ours(few)[0], theirs(few)[0])
+    one, two, many = torch.randn(1, 2, 5), torch.randn(2, 2, 5), torch.randn(STEPS, 2, 5)
+    assert is_compiled(ours(two))
+    assert is_compiled(ours(one)) == (kind == "LSTM")
+    assert_close(ours(one)[0], theirs(one)[0])
     with torch.autocast("cpu", torch.bfloat16):
         assert not is_compiled(ours(many))
     traced = torch.jit.trace(ours, many)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine.block import Block
-from recurra.ragged import Ragged, take_rows
+from recurra.ragged import Ragged, put_rows, take_rows
 
 __all__ = ["LINE", "Layout", "Tiling", "is_batch_first"]
 
@@ -149,7 +149,7 @@ class Layout:
 
     def from_ragged(self, values: Tensor) -> Tensor:
         """Values in the shape and order in which they are handed in, from the values [N, ...] of that Ragged."""
-        return self.shaped(take_rows(values, self._order.argsort()))
+        return self.shaped(put_rows(values, self._order, self.num_rows))
 
     @cached_property
     def _tilings(self) -> dict[tuple[int, int, int], Tiling]:
