@@ -16,6 +16,7 @@ from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
 from recurra.engine.cpu.replay import Given, Results
 from recurra.engine.cpu.tiling import Layout
+from recurra.engine.products import in_memory
 from recurra.engine.ready import Ready
 from recurra.errors import CompileError
 
@@ -91,7 +92,7 @@ class _Scan(torch.autograd.Function):
         counts = [*takes, *(len(part.code.keeps) for part in parts)]
         dealt = _dealt(ctx.saved_tensors, counts)
         own, kept = dealt[: len(parts)], dealt[len(parts) :]
-        d_own = _dealt(d_results, [1 + len(part.code.fields) for part in parts])
+        d_own = _dealt([*map(in_memory, d_results)], [1 + len(part.code.fields) for part in parts])
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
             needed = _dealt(ctx.needs_input_grad[1:], takes)
             again = [by_reference(*part[:3], *each) for part, *each in zip(parts, own, d_own, needed, strict=True)]

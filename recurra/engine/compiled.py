@@ -22,7 +22,7 @@ from recurra.engine.cell_code import Compiled
 from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
-from recurra.engine.products import has_bf16, is_plain_eager
+from recurra.engine.products import has_bf16, in_memory, is_plain_eager
 from recurra.engine.reading import Look, Reading, hooks_on_all, read
 from recurra.engine.ready import Ready
 from recurra.engine.trace import Unsupported, line_of
@@ -270,9 +270,8 @@ def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor,
 
 
 def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
-    # of some views, the imaginary part of a conjugate say, torch keeps the sign apart from the numbers
-    own = [each.resolve_neg() if each.is_neg() else each for each in (x.values, *state)]
-    return (*(reading.tensor(part.cell, name) for name in part.code.constants), *own)
+    constants = (reading.tensor(part.cell, name) for name in part.code.constants)
+    return tuple(map(in_memory, (*constants, x.values, *state)))
 
 
 def _keeps(tensors: Sequence[Tensor]) -> bool:

@@ -424,6 +424,29 @@ def test_numbers_whose_sign_stands_apart() -> None:
         assert_close(got, recurra.scan(cell, -x, State(-state.h), engine="reference")[0])
 
 
+def test_zeros_without_memory() -> None:
+    cell = Changeable(4, 6)
+    want, _ = recurra.scan(cell, torch.zeros(8, 3, 4))
+    x, h = torch._efficientzerotensor((8, 3, 4)), torch._efficientzerotensor((3, 6))
+    for _ in range(4):
+        assert_close(recurra.scan(cell, x, State(h))[0], want)
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 3}], ids=["plain", "checkpoints"])
+@pytest.mark.parametrize("kind", ["sign apart", "no memory"])
+def test_gradients_that_do_not_stand_in_memory(kind: str, options: dict[str, Any]) -> None:
+    cell, x = Changeable(4, 6).double(), torch.randn(8, 3, 4).double().requires_grad_()
+
+    def gradient(engine: str, **options: Any) -> Tensor:
+        y, _ = recurra.scan(cell, x, engine=engine, **options)
+        if kind == "no memory":  # such is the gradient of this
+            return torch.autograd.grad(torch.sgn(y).sum(), x)[0]
+        return torch.autograd.grad(y, x, torch._neg_view(torch.ones_like(y)))[0]
+
+    for _ in range(4):
+        assert_close(gradient("compiled", **options), gradient("reference"))
+
+
 def test_under_another_default_device_memory_is_still_on_the_processor() -> None:
     cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
     want, _ = recurra.scan(cell, x, engine="reference")
