@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -36,6 +37,7 @@ T = TypeVar("T")
 _PRECISIONS = ({torch.float32}, {torch.float64})
 _HALVES = (torch.bfloat16, torch.float16)
 _compiling = threading.Lock()
+_is_alone: ContextVar[bool] = ContextVar("in a thread that traces", default=False)
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
 
 
@@ -103,9 +105,11 @@ def alone(make: Callable[[], T]) -> T:
     """What a function that traces returns: one runs at a time, as torch traces no two, and in a thread of its own.
 
     The caller's may be in some mode: under autocast another step would be traced, and hooks on saved tensors must not
-    see the tensors of a trace.
+    see the tensors of a trace. Where a step that is looked at runs a scan itself, this is such a thread already.
     """
-    with _compiling, ThreadPoolExecutor(1) as other:
+    if _is_alone.get():
+        return make()
+    with _compiling, ThreadPoolExecutor(1, initializer=_is_alone.set, initargs=(True,)) as other:
         return other.submit(make).result()
 
 

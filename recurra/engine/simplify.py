@@ -246,4 +246,5 @@ def _frozen(value: Any) -> Any:
         return tuple(_frozen(item) for item in value)
     if isinstance(value, dict):
         return tuple((key, _frozen(item)) for key, item in value.items())
-    return (type(value).__name__, value)  # 1 and 1.0 and True are equal, and different arguments
+    # 1 and 1.0 and True are equal, and different arguments; so are 0.0 and -0.0
+    return type(value).__name__, repr(value) if isinstance(value, float) else value
