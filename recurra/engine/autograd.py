@@ -20,7 +20,7 @@ from recurra.engine.products import in_memory
 from recurra.engine.ready import Ready
 from recurra.errors import CompileError
 
-__all__ = ["Part", "scanned"]
+__all__ = ["Part", "expect_one_at_a_time", "scanned"]
 
 
 class Part(NamedTuple):
@@ -100,16 +100,25 @@ class _Scan(torch.autograd.Function):
         try:
             found = _backward(parts, own, ctx.preludes, kept, d_own)
         except RuntimeError as error:
-            if not any(map(torch._C._functorch.is_legacy_batchedtensor, d_results)):
-                raise
-            raise CompileError(
-                "The compiled engine takes one gradient at a time: in place of `is_grads_batched=True` or "
-                "`vectorize=True` use a loop, or engine='reference'."
-            ) from error
+            expect_one_at_a_time(d_results, error)
+            raise
         gradients: list[Tensor | None] = []
         for part, each in zip(parts, found, strict=True):
             gradients += part.code.of_all(part.layout, *part.code.sorted_out(each))
         return (None, *gradients)
+
+
+def expect_one_at_a_time(d_results: Iterable[Tensor], error: RuntimeError) -> None:
+    """Say what is wrong with gradients that cannot be read, where there are many in one.
+
+    Raises:
+        CompileError: that is so.
+    """
+    if any(map(torch._C._functorch.is_legacy_batchedtensor, d_results)):
+        raise CompileError(
+            "The compiled engine takes one gradient at a time: in place of `is_grads_batched=True` or "
+            "`vectorize=True` use a loop, or engine='reference'."
+        ) from error
 
 
 # of each part what was made of weights, and `Part.results`

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recurra.engine.autograd import expect_one_at_a_time
 from recurra.engine.by_reference import by_reference
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.products import in_memory
@@ -139,7 +140,9 @@ class ScanAgain(torch.autograd.Function):
         states = [tensors[count + 1 :], *(kept[at : at + fields] for at in range(0, len(kept), fields))]
         d_output, *d_fields = map(in_memory, (d_output, *d_state))
         x, d_rows = layout.rows(tensors[count]), layout.rows(d_output)
-        d_learned, d_x, d_before = _backward(
-            code, ctx.pieces, tensors[:count], x, states, ctx.draws, d_rows, tuple(d_fields)
-        )
-        return (None, None, None, None, *code.of_all(layout, d_learned, d_x, d_before))
+        try:
+            found = _backward(code, ctx.pieces, tensors[:count], x, states, ctx.draws, d_rows, tuple(d_fields))
+        except RuntimeError as error:
+            expect_one_at_a_time((d_output, *d_fields), error)
+            raise
+        return (None, None, None, None, *code.of_all(layout, *found))

@@ -455,9 +455,10 @@ def test_under_another_default_device_memory_is_still_on_the_processor() -> None
             assert_close(recurra.scan(cell, x)[0], want)
 
 
-def test_many_gradients_at_once_are_refused_with_a_way() -> None:
+@pytest.mark.parametrize("every", [None, 3])
+def test_many_gradients_at_once_are_refused_with_a_way(every: int | None) -> None:
     cell, x = Changeable(4, 6), torch.randn(8, 3, 4, requires_grad=True)
-    y, _ = recurra.scan(cell, x)
+    y, _ = recurra.scan(cell, x, checkpoint_every=every)
     with pytest.raises(CompileError, match="one gradient at a time"):
         torch.autograd.grad(y, x, torch.randn(2, *y.shape), is_grads_batched=True)
 
