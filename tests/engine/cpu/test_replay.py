@@ -30,7 +30,7 @@ class Number(RNN):
         self.leak = nn.Parameter(torch.tensor(0.3))
 
     def step(self, x: Tensor, state: Any) -> Any:
-        y, after = super().step(x, state)
+        _, after = super().step(x, state)
         h = state.h + self.leak * (after.h - state.h)
         return h, type(state)(h)
 
