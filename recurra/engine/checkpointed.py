@@ -141,8 +141,8 @@ class ScanAgain(torch.autograd.Function):
         d_output, *d_fields = map(in_memory, (d_output, *d_state))
         x, d_rows = layout.rows(tensors[count]), layout.rows(d_output)
         try:
-            found = _backward(code, ctx.pieces, tensors[:count], x, states, ctx.draws, d_rows, tuple(d_fields))
+            d_given = _backward(code, ctx.pieces, tensors[:count], x, states, ctx.draws, d_rows, tuple(d_fields))
         except RuntimeError as error:
             expect_one_at_a_time((d_output, *d_fields), error)
             raise
-        return (None, None, None, None, *code.of_all(layout, *found))
+        return (None, None, None, None, *code.of_all(layout, *d_given))
