@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
+from torch.nn.parameter import is_lazy
 
 from recurra.engine.autograd import Part, scanned
 from recurra.engine.block import Block
@@ -30,7 +31,7 @@ from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
 from recurra.ragged import Ragged
 
-__all__ = ["alone", "compiled", "obstacle", "obstacle_of_types", "run", "run_again", "run_both"]
+__all__ = ["alone", "compiled", "obstacle", "obstacle_of_cell", "run", "run_again", "run_both"]
 
 T = TypeVar("T")
 
@@ -130,14 +131,20 @@ def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:
 
 def obstacle(reading: Reading, x: Tensor) -> str:
     """Why inputs like these cannot be run, or "": on the CPU, in one precision, outside of tracers and transforms."""
-    return _of_now(reading, x) or obstacle_of_types(reading, x.dtype)
+    return _of_now(reading, x) or obstacle_of_cell(reading, x.dtype)
 
 
-def obstacle_of_types(reading: Reading, dtype: torch.dtype) -> str:
-    """What of `obstacle` depends on the types alone, that of `x` given."""
+def obstacle_of_cell(reading: Reading, dtype: torch.dtype) -> str:
+    """What of `obstacle` depends on the cell and the type of `x` alone."""
     if not dtype.is_floating_point:
         return f"it reads floats, `x` is {dtype}"
-    types = {dtype, *[tensor.dtype for tensor in (*reading.parameters.values(), *reading.buffers.values())]}
+    tensors = (*reading.parameters.values(), *reading.buffers.values())
+    if any(map(is_lazy, tensors)):
+        return "a parameter has no shape before the first step: run one with engine='reference'"
+    devices = sorted({str(tensor.device) for tensor in tensors if not tensor.is_cpu})
+    if devices:
+        return f"it runs on the CPU, the cell is on {', '.join(devices)}"
+    types = {dtype, *[tensor.dtype for tensor in tensors]}
     if types in _PRECISIONS or {kind for kind in types if kind.is_floating_point} in _PRECISIONS:
         return ""
     found = ", ".join(sorted(str(kind) for kind in types if kind.is_floating_point))
@@ -166,7 +173,7 @@ def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Com
     """
     values = x.values
     known: Compiled | None = reading.look.notes.get(values.dtype)  # then its types are some that can be run
-    why = _of_now(reading, values) or ("" if known else obstacle_of_types(reading, values.dtype))
+    why = _of_now(reading, values) or ("" if known else obstacle_of_cell(reading, values.dtype))
     if why:
         return why
     if any(field.dtype is not values.dtype or not field.is_cpu for field in state):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 __all__ = ["Look", "Reading", "hooks_of", "hooks_on_all", "plain_attributes", "read", "tensor_at"]
 
@@ -36,8 +37,8 @@ class Reading:
     """A look at a cell.
 
     Attributes:
-        key: attributes of the modules, names, types and shapes of their tensors, and torch's default type, which a step
-            may make constants of; hashable.
+        key: attributes of the modules, names, types, shapes and devices of their tensors, and torch's default type,
+            which a step may make constants of; hashable.
         parameters, buffers: by name, as `named_parameters` and `named_buffers` give them.
         look: what is kept of it.
     """
@@ -253,8 +254,9 @@ class _Walk:
             self.names.append((prefix + name if is_new else "", is_buffer))
             self.key += prefix + name, first
             if is_new:
-                self.key += tensor.shape, tensor.dtype
-                is_odd = tensor.layout is not torch.strided or (is_buffer and tensor.requires_grad)
+                shape = None if is_lazy(tensor) else tensor.shape
+                self.key += shape, tensor.dtype, tensor.device
+                is_odd = tensor.layout is not torch.strided or shape is None or (is_buffer and tensor.requires_grad)
                 self.is_plain = self.is_plain and not is_odd
 
 

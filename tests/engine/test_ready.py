@@ -455,6 +455,35 @@ def test_under_another_default_device_memory_is_still_on_the_processor() -> None
             assert_close(recurra.scan(cell, x)[0], want)
 
 
+def test_a_cell_that_moves_to_another_device_is_seen() -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    warm(cell, x)
+    cell.to("meta")
+    with pytest.raises(CompileError, match="it runs on the CPU, the cell is on meta"):
+        recurra.scan(cell, x, engine="compiled")
+    for engine in ("auto", "reference"):
+        with pytest.raises(ShapeError, match=r"must be on meta .* got cpu: hand in `x\.to\('meta'\)`, or turn"):
+            recurra.scan(cell, x, engine=engine)
+
+
+class Lazy(Changeable):
+    """A part whose size is that of its first input."""
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size)
+        self.input: nn.Module = nn.LazyLinear(hidden_size)
+
+
+def test_a_part_may_find_its_size_at_the_first_step() -> None:
+    cell, x = Lazy(4, 6), torch.randn(8, 3, 4)
+    with pytest.raises(CompileError, match="no shape before the first step"):
+        recurra.scan(cell, x, engine="compiled")
+    with pytest.warns(UserWarning, match="no shape before the first step"):
+        want, _ = recurra.scan(cell, x)
+    for _ in range(3):
+        assert_close(recurra.scan(cell, x, engine="compiled")[0], want)
+
+
 @pytest.mark.parametrize("every", [None, 3])
 def test_many_gradients_at_once_are_refused_with_a_way(every: int | None) -> None:
     cell, x = Changeable(4, 6), torch.randn(8, 3, 4, requires_grad=True)
