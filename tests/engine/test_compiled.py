@@ -688,6 +688,12 @@ class NoNumberForZeros(Small):
         return h, One(h)
 
 
+class Narrow(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h) + 0.001 * ((state.h > 0).to(torch.uint8) - 1)  # 255 for false
+        return h, One(h)
+
+
 class BatchMean(Small):
     def step(self, x: Tensor, state: Any) -> Any:
         x = x - x.mean(0)
@@ -739,6 +745,7 @@ def test_a_branch_on_a_value_is_an_error_with_its_line() -> None:
     [
         (Sorted, r"test_compiled.py:\d+: `h = self.mix\(x, state.h\).sort\(-1\).values`.*`sort`"),
         (NoNumberForZeros, r"test_compiled.py:\d+: `scale = torch.linalg.inv.*`linalg_inv_ex`"),
+        (Narrow, r"test_compiled.py:\d+: `h = self.mix.*`sub`.*its type is torch.uint8"),
         (BatchMean, "mixes the rows"),
         (OneByOne, r"goes over the rows of its batch one by one \(test_compiled.py:\d+: `rows = .*different sequences"),
         (Counted, "goes over the rows of its batch one by one"),
