@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, NoneType
@@ -118,7 +119,7 @@ class Look:
         tensors: list[Tensor | None],
     ) -> None:
         self.key, self._parts, self._names = key, parts, names
-        self.notes: dict[Any, Any] = {}
+        self.notes: OrderedDict[Any, Any] = OrderedDict()
         self.places = {name: place for place, (name, _) in enumerate(names) if name}
         self._buffers = [place for place, (name, is_buffer) in enumerate(names) if name and is_buffer]
         self._alike = [] if parts is None else _alike(tensors)
@@ -132,7 +133,7 @@ class Look:
     def note(self, key: Any, value: Any) -> None:
         """Add to what is known; of very much, what came first is forgotten."""
         if len(self.notes) >= _MOST:
-            self.notes.pop(next(iter(self.notes)), None)
+            self.notes.popitem(last=False)  # one step, as others may add to it at the same time
         self.notes[key] = value
 
     def reading(self, tensors: list[Tensor | None]) -> Reading:

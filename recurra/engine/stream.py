@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from recurra.checks import check_count
 from recurra.engine.compiled import alone, compiled, obstacle
 from recurra.engine.contract import Cell
+from recurra.engine.products import in_memory
 from recurra.engine.reading import read, tensor_at
 from recurra.engine.state_class import state_class
 from recurra.engine.step_code import StepCode, StepMemory
@@ -136,7 +137,7 @@ class Stream:
                 return out.copy()
             return self._push_chunk(x)
         if isinstance(x, Tensor):
-            numbers = x.detach()
+            numbers = in_memory(x.detach())
             if numbers.device.type != "cpu" or numbers.dtype not in _NUMPY_HAS:
                 numbers = numbers.to("cpu", torch.float32)
             return torch.from_numpy(self.push(numbers.numpy()))

@@ -1,8 +1,7 @@
 """`torch.nn.RNN`, `LSTM` and `GRU` again: the same to the last keyword, faster, and they take a `Ragged`.
 
 From 16 steps on, and from 2 where `torch.compile` traces them, they run on the compiled engine, forward and backward,
-where torch has no faster kernel: on the CPU, in float32 and float64. Everything else is torch's own code, such as an
-LSTM without a gradient.
+where torch has no faster kernel: on the CPU, in float32 and float64. Everything else is torch's own code.
 """
 
 from __future__ import annotations
