@@ -174,7 +174,7 @@ class _Emitter(PanelWriter):
         def tile(size: int, row: Any) -> None:
             self._sums(row, column, size, counts)
 
-        self.in_pieces(self.word(0), b.sub(head["last_row"], head["first_row"]), self.height, 1, tile)
+        self.in_pieces(b.sub(head["last_row"], head["first_row"]), self.height, tile)
 
     # --- copies ----------------------------------------------------------------------------------------------------
 
