@@ -16,10 +16,11 @@ from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
 from recurra.engine.cpu.replay import Given, Results
 from recurra.engine.cpu.tiling import Layout
+from recurra.engine.products import in_memory
 from recurra.engine.ready import Ready
 from recurra.errors import CompileError
 
-__all__ = ["Part", "scanned"]
+__all__ = ["Part", "expect_one_at_a_time", "scanned"]
 
 
 class Part(NamedTuple):
@@ -91,7 +92,7 @@ class _Scan(torch.autograd.Function):
         counts = [*takes, *(len(part.code.keeps) for part in parts)]
         dealt = _dealt(ctx.saved_tensors, counts)
         own, kept = dealt[: len(parts)], dealt[len(parts) :]
-        d_own = _dealt(d_results, [1 + len(part.code.fields) for part in parts])
+        d_own = _dealt([*map(in_memory, d_results)], [1 + len(part.code.fields) for part in parts])
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: the reference engine has one
             needed = _dealt(ctx.needs_input_grad[1:], takes)
             again = [by_reference(*part[:3], *each) for part, *each in zip(parts, own, d_own, needed, strict=True)]
@@ -99,16 +100,25 @@ class _Scan(torch.autograd.Function):
         try:
             found = _backward(parts, own, ctx.preludes, kept, d_own)
         except RuntimeError as error:
-            if not any(map(torch._C._functorch.is_legacy_batchedtensor, d_results)):
-                raise
-            raise CompileError(
-                "The compiled engine takes one gradient at a time: in place of `is_grads_batched=True` or "
-                "`vectorize=True` use a loop, or engine='reference'."
-            ) from error
+            expect_one_at_a_time(d_results, error)
+            raise
         gradients: list[Tensor | None] = []
         for part, each in zip(parts, found, strict=True):
             gradients += part.code.of_all(part.layout, *part.code.sorted_out(each))
         return (None, *gradients)
+
+
+def expect_one_at_a_time(d_results: Iterable[Tensor], error: RuntimeError) -> None:
+    """Say what is wrong with gradients that cannot be read, where there are many in one.
+
+    Raises:
+        CompileError: that is so.
+    """
+    if any(map(torch._C._functorch.is_legacy_batchedtensor, d_results)):
+        raise CompileError(
+            "The compiled engine takes one gradient at a time: in place of `is_grads_batched=True` or "
+            "`vectorize=True` use a loop, or engine='reference'."
+        ) from error
 
 
 # of each part what was made of weights, and `Part.results`

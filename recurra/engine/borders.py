@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from recurra.engine.convolution import is_convolution
@@ -27,6 +28,7 @@ __all__ = [
     "is_look",
     "is_sum_with_bias",
     "is_total",
+    "is_transposed",
     "is_view",
     "joined",
     "made_in_passing",
@@ -53,6 +55,11 @@ def is_view(node: fx.Node) -> bool:
 def is_look(node: fx.Node) -> bool:
     """Whether a node is another look at the memory of its operand."""
     return op_name(node) in _VIEWS
+
+
+def is_transposed(node: Any) -> bool:
+    """Whether a node is the transpose of a matrix."""
+    return node.target is torch.ops.aten.permute.default and list(node.args[1]) == [1, 0]
 
 
 def _is_matrix(node: fx.Node) -> bool:

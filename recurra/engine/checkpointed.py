@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recurra.engine.autograd import expect_one_at_a_time
 from recurra.engine.by_reference import by_reference
 from recurra.engine.cpu.tiling import Layout
+from recurra.engine.products import in_memory
 from recurra.ragged import take_rows
 
 if TYPE_CHECKING:
@@ -136,6 +138,11 @@ class ScanAgain(torch.autograd.Function):
             found = by_reference(ctx.cell, code, layout, tensors, (d_output, *d_state), needed)
             return (None, None, None, None, *found)
         states = [tensors[count + 1 :], *(kept[at : at + fields] for at in range(0, len(kept), fields))]
+        d_output, *d_fields = map(in_memory, (d_output, *d_state))
         x, d_rows = layout.rows(tensors[count]), layout.rows(d_output)
-        d_learned, d_x, d_before = _backward(code, ctx.pieces, tensors[:count], x, states, ctx.draws, d_rows, d_state)
-        return (None, None, None, None, *code.of_all(layout, d_learned, d_x, d_before))
+        try:
+            d_given = _backward(code, ctx.pieces, tensors[:count], x, states, ctx.draws, d_rows, tuple(d_fields))
+        except RuntimeError as error:
+            expect_one_at_a_time((d_output, *d_fields), error)
+            raise
+        return (None, None, None, None, *code.of_all(layout, *d_given))

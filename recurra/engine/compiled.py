@@ -10,11 +10,13 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
+from torch.nn.parameter import is_lazy
 
 from recurra.engine.autograd import Part, scanned
 from recurra.engine.block import Block
@@ -22,20 +24,21 @@ from recurra.engine.cell_code import Compiled
 from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
-from recurra.engine.products import has_bf16, is_plain_eager
+from recurra.engine.products import has_bf16, in_memory, is_plain_eager
 from recurra.engine.reading import Look, Reading, hooks_on_all, read
 from recurra.engine.ready import Ready
 from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
 from recurra.ragged import Ragged
 
-__all__ = ["alone", "compiled", "obstacle", "obstacle_of_types", "run", "run_again", "run_both"]
+__all__ = ["alone", "compiled", "obstacle", "obstacle_of_cell", "run", "run_again", "run_both"]
 
 T = TypeVar("T")
 
 _PRECISIONS = ({torch.float32}, {torch.float64})
 _HALVES = (torch.bfloat16, torch.float16)
 _compiling = threading.Lock()
+_is_alone: ContextVar[bool] = ContextVar("in a thread that traces", default=False)
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
 
 
@@ -103,9 +106,11 @@ def alone(make: Callable[[], T]) -> T:
     """What a function that traces returns: one runs at a time, as torch traces no two, and in a thread of its own.
 
     The caller's may be in some mode: under autocast another step would be traced, and hooks on saved tensors must not
-    see the tensors of a trace.
+    see the tensors of a trace. Where a step that is looked at runs a scan itself, this is such a thread already.
     """
-    with _compiling, ThreadPoolExecutor(1) as other:
+    if _is_alone.get():
+        return make()
+    with _compiling, ThreadPoolExecutor(1, initializer=_is_alone.set, initargs=(True,)) as other:
         return other.submit(make).result()
 
 
@@ -126,14 +131,20 @@ def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:
 
 def obstacle(reading: Reading, x: Tensor) -> str:
     """Why inputs like these cannot be run, or "": on the CPU, in one precision, outside of tracers and transforms."""
-    return _of_now(reading, x) or obstacle_of_types(reading, x.dtype)
+    return _of_now(reading, x) or obstacle_of_cell(reading, x.dtype)
 
 
-def obstacle_of_types(reading: Reading, dtype: torch.dtype) -> str:
-    """What of `obstacle` depends on the types alone, that of `x` given."""
+def obstacle_of_cell(reading: Reading, dtype: torch.dtype) -> str:
+    """What of `obstacle` depends on the cell and the type of `x` alone."""
     if not dtype.is_floating_point:
         return f"it reads floats, `x` is {dtype}"
-    types = {dtype, *[tensor.dtype for tensor in (*reading.parameters.values(), *reading.buffers.values())]}
+    tensors = (*reading.parameters.values(), *reading.buffers.values())
+    if any(map(is_lazy, tensors)):
+        return "a parameter has no shape before the first step: run one with engine='reference'"
+    devices = sorted({str(tensor.device) for tensor in tensors if not tensor.is_cpu})
+    if devices:
+        return f"it runs on the CPU, the cell is on {', '.join(devices)}"
+    types = {dtype, *[tensor.dtype for tensor in tensors]}
     if types in _PRECISIONS or {kind for kind in types if kind.is_floating_point} in _PRECISIONS:
         return ""
     found = ", ".join(sorted(str(kind) for kind in types if kind.is_floating_point))
@@ -162,7 +173,7 @@ def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Com
     """
     values = x.values
     known: Compiled | None = reading.look.notes.get(values.dtype)  # then its types are some that can be run
-    why = _of_now(reading, values) or ("" if known else obstacle_of_types(reading, values.dtype))
+    why = _of_now(reading, values) or ("" if known else obstacle_of_cell(reading, values.dtype))
     if why:
         return why
     if any(field.dtype is not values.dtype or not field.is_cpu for field in state):
@@ -270,9 +281,8 @@ def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor,
 
 
 def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
-    # of some views, the imaginary part of a conjugate say, torch keeps the sign apart from the numbers
-    own = [each.resolve_neg() if each.is_neg() else each for each in (x.values, *state)]
-    return (*(reading.tensor(part.cell, name) for name in part.code.constants), *own)
+    constants = (reading.tensor(part.cell, name) for name in part.code.constants)
+    return tuple(map(in_memory, (*constants, x.values, *state)))
 
 
 def _keeps(tensors: Sequence[Tensor]) -> bool:

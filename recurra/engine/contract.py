@@ -112,8 +112,10 @@ class Cell(nn.Module):
     def __init__(self, input_size: int | None = None, hidden_size: int | None = None) -> None:
         super().__init__()
         state: Any = getattr(type(self), "State", None)
-        if state is None or (isinstance(state, type) and not (issubclass(state, tuple) and hasattr(state, "_fields"))):
+        fields = getattr(state, "_fields", None)
+        if state is None or (isinstance(state, type) and not (issubclass(state, tuple) and fields)):
             got = "" if state is None else f", got {'the dataclass ' if is_dataclass(state) else ''}`{state.__name__}`"
+            got += " without a field" if fields == () else ""
             raise TypeError(
                 f"`{type(self).__name__}` needs a class attribute `State`, a NamedTuple of tensors [B, ...]{got}."
             )

@@ -41,11 +41,7 @@ class Kept:
         odd = {node for kernel in kernels for node in kernel.odd_outputs if node not in numbers}
         written = [each for kernel in kernels for each in kernel.plan.outputs]
         self._widths = {node: width for node, width in written if node in wanted and node not in odd}
-        self._dtype = dtype
-
-    @property
-    def nodes(self) -> tuple[fx.Node, ...]:
-        return tuple(self._widths)
+        self.nodes, self._dtype = tuple(self._widths), dtype
 
     def size(self, num_rows: int) -> int:
         """Numbers of a tensor for so many rows of each; `num_rows` may be a symbol."""

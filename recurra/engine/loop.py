@@ -171,9 +171,13 @@ class Program:
     saved: dict[fx.Node, Value] = field(default_factory=dict)
     totals: dict[fx.Node, Value] = field(default_factory=dict)
 
-    def leaves(self, op: str) -> list[Value]:
-        """The leaves of one kind, in order."""
-        return [value for value in self.values if value.op == op]
+    def users(self) -> dict[Value, list[Value]]:
+        """The values that read each value."""
+        users: dict[Value, list[Value]] = {value: [] for value in self.values}
+        for value in self.values:
+            for arg in value.operands():
+                users[arg].append(value)
+        return users
 
     def __str__(self) -> str:
         lines = [f"loop {self.name}:", *(f"  {value}" for value in self.values)]

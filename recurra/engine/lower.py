@@ -25,6 +25,7 @@ __all__ = ["lower"]
 aten, prims = torch.ops.aten, torch.ops.prims
 
 _WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64)  # in a loop they are counts and signs: floats hold them
+_NARROW = (torch.uint8, torch.int8, torch.int16)  # which soon overflow, as floats do not
 _CONSTANT = ("full", "zeros", "ones", "scalar_tensor")  # written where they are read, wherever they were computed
 
 
@@ -108,6 +109,8 @@ class _Builder(Builder):
 
     def operand(self, arg: Any, node: fx.Node) -> Value:
         """An argument of a pointwise call, spread to the shape of its result."""
+        if node.meta["val"].dtype in _NARROW:
+            raise Unsupported(op_name(node), f"its type is {node.meta['val'].dtype}")
         value = self.value(arg)
         return self.spread(value, row_shape(arg), row_shape(node)) if isinstance(arg, fx.Node) else value
 

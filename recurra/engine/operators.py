@@ -22,7 +22,7 @@ from torch import Tensor
 from recurra.engine.autograd import Part
 from recurra.engine.by_reference import by_reference
 from recurra.engine.cell_code import Compiled
-from recurra.engine.compiled import compiled, obstacle_of_types
+from recurra.engine.compiled import compiled, obstacle_of_cell
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.products import has_bf16
@@ -89,7 +89,7 @@ def form_of(cell: Cell, dtype: torch.dtype, *, bf16: bool = False) -> Form:
         CompileError, TraceError: it has no compiled form, or none for this type.
     """
     reading = read(cell)
-    why = obstacle_of_types(reading, dtype)
+    why = obstacle_of_cell(reading, dtype)
     if why:
         raise CompileError(f"The compiled engine cannot run `{type(cell).__name__}` here: {why}.")
     bf16 = bf16 and dtype is torch.float32 and has_bf16()

@@ -23,7 +23,16 @@ from torch.nn import functional as F
 from torch.nn.parameter import Parameter
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-__all__ = ["has_bf16", "is_ours", "is_plain_eager", "linear", "outruns_mkl", "product", "transposed_product"]
+__all__ = [
+    "has_bf16",
+    "in_memory",
+    "is_ours",
+    "is_plain_eager",
+    "linear",
+    "outruns_mkl",
+    "product",
+    "transposed_product",
+]
 
 # 2 M K N of the smallest product worth the detour: measured break-even 5e5 to 1e6 on a Zen 5
 MIN_FLOPS = 1_000_000
@@ -69,6 +78,14 @@ def is_plain_eager(*tensors: Tensor) -> bool:
         and torch.autograd.forward_ad._current_level < 0
         and _get_current_dispatch_mode() is None
     )
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """The tensor itself where its numbers stand in its memory, as they almost always do; else a copy.
+
+    Of some views, the imaginary part of a conjugate say, torch keeps the sign apart; some zeros have no memory at all.
+    """
+    return tensor.clone() if tensor.is_neg() or tensor._is_zerotensor() else tensor
 
 
 def is_ours(rows: int, inner: int, columns: int, tensor: Tensor) -> bool:

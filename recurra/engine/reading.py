@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, NoneType
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 __all__ = ["Look", "Reading", "hooks_of", "hooks_on_all", "plain_attributes", "read", "tensor_at"]
 
@@ -36,8 +38,8 @@ class Reading:
     """A look at a cell.
 
     Attributes:
-        key: attributes of the modules, names, types and shapes of their tensors, and torch's default type, which a step
-            may make constants of; hashable.
+        key: attributes of the modules, names, types, shapes and devices of their tensors, and torch's default type,
+            which a step may make constants of; hashable.
         parameters, buffers: by name, as `named_parameters` and `named_buffers` give them.
         look: what is kept of it.
     """
@@ -117,7 +119,7 @@ class Look:
         tensors: list[Tensor | None],
     ) -> None:
         self.key, self._parts, self._names = key, parts, names
-        self.notes: dict[Any, Any] = {}
+        self.notes: OrderedDict[Any, Any] = OrderedDict()
         self.places = {name: place for place, (name, _) in enumerate(names) if name}
         self._buffers = [place for place, (name, is_buffer) in enumerate(names) if name and is_buffer]
         self._alike = [] if parts is None else _alike(tensors)
@@ -131,7 +133,7 @@ class Look:
     def note(self, key: Any, value: Any) -> None:
         """Add to what is known; of very much, what came first is forgotten."""
         if len(self.notes) >= _MOST:
-            self.notes.pop(next(iter(self.notes)), None)
+            self.notes.popitem(last=False)  # one step, as others may add to it at the same time
         self.notes[key] = value
 
     def reading(self, tensors: list[Tensor | None]) -> Reading:
@@ -253,8 +255,9 @@ class _Walk:
             self.names.append((prefix + name if is_new else "", is_buffer))
             self.key += prefix + name, first
             if is_new:
-                self.key += tensor.shape, tensor.dtype
-                is_odd = tensor.layout is not torch.strided or (is_buffer and tensor.requires_grad)
+                shape = None if is_lazy(tensor) else tensor.shape
+                self.key += shape, tensor.dtype, tensor.device
+                is_odd = tensor.layout is not torch.strided or shape is None or (is_buffer and tensor.requires_grad)
                 self.is_plain = self.is_plain and not is_odd
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine import sources
-from recurra.engine.borders import WIDEST_TOTAL, is_constant, is_sum_with_bias, is_total, is_view
+from recurra.engine.borders import WIDEST_TOTAL, is_constant, is_sum_with_bias, is_total, is_transposed, is_view
 from recurra.engine.cpu import team
 from recurra.engine.cpu.loop_kernel import NO_GOALS, Goals, LoopKernel
 from recurra.engine.cpu.tiling import Tiling
@@ -175,7 +175,7 @@ def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node], *, bf16: 
         made = copies[args[0]]
         if made.target is _product:
             return graph.call_function(_product, (*made.args, copies[args[1]]), made.kwargs)
-    if _is_transposed(node):
+    if is_transposed(node):
         return graph.call_method("t", (copies[args[0]],))
     if node.target in (aten.sum.dim_IntList, aten.view.default) and not node.kwargs:
         return graph.call_method("view" if node.target is aten.view.default else "sum", (copies[args[0]], *args[1:]))
@@ -186,13 +186,9 @@ def _short_product(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node], h
     left, right = node.args
     if row_axis(node) == 0:
         return graph.call_function(_product, (copies[left], copies[right]), how)
-    if _is_transposed(left) and left.args[0] in copies:  # type: ignore[union-attr]
+    if is_transposed(left) and left.args[0] in copies:  # type: ignore[union-attr]
         return graph.call_function(transposed_product, (copies[left.args[0]], copies[right]), how)  # type: ignore[union-attr]
     return graph.call_function(_contraction, (copies[left], copies[right]), how)
-
-
-def _is_transposed(node: Any) -> bool:
-    return node.target is aten.permute.default and list(node.args[1]) == [1, 0]
 
 
 def _product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, bf16: bool) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from recurra.engine.borders import is_transposed
 from recurra.engine.graph_writer import GraphWriter
 from recurra.engine.trace import BATCH, batch_factor
 
@@ -41,7 +42,7 @@ def _go_on(writer: GraphWriter, node: fx.Node, in_order: dict[fx.Node, fx.Node])
         writer.replace(writer.view(writer.turn(together, 1, 0, 2), *shape))
     elif node.target is aten.sum.dim_IntList and list(args[1]) == [0]:
         writer.replace(writer.call(node.target, *args))
-    elif node.target is aten.mm.default and _is_turned(node.args[0]):  # a sum over all rows, in the same order
+    elif node.target is aten.mm.default and is_transposed(node.args[0]):  # a sum over all rows, in the same order
         if not apart:
             writer.replace(writer.call(node.target, *args))
     elif _is_by_rows(node) and not any(batch_factor(size) for arg in apart for size in _shape(arg)):
@@ -51,11 +52,7 @@ def _go_on(writer: GraphWriter, node: fx.Node, in_order: dict[fx.Node, fx.Node])
 
 def _is_by_rows(node: fx.Node) -> bool:
     is_pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
-    return is_pointwise or node.target is aten.mm.default or _is_turned(node)
-
-
-def _is_turned(node: Any) -> bool:
-    return node.target is aten.permute.default and list(node.args[1]) == [1, 0]
+    return is_pointwise or node.target is aten.mm.default or is_transposed(node)
 
 
 def _steps_first(node: Any) -> int:

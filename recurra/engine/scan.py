@@ -20,7 +20,7 @@ from recurra.engine import reference
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
-from recurra.engine.products import is_plain_eager
+from recurra.engine.products import in_memory, is_plain_eager
 from recurra.engine.reading import hooks_on_all
 from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
@@ -79,7 +79,7 @@ def _by_torch(kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, 
     """By a ready kernel, or else by the Python loop, with a word `why` it is that."""
     if kernel is not None and kernel.supports(x.values):
         return _by_kernel(kernel, x, state)
-    may_fail = _differing_type(cell, x) is not None
+    may_fail = bool(why) and _difference(cell, x) is not None
     if why and not may_fail:
         _say_slow(why)
     found = _reference(cell, x, state)
@@ -152,25 +152,29 @@ def _reference(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
                 return reference.run(cell, x, state)
             values, state = reference.run_padded(cell, x.turned(x.values), state)
     except RuntimeError as error:
-        kind = None if isinstance(error, RecurraError) else _differing_type(cell, x)
-        if kind is None:
+        found = None if isinstance(error, RecurraError) else _difference(cell, x)
+        if found is None:
             raise
-        got = x.values.dtype
-        way = f", or turn the cell by `cell.to({got})`" if got.is_floating_point else ""
+        want, got = found
+        expected = f"on {want}" if isinstance(want, str) else want
+        way = f", or turn the cell by `cell.to({got!r})`" if getattr(got, "is_floating_point", True) else ""
         raise ShapeError(
-            f"`x` must be {kind} as the parameters of `{type(cell).__name__}` are, got {got}: hand in `x.to({kind})`"
-            f"{way}."
+            f"`x` must be {expected} as the parameters of `{type(cell).__name__}` are, got {got}: hand in "
+            f"`x.to({want!r})`{way}."
         ) from error
     return x.turned(values), state
 
 
-def _differing_type(cell: Cell, x: Ragged | Block) -> torch.dtype | None:
-    """The type of the parameters, where that of the inputs is another one, outside of autocast."""
+def _difference(cell: Cell, x: Ragged | Block) -> tuple[Any, Any] | None:
+    """The device of the parameters and another one of the inputs; or so the type, outside of autocast."""
     values = x.values
+    devices = {str(each.device) for each in cell.parameters()}
+    if len(devices) == 1 and str(values.device) not in devices:
+        return devices.pop(), str(values.device)
     kinds = {each.dtype for each in cell.parameters() if each.is_floating_point()}
     if len(kinds) != 1 or values.dtype in kinds:
         return None
-    return None if torch.is_autocast_enabled(values.device.type) else kinds.pop()
+    return None if torch.is_autocast_enabled(values.device.type) else (kinds.pop(), values.dtype)
 
 
 ENGINES: dict[str, Engine] = {
@@ -269,7 +273,9 @@ def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[A
     ready = look.notes.get(turned.key)
     if ready is None or not (engine == "compiled" or (engine == "auto" and _is_chosen(ready, cell, block))):
         return None
-    if not is_plain_eager(block.values) or not block.values.is_cpu or block.values.is_neg() or hooks_on_all():
+    if not is_plain_eager(block.values) or not block.values.is_cpu or hooks_on_all():
+        return None
+    if in_memory(block.values) is not block.values:
         return None
     tensors, state = look.tensors(cell), ready.state(cell, state)
     if tensors is None or state is None:

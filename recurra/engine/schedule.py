@@ -207,7 +207,7 @@ class _Passes:
 
     def __init__(self, program: Program, space: dict[Value, Space]) -> None:
         self.program, self.space = program, space
-        self.users = _users(program)
+        self.users = program.users()
         self.keys: dict[Value, Key] = {}
         for value in program.values:
             key = (0, 0)
@@ -233,14 +233,6 @@ class _Passes:
         """What the passes of a step are ordered by, for a computed value."""
         space = self.space.get(value, FLAT)
         return self.keys[value], span(value), space.cuts, space.reduced
-
-
-def _users(program: Program) -> dict[Value, list[Value]]:
-    users: dict[Value, list[Value]] = {value: [] for value in program.values}
-    for value in program.values:
-        for arg in value.operands():
-            users[arg].append(value)
-    return users
 
 
 def _sink(passes: _Passes) -> None:
@@ -332,7 +324,7 @@ def _at(kind: str, index: int, places: Map, start: int = 0) -> Place:
 
 
 def _place_cats(plan: Schedule) -> None:
-    users = _users(plan.program)
+    users = plan.program.users()
     for value in plan.program.values:
         if value.op in ("cat", "join") and users[value]:
             home = _buffer(plan, value.width)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine.blocks import gradients_of_spread_weights, products_of_heads, products_of_spread_weights
-from recurra.engine.borders import summed_axes
+from recurra.engine.borders import is_transposed, summed_axes
 from recurra.engine.convolution_gradients import gradients_of_convolutions
 from recurra.engine.lookups import lookups_in_buffers
 from recurra.engine.row_order import rows_in_order
@@ -203,13 +203,8 @@ def _drop_identities(graph: fx.Graph) -> None:
 def _cancel_transposes(graph: fx.Graph) -> None:
     """The transpose of a transpose is the matrix itself."""
     for node in list(graph.nodes):
-        inner = node.args[0] if node.target is aten.permute.default else None
-        if (
-            isinstance(inner, fx.Node)
-            and inner.target is aten.permute.default
-            and node.args[1] == inner.args[1] == [1, 0]
-        ):
-            node.replace_all_uses_with(inner.args[0])
+        if is_transposed(node) and is_transposed(node.args[0]):
+            node.replace_all_uses_with(node.args[0].args[0])
 
 
 def _sums_without_axes(graph: fx.Graph) -> None:
@@ -246,4 +241,5 @@ def _frozen(value: Any) -> Any:
         return tuple(_frozen(item) for item in value)
     if isinstance(value, dict):
         return tuple((key, _frozen(item)) for key, item in value.items())
-    return (type(value).__name__, value)  # 1 and 1.0 and True are equal, and different arguments
+    # 1 and 1.0 and True are equal, and different arguments; so are 0.0 and -0.0
+    return type(value).__name__, repr(value) if isinstance(value, float) else value

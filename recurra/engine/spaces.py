@@ -79,10 +79,7 @@ def spaces(program: Program) -> dict[Value, Space]:
     """The space of every computed value. Adds copies where a value cannot be read or written as it should be."""
     own = _own(program)
     groups = {value: _Group([value], space) for value, space in own.items()}
-    users: dict[Value, list[Value]] = {}
-    for value in program.values:
-        for arg in value.operands():
-            users.setdefault(arg, []).append(value)
+    users = program.users()
     # the numbers that only a sum reads are the ones that must not go through memory: there may be very many
     for value in own:
         if value.op in REDUCTIONS and value.args[0] in own and len(users[value.args[0]]) == 1:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from recurra.checks import check_count
 from recurra.engine.compiled import alone, compiled, obstacle
 from recurra.engine.contract import Cell
+from recurra.engine.products import in_memory
 from recurra.engine.reading import read, tensor_at
 from recurra.engine.state_class import state_class
 from recurra.engine.step_code import StepCode, StepMemory
@@ -109,7 +110,7 @@ class Stream:
         else:
             self._runner = _Machine(code, twin, batch_size)
         self.is_compiled = code is not None
-        self._views = self._runner.views()
+        self._views = self._runner.views
         self._step = self._runner.step
         self.reset()
 
@@ -136,7 +137,7 @@ class Stream:
                 return out.copy()
             return self._push_chunk(x)
         if isinstance(x, Tensor):
-            numbers = x.detach()
+            numbers = in_memory(x.detach())
             if numbers.device.type != "cpu" or numbers.dtype not in _NUMPY_HAS:
                 numbers = numbers.to("cpu", torch.float32)
             return torch.from_numpy(self.push(numbers.numpy()))
@@ -358,7 +359,7 @@ def _say_slow(why: str) -> None:
 
 
 class _Machine:
-    """Steps as machine code."""
+    """Steps as machine code; `views` are those of `_views`."""
 
     def __init__(self, code: StepCode, network: Any, batch_size: int) -> None:
         self._code = code
@@ -367,14 +368,11 @@ class _Machine:
         self.step = self._memory.step
         self.states = self._memory.states
         self.chunk = self._memory.chunk
+        self.views = _views(self._memory.x, self._memory.y)
 
     def _constants(self, network: Any) -> list[Tensor]:
         with torch.no_grad():
             return [tensor_at(_Whole(network), name).detach() for name in self._code.plan.trace.constants]
-
-    def views(self) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
-        """For each shape of one step: where x goes and where the output stands."""
-        return _views(self._memory.x, self._memory.y)
 
     def refresh(self, network: Any) -> None:
         """Take over new weights."""
@@ -382,7 +380,7 @@ class _Machine:
 
 
 class _ByTorch:
-    """Steps by torch, for what has no compiled form."""
+    """Steps by torch, for what has no compiled form; `views` as above."""
 
     def __init__(self, network: Any, batch_size: int) -> None:
         self._whole = _Whole(network)
@@ -391,10 +389,7 @@ class _ByTorch:
         self._x = torch.zeros(batch_size, *network.input_shape, dtype=numbers)
         self._y = torch.zeros(batch_size, *network.output_shape, dtype=numbers)
         self.states = [field.detach().clone() for field in self._whole.initial_state(batch_size)]
-
-    def views(self) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
-        """For each shape of one step: where x goes and where the output stands."""
-        return _views(self._x.numpy(), self._y.numpy())
+        self.views = _views(self._x.numpy(), self._y.numpy())
 
     def step(self) -> None:
         """One step."""
@@ -420,6 +415,7 @@ class _ByTorch:
 
 
 def _views(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+    """For each shape of one step: where x goes and where the output stands."""
     views = {x.shape: (x, y)}
     if len(x) == 1:
         views[x.shape[1:]] = (x[0], y[0])

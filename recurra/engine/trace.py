@@ -7,6 +7,7 @@ time steps at once.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import itertools
@@ -411,7 +412,8 @@ def line_of(cell: Cell, op: str, dtype: torch.dtype) -> str:
         begin = [field.clone().requires_grad_() for field in (x, *state)]
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")  # that it is slow to write down where everything was called
-            with torch.autograd.detect_anomaly(check_nan=False), watch:
+            # zeros may be no numbers for this step: what it called before it said so is known
+            with contextlib.suppress(Exception), torch.autograd.detect_anomaly(check_nan=False), watch:
                 output, after = cell.step(begin[0], cell.State(*begin[1:]))
                 if op not in watch.lines:
                     ends = [end for end in (output, *after) if end.requires_grad]

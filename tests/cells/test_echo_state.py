@@ -14,6 +14,7 @@ import torch
 import recurra
 from recurra import Ragged
 from recurra.cells import ESN, spectrum
+from recurra.cells.echo_state_kernel import ReservoirLoop
 from recurra.engine.cpu import sparse_loop
 from recurra.engine.scan import _say_slow
 from recurra.errors import ConfigError, MissingExtra, ShapeError
@@ -237,6 +238,20 @@ def test_threads_that_share_the_rows_give_the_same(monkeypatch: pytest.MonkeyPat
     outputs, after = recurra.scan(cell, x)
     assert_close(outputs, expected)
     assert_close(after.h, last.h)
+
+
+def test_a_loop_may_have_fewer_threads_than_it_was_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell: Any = ESN(2, 90, connectivity=0.5, seed=0).double()
+    x, out = torch.randn(4, 2).double(), torch.empty(4, 90).double()
+    monkeypatch.setattr(sparse_loop, "_SHARED", 0)
+    monkeypatch.setattr(sparse_loop.team, "num_threads", lambda: 3)
+    loop = ReservoirLoop([cell], [0, 4], [torch.zeros(1, 90).double()], [out])
+    monkeypatch.setattr(sparse_loop.team, "num_threads", lambda: 1)  # as after a fork, where no other would come
+    run, counts = sparse_loop.team.run, list[int]()
+    monkeypatch.setattr(sparse_loop.team, "run", lambda *args: (counts.append(args[-1]), run(*args)))
+    loop.run([x])
+    assert counts == [1] * 4
+    assert_close(out, recurra.scan(cell, x[:, None], engine="reference")[0][:, 0])
 
 
 def test_the_loop_sees_weights_that_changed() -> None:

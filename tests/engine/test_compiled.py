@@ -681,6 +681,19 @@ class Sorted(Small):
         return h, One(h)
 
 
+class NoNumberForZeros(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        scale = torch.linalg.inv(torch.diag_embed(x[:, :1] * (2 + state.h)))
+        h = self.mix(x, state.h) + scale.sum(-1)
+        return h, One(h)
+
+
+class Narrow(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h) + 0.001 * ((state.h > 0).to(torch.uint8) - 1)  # 255 for false
+        return h, One(h)
+
+
 class BatchMean(Small):
     def step(self, x: Tensor, state: Any) -> Any:
         x = x - x.mean(0)
@@ -731,6 +744,8 @@ def test_a_branch_on_a_value_is_an_error_with_its_line() -> None:
     ("kind", "message"),
     [
         (Sorted, r"test_compiled.py:\d+: `h = self.mix\(x, state.h\).sort\(-1\).values`.*`sort`"),
+        (NoNumberForZeros, r"test_compiled.py:\d+: `scale = torch.linalg.inv.*`linalg_inv_ex`"),
+        (Narrow, r"test_compiled.py:\d+: `h = self.mix.*`sub`.*its type is torch.uint8"),
         (BatchMean, "mixes the rows"),
         (OneByOne, r"goes over the rows of its batch one by one \(test_compiled.py:\d+: `rows = .*different sequences"),
         (Counted, "goes over the rows of its batch one by one"),

@@ -206,6 +206,14 @@ def test_a_cell_without_state_or_step_is_refused_with_a_sentence() -> None:
     class Odd(recurra.Cell):
         State = dict
 
+    class Empty(NamedTuple):
+        pass
+
+    class Fieldless(recurra.Cell):
+        State = Empty
+
+    with pytest.raises(TypeError, match=r"got `Empty` without a field"):
+        Fieldless(3, 4)
     with pytest.raises(TypeError, match="`Stateless` needs a class attribute `State`"):
         Stateless(3, 4)
     with pytest.raises(TypeError, match=r"a NamedTuple of tensors \[B, \.\.\.\], got `dict`"):

@@ -99,6 +99,7 @@ COMPILED: dict[str, Any] = {
     "in place": in_place,
     "sign": lambda a, h, u: a + torch.sign(h) * 0.1,
     "sgn": lambda a, h, u: a + torch.sgn(h) * 0.1,
+    "signs of both zeros": lambda a, h, u: a + torch.copysign(h, 0.0) * 0.2 + torch.copysign(h, -0.0) * 0.1,
     "constants of a narrower type": lambda a, h, u: a + h * torch.full((h.shape[1],), 1 / 3, dtype=torch.float32),
     "bmm": lambda a, h, u: torch.bmm(h[:, :, None], a[:, None, :]).sum(1).tanh(),
     "any power": lambda a, h, u: (a * a + 1) ** 0.3 + ((h * h + 1) ** (1 / 3)),

@@ -139,6 +139,36 @@ def test_no_thread_stays_that_has_traced(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not seen[0].is_alive()
 
 
+class _Outer(GRU):
+    """A step that runs a scan of its own over the numbers of an input."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.inner = RNN(1, input_size)
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        _, last = recurra.scan(self.inner, x.t()[:, :, None])
+        return super().step(last.h, state)
+
+
+class _Impatient:
+    """A lock that is not waited for."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        assert self.lock.acquire(timeout=1), "a compilation waits for itself"
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def test_a_step_may_run_a_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_compiling", _Impatient())
+    assert_engines_agree(_Outer(3, 5).double(), [4, 2])
+
+
 _FROM_A_THREAD = """
 import threading, torch, recurra
 def work(size):

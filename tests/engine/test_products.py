@@ -78,6 +78,18 @@ def test_leading_dimensions_and_strides_do_not_matter() -> None:
 
 
 @pytest.mark.usefixtures("everything_is_ours")
+def test_numbers_that_do_not_stand_in_memory() -> None:
+    x, weight, bias = tensors = leaves(9, 6, 7, torch.float64)
+    turned = [torch._neg_view(each) for each in tensors]
+    agree([products.linear(*turned)], [F.linear(*turned)])
+    gradient = torch._neg_view(torch.ones(9, 7, dtype=torch.float64))
+    got, want = (torch.autograd.grad(each(x, weight, bias), tensors, gradient) for each in (products.linear, F.linear))
+    agree(list(got), list(want))
+    torch.sgn(products.linear(x, weight, bias)).sum().backward()  # the gradient of this has no memory
+    assert not any(each.grad is None or each.grad.any() for each in tensors)
+
+
+@pytest.mark.usefixtures("everything_is_ours")
 def test_gradients_of_gradients_are_those_of_torch() -> None:
     def penalty(function: Callable[..., Tensor], tensors: list[Tensor]) -> list[Tensor]:
         loss = function(*tensors).tanh().sum()

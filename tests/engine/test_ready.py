@@ -424,6 +424,29 @@ def test_numbers_whose_sign_stands_apart() -> None:
         assert_close(got, recurra.scan(cell, -x, State(-state.h), engine="reference")[0])
 
 
+def test_zeros_without_memory() -> None:
+    cell = Changeable(4, 6)
+    want, _ = recurra.scan(cell, torch.zeros(8, 3, 4))
+    x, h = torch._efficientzerotensor((8, 3, 4)), torch._efficientzerotensor((3, 6))
+    for _ in range(4):
+        assert_close(recurra.scan(cell, x, State(h))[0], want)
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 3}], ids=["plain", "checkpoints"])
+@pytest.mark.parametrize("kind", ["sign apart", "no memory"])
+def test_gradients_that_do_not_stand_in_memory(kind: str, options: dict[str, Any]) -> None:
+    cell, x = Changeable(4, 6).double(), torch.randn(8, 3, 4).double().requires_grad_()
+
+    def gradient(engine: str, **options: Any) -> Tensor:
+        y, _ = recurra.scan(cell, x, engine=engine, **options)
+        if kind == "no memory":  # such is the gradient of this
+            return torch.autograd.grad(torch.sgn(y).sum(), x)[0]
+        return torch.autograd.grad(y, x, torch._neg_view(torch.ones_like(y)))[0]
+
+    for _ in range(4):
+        assert_close(gradient("compiled", **options), gradient("reference"))
+
+
 def test_under_another_default_device_memory_is_still_on_the_processor() -> None:
     cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
     want, _ = recurra.scan(cell, x, engine="reference")
@@ -432,9 +455,39 @@ def test_under_another_default_device_memory_is_still_on_the_processor() -> None
             assert_close(recurra.scan(cell, x)[0], want)
 
 
-def test_many_gradients_at_once_are_refused_with_a_way() -> None:
+def test_a_cell_that_moves_to_another_device_is_seen() -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    warm(cell, x)
+    cell.to("meta")
+    with pytest.raises(CompileError, match="it runs on the CPU, the cell is on meta"):
+        recurra.scan(cell, x, engine="compiled")
+    for engine in ("auto", "reference"):
+        with pytest.raises(ShapeError, match=r"must be on meta .* got cpu: hand in `x\.to\('meta'\)`, or turn"):
+            recurra.scan(cell, x, engine=engine)
+
+
+class Lazy(Changeable):
+    """A part whose size is that of its first input."""
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size)
+        self.input: nn.Module = nn.LazyLinear(hidden_size)
+
+
+def test_a_part_may_find_its_size_at_the_first_step() -> None:
+    cell, x = Lazy(4, 6), torch.randn(8, 3, 4)
+    with pytest.raises(CompileError, match="no shape before the first step"):
+        recurra.scan(cell, x, engine="compiled")
+    with pytest.warns(UserWarning, match="no shape before the first step"):
+        want, _ = recurra.scan(cell, x)
+    for _ in range(3):
+        assert_close(recurra.scan(cell, x, engine="compiled")[0], want)
+
+
+@pytest.mark.parametrize("every", [None, 3])
+def test_many_gradients_at_once_are_refused_with_a_way(every: int | None) -> None:
     cell, x = Changeable(4, 6), torch.randn(8, 3, 4, requires_grad=True)
-    y, _ = recurra.scan(cell, x)
+    y, _ = recurra.scan(cell, x, checkpoint_every=every)
     with pytest.raises(CompileError, match="one gradient at a time"):
         torch.autograd.grad(y, x, torch.randn(2, *y.shape), is_grads_batched=True)
 

@@ -74,7 +74,7 @@ def maker(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ())
     if strides or math.prod(shape) * dtype.itemsize >= _SMALLEST:
         return functools.partial(empty, shape, dtype, strides)
     with torch.inference_mode(False):  # a tensor of that mode would pass it on
-        like = torch.empty(1, dtype=dtype, device="cpu").expand(tuple(shape))
+        like = torch.empty((), dtype=dtype, device="cpu").expand(tuple(shape))
     return functools.partial(torch.empty_like, like)  # dense, as this one, whose numbers all stand in one place, is not
 
 

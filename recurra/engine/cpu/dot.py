@@ -76,8 +76,7 @@ class Dot:
                 self._tile(rows, panel, inner, goals, size, vectors, is_odd if alone and size <= _FEWER else None)
 
             def tiles(vectors: int) -> None:
-                rows = e.target.tile_rows(vectors)
-                e.in_pieces(e.word(0), running, rows, 1, functools.partial(tile, vectors))
+                e.in_pieces(running, e.target.tile_rows(vectors), functools.partial(tile, vectors))
 
             if not self.last:
                 tiles(self.vectors)

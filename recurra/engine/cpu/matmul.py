@@ -26,6 +26,7 @@ from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.packing import PanelWriter, laid_out
 from recurra.engine.cpu.target import Target, host
 from recurra.engine.cpu.writer import POINTER
+from recurra.engine.products import in_memory
 
 __all__ = ["matmul"]
 
@@ -70,7 +71,7 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = Fal
     panels = arena.empty((len(parts), block + 1, width), a.dtype)
     height_of_copy = _up(max(last - first for first, last, *_ in parts), lanes)
     rounded = arena.empty((len(parts), height_of_copy * block // 2 if bf16 else 0), a.dtype)
-    bias = None if bias is None else bias.contiguous()
+    bias = None if bias is None else in_memory(bias).contiguous()
     words = [len(parts), inner, block, a, *a.stride(), b, *b.stride(), result, columns, 0 if bias is None else bias]
     words += [panels, rounded, rounded.shape[1], height_of_copy, *itertools.chain.from_iterable(parts)]
     team.do(team.Job(_code(8 * a.element_size(), bf16, host()), words, len(parts)))
@@ -173,7 +174,7 @@ class _Emitter(PanelWriter):
         def tile(size: int, row: Any) -> None:
             self._sums(row, column, size, counts)
 
-        self.in_pieces(self.word(0), b.sub(head["last_row"], head["first_row"]), self.height, 1, tile)
+        self.in_pieces(b.sub(head["last_row"], head["first_row"]), self.height, tile)
 
     # --- copies ----------------------------------------------------------------------------------------------------
 

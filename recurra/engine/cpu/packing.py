@@ -17,6 +17,7 @@ from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import Target
 from recurra.engine.cpu.writer import Writer
+from recurra.engine.products import in_memory
 
 __all__ = ["PanelWriter", "laid_out", "pack"]
 
@@ -59,6 +60,7 @@ def pack(
 
 def laid_out(matrix: Tensor) -> Tensor:
     """The matrix itself where its rows or its columns stand in one stretch of memory each."""
+    matrix = in_memory(matrix)
     return matrix if 1 in matrix.stride() else matrix.contiguous()
 
 

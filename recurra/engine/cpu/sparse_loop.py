@@ -174,7 +174,7 @@ class Loop:
             now = words.copy()
             now[:, _AT["steps"]] = np.clip(lengths - first, 0, steps)
             now[:, _AT["out"]] += first * words[:, _AT["out_stride"]] * self._itemsize
-            _call(code, now, min(team.num_threads(), len(now)))
+            _call(code, now)
         for code, words, index in self._shared:
             job = self.jobs[index]
             count = max(0, min(steps, len(job.out) - first))
@@ -186,7 +186,7 @@ class Loop:
         for t in range(steps):
             words[:, _AT["old"]] = buffers[t % 2]
             words[:, _AT["new"]] = words[:, _AT["home"]] = buffers[1 - t % 2]
-            _call(code, words, len(words))
+            _call(code, words)
             for moved in ("drive", "out"):
                 words[:, _AT[moved]] += words[:, _AT[f"{moved}_stride"]] * self._itemsize
         if steps % 2:
@@ -223,7 +223,8 @@ class Loop:
         return [found[name] for name in _JOB]
 
 
-def _call(code: Code, words: Array, threads: int) -> None:
+def _call(code: Code, words: Array) -> None:
+    threads = min(team.num_threads(), len(words))  # fewer than at the beginning, as after a fork, go through them, too
     table = np.array([threads, len(words), words.ctypes.data], np.int64)
     team.run(code, table.ctypes.data, threads)
 

@@ -124,21 +124,14 @@ class Writer:
         rounds = self.b.sdiv(self.b.add(self.b.sub(count, thread), self.b.sub(threads, self.word(1))), threads)
         self.each(self.word(0), rounds, 1, lambda k: body(self.b.add(thread, self.b.mul(k, threads))))
 
-    def in_pieces(self, start: Any, stop: Any, largest: int, unit: int, body: Callable[[int, Any], None]) -> Any:
-        """`body(size, at)` for pieces of the largest size, then for smaller ones; returns where what is left begins.
-
-        Args:
-            start, stop: what is cut.
-            largest: size of a piece, in units.
-            unit: of sizes.
-            body: what is done with a piece.
-        """
+    def in_pieces(self, stop: Any, largest: int, body: Callable[[int, Any], None]) -> None:
+        """`body(size, at)` for pieces of the largest size from 0 on, then for smaller ones until `stop`."""
+        start: Any = self.word(0)
         for size in row_sizes(largest):
-            step = self.word(size * unit)
+            step = self.word(size)
             end = self.b.add(start, self.b.mul(self.b.sdiv(self.b.sub(stop, start), step), step))
             self.each(start, end, step, functools.partial(body, size))
             start = end
-        return start
 
     # --- numbers ---------------------------------------------------------------------------------------------------
 

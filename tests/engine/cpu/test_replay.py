@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import recurra
 from recurra import Ragged
@@ -21,12 +21,27 @@ from recurra.engine.cpu.matmul import matmul
 from recurra.engine.cpu.replay import Program, record
 from tests.tolerance import assert_close
 
+
+class Number(RNN):
+    """A state of one number, and a parameter that is one."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 1)
+        self.leak = nn.Parameter(torch.tensor(0.3))
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        _, after = super().step(x, state)
+        h = state.h + self.leak * (after.h - state.h)
+        return h, type(state)(h)
+
+
 CELLS: dict[str, Callable[[], recurra.Cell]] = {
     "rnn": lambda: RNN(3, 5),
     "gru": lambda: GRU(3, 5),
     "lstm layer norm": lambda: LSTM(3, 5, layer_norm=True),
     "indrnn": lambda: IndRNN(3, 5),
     "mingru": lambda: MinGRU(3, 5),
+    "one number": Number,
 }
 
 
