@@ -19,7 +19,13 @@ from recurra.engine.cpu.tiling import Layout
 from recurra.engine.ready import Ready
 from recurra.errors import CompileError
 
-__all__ = ["Part", "scanned"]
+__all__ = ["Part", "resolved", "scanned"]
+
+
+def resolved(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Tensors as they stand in memory: of some views, the imaginary part of a conjugate say, torch keeps the sign apart
+    from the numbers."""
+    return tuple([each.resolve_neg() if each.is_neg() else each for each in tensors])
 
 
 class Part(NamedTuple):
@@ -87,6 +93,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *d_results: Tensor) -> Any:
         parts: tuple[Part, ...] = ctx.parts
+        d_results = resolved(d_results)
         takes = [part.code.takes for part in parts]
         counts = [*takes, *(len(part.code.keeps) for part in parts)]
         dealt = _dealt(ctx.saved_tensors, counts)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recurra.engine.autograd import resolved
 from recurra.engine.by_reference import by_reference
 from recurra.engine.cpu.tiling import Layout
 from recurra.ragged import take_rows
@@ -128,6 +129,7 @@ class ScanAgain(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_output: Tensor, *d_state: Tensor) -> Any:
         code, layout = ctx.code, ctx.layout
+        d_output, d_state = resolved((d_output,))[0], resolved(d_state)
         count, fields = len(code.constants), len(code.fields)
         saved = ctx.saved_tensors
         tensors, kept = saved[: count + 1 + fields], saved[count + 1 + fields :]

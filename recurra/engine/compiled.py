@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from recurra.engine.autograd import Part, scanned
+from recurra.engine.autograd import Part, resolved, scanned
 from recurra.engine.block import Block
 from recurra.engine.cell_code import Compiled
 from recurra.engine.checkpointed import ScanAgain
@@ -264,15 +264,13 @@ def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor,
         values: those of a block that it is known of.
         state: of `Ready.state`.
     """
-    tensors = *[found[place] for place in ready.places], values, *state
+    tensors = *resolved([found[place] for place in ready.places]), values, *state
     (result,) = scanned([Part(cell, ready.code, ready.layout, ready)], _keeps(tensors), tensors)
     return result
 
 
 def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
-    # of some views, the imaginary part of a conjugate say, torch keeps the sign apart from the numbers
-    own = [each.resolve_neg() if each.is_neg() else each for each in (x.values, *state)]
-    return (*(reading.tensor(part.cell, name) for name in part.code.constants), *own)
+    return resolved([*(reading.tensor(part.cell, name) for name in part.code.constants), x.values, *state])
 
 
 def _keeps(tensors: Sequence[Tensor]) -> bool:

@@ -23,7 +23,16 @@ from torch.nn import functional as F
 from torch.nn.parameter import Parameter
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-__all__ = ["has_bf16", "is_ours", "is_plain_eager", "linear", "outruns_mkl", "product", "transposed_product"]
+__all__ = [
+    "has_bf16",
+    "is_autocast",
+    "is_ours",
+    "is_plain_eager",
+    "linear",
+    "outruns_mkl",
+    "product",
+    "transposed_product",
+]
 
 # 2 M K N of the smallest product worth the detour: measured break-even 5e5 to 1e6 on a Zen 5
 MIN_FLOPS = 1_000_000
@@ -64,11 +73,16 @@ def is_plain_eager(*tensors: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
-        and not torch.is_autocast_enabled(tensors[0].device.type)
+        and not is_autocast(tensors[0].device.type)
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
         and _get_current_dispatch_mode() is None
     )
+
+
+def is_autocast(device: str) -> bool:
+    """Whether autocast is on for a type of device; torch has none for some, such as that of tensors without memory."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def is_ours(rows: int, inner: int, columns: int, tensor: Tensor) -> bool:

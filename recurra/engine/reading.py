@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from recurra.engine.made_weights import made_weights
+
 __all__ = ["Look", "Reading", "hooks_of", "hooks_on_all", "plain_attributes", "read", "tensor_at"]
 
 _TORCHS_OWN = {*nn.Module().__dict__, "_arguments", "_identity"} - {"training"}
@@ -214,12 +216,13 @@ class _Walk:
         number = self._numbers[id(module)] = len(self._numbers)
         key, contents = self.key, module.__dict__
         key += prefix, type(module)
-        if prefix and any(_hooks(contents)):  # of the cell itself none is called: `step` is
+        made = made_weights(module)
+        if made or (prefix and any(_hooks(contents))):  # of the cell itself no others are called: `step` is
             key.append(_frozen(hooks_of(module)))
             self.is_plain = False
         fixed, changeable = [], []
         for attribute, value in contents.items():
-            if attribute in _TORCHS_OWN:
+            if attribute in _TORCHS_OWN or attribute in made:  # which is a new tensor each time
                 continue
             kind = type(value)  # 1 and True are equal
             frozen = value if kind in _PLAIN else _frozen(value)

@@ -20,7 +20,8 @@ from recurra.engine import reference
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
-from recurra.engine.products import is_plain_eager
+from recurra.engine.made_weights import make_weights
+from recurra.engine.products import is_autocast, is_plain_eager
 from recurra.engine.reading import hooks_on_all
 from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
@@ -170,7 +171,7 @@ def _differing_type(cell: Cell, x: Ragged | Block) -> torch.dtype | None:
     kinds = {each.dtype for each in cell.parameters() if each.is_floating_point()}
     if len(kinds) != 1 or values.dtype in kinds:
         return None
-    return None if torch.is_autocast_enabled(values.device.type) else kinds.pop()
+    return None if is_autocast(values.device.type) else kinds.pop()
 
 
 ENGINES: dict[str, Engine] = {
@@ -232,6 +233,7 @@ def scan(
         if known is not None:
             return known
     expect_cell("cell", cell)
+    make_weights(cell)
     named, in_use = engine_named(engine, checkpoint_every), _in_use.get() if _num_watching else None
     run = named if in_use is None else _for_blocks(in_use)
     batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
@@ -304,6 +306,8 @@ def scan_both(
     kernels = [kernel_of(cell) for cell in cells] if engine == "auto" else []
     if any(kernel is not None and _is_faster(kernel, x) for kernel in kernels):
         return None
+    for cell in cells:
+        make_weights(cell)
     given = [cell.as_state(state, x.batch_size, like=x.values) for cell, state in zip(cells, states, strict=True)]
     back = x.reverse()
     try:

@@ -424,12 +424,46 @@ def test_numbers_whose_sign_stands_apart() -> None:
         assert_close(got, recurra.scan(cell, -x, State(-state.h), engine="reference")[0])
 
 
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 3}, {"lengths": [8, 8, 5]}], ids=str)
+def test_gradients_whose_sign_stands_apart(options: dict[str, Any]) -> None:
+    cell, x = GRU(4, 6), torch.randn(8, 3, 4)
+    d_y, d_h = torch.randn(8, 3, 6), torch.randn(3, 6)
+    for _ in range(3):
+        y, state = recurra.scan(cell, x, engine="compiled", **options)
+        want = torch.autograd.grad((y, state.h), list(cell.parameters()), (-d_y, -d_h), retain_graph=True)
+        got = torch.autograd.grad((y, state.h), list(cell.parameters()), (torch._neg_view(d_y), torch._neg_view(d_h)))
+        for one, other in zip(got, want, strict=True):
+            assert_close(one, other)
+
+
+def test_weights_whose_sign_stands_apart() -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    for _ in range(3):
+        recurra.scan(cell, x)
+    cell.input.weight.data = torch._neg_view(cell.input.weight.detach().clone())
+    for _ in range(3):
+        assert_close(recurra.scan(cell, x)[0], recurra.scan(cell, x, engine="reference")[0])
+
+
 def test_under_another_default_device_memory_is_still_on_the_processor() -> None:
     cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
     want, _ = recurra.scan(cell, x, engine="reference")
     with torch.device("meta"):
         for _ in range(4):
             assert_close(recurra.scan(cell, x)[0], want)
+
+
+def test_a_cell_may_be_compiled_under_another_default_device() -> None:
+    network, x = recurra.Recurrent(LSTM(4, 6, layer_norm=True)), torch.randn(8, 3, 4)
+    want, _ = recurra.Recurrent(network.cells, engine="reference")(x, lengths=[8, 8, 8])
+    with torch.device("meta"):
+        outputs, _ = network(x)
+        outputs.sum().backward()
+        assert_close(network(x, lengths=[8, 8, 8])[0], want)
+        stream = network.stream(3)
+        stream.reset(rows=[1])
+        assert_close(stream.push(x), want)
+    assert_close(outputs, want)
 
 
 def test_many_gradients_at_once_are_refused_with_a_way() -> None:
