@@ -106,7 +106,11 @@ def alone(make: Callable[[], T]) -> T:
     see the tensors of a trace.
     """
     with _compiling, ThreadPoolExecutor(1) as other:
-        return other.submit(make).result()
+        try:
+            task = other.submit(make)
+        except RuntimeError:  # the main thread has ended: this thread goes on, but no pool takes work any more
+            return make()
+        return task.result()
 
 
 def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:

@@ -251,7 +251,7 @@ def scan(
 
     values, state = run_segments(forward, batch, state, fresh, reverse=reverse)
     outputs = batch.replace(values)
-    return outputs.to_padded(num_steps=len(x)) if isinstance(x, Tensor) else outputs, state
+    return outputs.to_padded(num_steps=x.shape[0]) if isinstance(x, Tensor) else outputs, state
 
 
 def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[Any, Any] | None:

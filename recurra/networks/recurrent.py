@@ -168,7 +168,7 @@ class Recurrent(nn.Module):
             after.extend(ends)
         if isinstance(x, Ragged):
             return y, tuple(after)
-        return y.to_padded(num_steps=len(x)), tuple(after)
+        return y.to_padded(num_steps=x.shape[0]), tuple(after)
 
     def step(self, x: Tensor, state: Sequence[Any]) -> tuple[Tensor, tuple[Any, ...]]:
         """One time step of all layers, for streams and decoders; the same numbers as `forward` in evaluation.
