@@ -140,7 +140,7 @@ class Stream:
             numbers = x.detach()
             if numbers.device.type != "cpu" or numbers.dtype not in _NUMPY_HAS:
                 numbers = numbers.to("cpu", torch.float32)
-            return torch.from_numpy(self.push(numbers.numpy()))
+            return torch.from_numpy(self.push(numbers.numpy(force=True)))  # also where the sign stands apart
         raise ShapeError(f"`x` must be an array of numpy or a tensor, got {describe(x)}.")
 
     def _push_chunk(self, x: np.ndarray) -> np.ndarray:
