@@ -358,9 +358,9 @@ class Ragged:
             raise ShapeError(f"`padded` must have at least two dimensions, got {describe(padded)}.")
         num_steps, batch_size = padded.shape[:2] if not batch_first else (padded.shape[1], padded.shape[0])
         if lengths is None:
-            lengths = torch.full((batch_size,), num_steps)
+            lengths = torch.full((batch_size,), num_steps, device=padded.device)
         if not isinstance(lengths, Tensor):
-            lengths = torch.tensor(lengths)
+            lengths = torch.tensor(lengths, device=padded.device)
             lengths = lengths if lengths.numel() else lengths.to(torch.int64)
         if lengths.shape != (batch_size,) or lengths.dtype not in WHOLE_NUMBERS:
             raise ShapeError(

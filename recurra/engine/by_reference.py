@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recurra.engine import reference
 from recurra.engine.contract import Cell
-from recurra.engine.trace import without_parametrizations
+from recurra.engine.trace import Stepper, with_plain_weights
 from recurra.errors import CompileError
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def by_reference(
         view = [tensor.view_as(tensor) if i in wanted else tensor for i, tensor in enumerate(tensors)]
         weights = dict(zip(code.constants, view, strict=False))
         # to set a parametrized weight would write into what it is made of
-        plain = without_parametrizations(cell)
-        twin = reference.WithStep(cell, lambda x, state: torch.func.functional_call(plain, weights, (x, state)))
+        step = Stepper(with_plain_weights(cell))
+        twin = reference.WithStep(cell, lambda x, state: step(weights, x, state))
         x = layout.to_ragged(view[count])
         output, after = reference.run(twin, x, cell.State(*view[count + 1 :]))
         # a state that a step hands on, or makes of nothing, may have no gradient

@@ -5,8 +5,10 @@ This file is the door: it knows what was compiled for which cell, says what cann
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +27,7 @@ from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.products import has_bf16, in_memory, is_plain_eager
-from recurra.engine.reading import Look, Reading, hooks_on_all, read
+from recurra.engine.reading import Look, Reading, hooks_on_all, read, what_changed
 from recurra.engine.ready import Ready
 from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
@@ -36,6 +38,7 @@ __all__ = ["alone", "compiled", "obstacle", "obstacle_of_cell", "run", "run_agai
 T = TypeVar("T")
 
 _PRECISIONS = ({torch.float32}, {torch.float64})
+_MANY = 8  # versions of a cell, as many as torch.compile makes
 _HALVES = (torch.bfloat16, torch.float16)
 _compiling = threading.Lock()
 _is_alone: ContextVar[bool] = ContextVar("in a thread that traces", default=False)
@@ -95,11 +98,23 @@ def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> 
     versions = _known.setdefault(cell, {})
     found = versions.get(key)
     if found is None:
+        if len(versions) >= _MANY:
+            _say_changing(type(cell).__name__, what_changed([*versions][-1][1], reading.key))
         found = versions[key] = alone(lambda: versions.get(key) or _try(cell, dtype))
     if isinstance(found, CompileError):
         raise found
     reading.look.note(dtype, found)
     return found
+
+
+@functools.cache  # once for each attribute
+def _say_changing(kind: str, attribute: str) -> None:
+    if attribute:
+        warnings.warn(
+            f"`{kind}` has been compiled {_MANY} times: `{attribute}` changes again and again, and code is made for "
+            "each of its values. A number that changes belongs in a buffer, which is read at every call.",
+            stacklevel=2,
+        )
 
 
 def alone(make: Callable[[], T]) -> T:
@@ -111,7 +126,11 @@ def alone(make: Callable[[], T]) -> T:
     if _is_alone.get():
         return make()
     with _compiling, ThreadPoolExecutor(1, initializer=_is_alone.set, initargs=(True,)) as other:
-        return other.submit(make).result()
+        try:
+            task = other.submit(make)
+        except RuntimeError:  # the main thread has ended: this thread goes on, but no pool takes work any more
+            return make()
+        return task.result()
 
 
 def _try(cell: Cell, dtype: torch.dtype) -> Compiled | CompileError:
@@ -275,7 +294,7 @@ def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor,
         values: those of a block that it is known of.
         state: of `Ready.state`.
     """
-    tensors = *[found[place] for place in ready.places], values, *state
+    tensors = *[in_memory(found[place]) for place in ready.places], values, *state
     (result,) = scanned([Part(cell, ready.code, ready.layout, ready)], _keeps(tensors), tensors)
     return result
 

@@ -179,7 +179,7 @@ class Cell(nn.Module):
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One time step from `state`, or from the initial state where none is given."""
         if state is None:
-            state = self.initial_state(len(x), dtype=x.dtype, device=x.device)
+            state = self.initial_state(x.shape[0], dtype=x.dtype, device=x.device)
         return self.step(x, state)
 
     def initial_state(

@@ -47,7 +47,7 @@ def dense_lstm(x: Ragged, h: Tensor, c: Tensor, weights: tuple[Tensor, ...]) -> 
     begin = (h[None].contiguous(), c[None].contiguous())
     y, _, last_c = torch._VF.lstm(block, begin, held, len(others) > 1, 1, 0.0, torch.is_grad_enabled(), False, False)
     y = y.flatten(0, 1)  # [T * B, H]
-    sequences = torch.arange(x.batch_size)
+    sequences = torch.arange(x.batch_size, device=x.values.device)
     outputs = take_rows(y, x.position * x.batch_size + x.sequence_index)
     last_h = take_rows(y, (x.lengths - 1).clamp(min=0) * x.batch_size + sequences)
     return outputs, torch.where((x.lengths > 0)[:, None], last_h, h), last_c[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import chain
 
 import torch
@@ -17,6 +16,7 @@ from recurra.engine.loop import LEAVES, Program
 from recurra.engine.lower import lower
 from recurra.engine.region import RegionCode
 from recurra.engine.rows import row_width
+from recurra.engine.trace import copied
 from recurra.errors import ConfigError, did_you_mean
 
 __all__ = ["STAGES", "explain"]
@@ -51,7 +51,7 @@ def explain(cell: Cell, stage: str = "summary", *, dtype: torch.dtype = torch.fl
         raise ConfigError(f"`dtype` must be torch.float32 or torch.float64, got {dtype!r}.")
     numbers = (tensor for tensor in chain(cell.parameters(), cell.buffers()) if tensor.is_floating_point())
     if any(tensor.dtype != dtype for tensor in numbers):
-        cell = copy.deepcopy(cell).to(dtype)
+        cell = copied(cell).to(dtype)
     code = compiled(cell, dtype)
     programs = [lower(code.plan.forward), lower(code.plan.reverse)]
     if stage == "summary":

@@ -182,7 +182,7 @@ def _places_named(node: fx.Node, source: fx.Node, indices: Any) -> torch.Tensor:
         raise Unsupported(op_name(node), "it mixes the rows of the batch")
     shape = row_shape(source)
     found = [slice(None) if index is None else _known(index, node) for index in indices]
-    return torch.arange(math.prod(shape)).reshape(shape)[tuple(found)]
+    return torch.arange(math.prod(shape), device="cpu").reshape(shape)[tuple(found)]
 
 
 def _indexed(builder: _Builder, node: fx.Node) -> Value:
@@ -207,10 +207,10 @@ def _index_put(builder: _Builder, node: fx.Node) -> Value:
     total = builder.value(target)
     while len(goals):
         first = torch.from_numpy(np.unique(goals.numpy(), return_index=True)[1])
-        places = torch.full(mine.shape, value.width)
+        places = torch.full_like(mine, value.width)
         places[goals[first]] = theirs[first]
         total = builder.pointwise("add", total, builder.move([value, builder.const(0.0)], places, op_name(node)))
-        left = torch.ones(len(goals), dtype=torch.bool)
+        left = torch.ones_like(goals, dtype=torch.bool)
         left[first] = False
         goals, theirs = goals[left], theirs[left]
     return total
@@ -342,7 +342,7 @@ def _full(builder: _Builder, node: fx.Node) -> Value:
     if (
         isinstance(number, float) and node.meta["val"].is_floating_point()
     ):  # of the node's own type: another default one may be narrower than the cell's
-        number = torch.tensor(number, dtype=node.meta["val"].dtype).item()
+        number = torch.tensor(number, dtype=node.meta["val"].dtype, device="cpu").item()
     made = builder.value(number)
     return builder.flag(made) if node.meta["val"].dtype == torch.bool else made
 

@@ -35,11 +35,12 @@ def places_of(value: Value, count: int) -> tuple[Value, Tensor]:
     """The value whose memory is read, and the place in it of each of `count` numbers; one number serves them all."""
     if value.op == "view":
         source, view = value.args
-        places = torch.tensor([view.start])
+        places = torch.tensor([view.start], device="cpu")
         for size, stride in zip(view.sizes, view.strides, strict=True):
-            places = (places[:, None] + stride * torch.arange(size)).flatten()
+            places = (places[:, None] + stride * torch.arange(size, device="cpu")).flatten()
         return source, places
-    return value, torch.arange(count) if value.width == count else torch.zeros(count, dtype=torch.int64)
+    places = torch.arange(count, device="cpu")
+    return value, places if value.width == count else torch.zeros_like(places)
 
 
 def origins(node: fx.Node, value_of: Any) -> tuple[list[Value], Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine.contract import Cell
+from recurra.engine.made_weights import is_maker
 from recurra.engine.reading import hooks_of
 from recurra.engine.reference import checked
 from recurra.engine.trace import to_run
@@ -24,7 +25,7 @@ def expect_no_hooks(cell: Cell) -> None:
     """
     for name, module in cell.named_modules():
         hooks = hooks_of(module) if name else []
-        if any(not type(hook).__module__.startswith("torch.nn.utils.") for hook in hooks):
+        if not all(map(is_maker, hooks)):
             raise CompileError(
                 f"`{type(cell).__name__}.step` has no compiled form while `{name}` has a hook, which is to be called "
                 "at every step."

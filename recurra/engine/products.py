@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 __all__ = [
     "has_bf16",
     "in_memory",
+    "is_autocast",
     "is_ours",
     "is_plain_eager",
     "linear",
@@ -73,11 +74,16 @@ def is_plain_eager(*tensors: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
-        and not torch.is_autocast_enabled(tensors[0].device.type)
+        and not is_autocast(tensors[0].device.type)
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
         and _get_current_dispatch_mode() is None
     )
+
+
+def is_autocast(device: str) -> bool:
+    """Whether autocast is on for a type of device; torch has none for some, such as that of tensors without memory."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def in_memory(tensor: Tensor) -> Tensor:

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["Look", "Reading", "hooks_of", "hooks_on_all", "plain_attributes", "read", "tensor_at"]
+from recurra.engine.made_weights import made_weights
+
+__all__ = ["Look", "Reading", "hooks_of", "hooks_on_all", "plain_attributes", "read", "tensor_at", "what_changed"]
 
 _TORCHS_OWN = {*nn.Module().__dict__, "_arguments", "_identity"} - {"training"}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -216,12 +218,13 @@ class _Walk:
         number = self._numbers[id(module)] = len(self._numbers)
         key, contents = self.key, module.__dict__
         key += prefix, type(module)
-        if prefix and any(_hooks(contents)):  # of the cell itself none is called: `step` is
+        made = made_weights(module)
+        if made or (prefix and any(_hooks(contents))):  # of the cell itself no others are called: `step` is
             key.append(_frozen(hooks_of(module)))
             self.is_plain = False
         fixed, changeable = [], []
         for attribute, value in contents.items():
-            if attribute in _TORCHS_OWN:
+            if attribute in _TORCHS_OWN or attribute in made:  # which is a new tensor each time
                 continue
             kind = type(value)  # 1 and True are equal
             frozen = value if kind in _PLAIN else _frozen(value)
@@ -264,6 +267,17 @@ class _Walk:
 def _is_fixed(value: Any) -> bool:
     kind = type(value)
     return kind in _FIXED or (kind is tuple and all(type(each) in _FIXED for each in value))
+
+
+def what_changed(before: Sequence[Any], after: Sequence[Any]) -> str:
+    """The first attribute that has another value in one key of a module than in another; "" where it is none."""
+    path = ""
+    for at, (old, new) in enumerate(zip(before, after, strict=False)):
+        if isinstance(new, type) and issubclass(new, nn.Module):  # its place stands before it
+            path = after[at - 1]
+        if old != new:  # a value stands behind its name and its class
+            return f"{path}{after[at - 2]}" if isinstance(after[at - 1], type) else ""
+    return ""
 
 
 def plain_attributes(module: nn.Module) -> tuple[tuple[str, ...], ...]:

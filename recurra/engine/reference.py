@@ -146,7 +146,7 @@ def _check(cell: Stepped, output: Any, after: Any, before: tuple[Tensor, ...]) -
             )
         if new.is_floating_point() != old.is_floating_point():
             raise ShapeError(f"`{name}.step` must keep the type of `state.{field}` {old.dtype}, returned {new.dtype}.")
-    num_rows = len(before[0])
+    num_rows = before[0].shape[0]  # not its length, which would be a number to tracers
     if not isinstance(output, Tensor) or output.shape != (num_rows, *cell.output_shape):
         how = "set `output_size` in the cell's `__init__`" if len(cell.output_shape) == 1 else "see `output_shape`"
         raise ShapeError(

@@ -20,7 +20,8 @@ from recurra.engine import reference
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
-from recurra.engine.products import in_memory, is_plain_eager
+from recurra.engine.made_weights import make_weights
+from recurra.engine.products import in_memory, is_autocast, is_plain_eager
 from recurra.engine.reading import hooks_on_all
 from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
@@ -174,7 +175,7 @@ def _difference(cell: Cell, x: Ragged | Block) -> tuple[Any, Any] | None:
     kinds = {each.dtype for each in cell.parameters() if each.is_floating_point()}
     if len(kinds) != 1 or values.dtype in kinds:
         return None
-    return None if torch.is_autocast_enabled(values.device.type) else (kinds.pop(), values.dtype)
+    return None if is_autocast(values.device.type) else (kinds.pop(), values.dtype)
 
 
 ENGINES: dict[str, Engine] = {
@@ -236,6 +237,7 @@ def scan(
         if known is not None:
             return known
     expect_cell("cell", cell)
+    make_weights(cell)
     named, in_use = engine_named(engine, checkpoint_every), _in_use.get() if _num_watching else None
     run = named if in_use is None else _for_blocks(in_use)
     batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
@@ -253,7 +255,7 @@ def scan(
 
     values, state = run_segments(forward, batch, state, fresh, reverse=reverse)
     outputs = batch.replace(values)
-    return outputs.to_padded(num_steps=len(x)) if isinstance(x, Tensor) else outputs, state
+    return outputs.to_padded(num_steps=x.shape[0]) if isinstance(x, Tensor) else outputs, state
 
 
 def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[Any, Any] | None:
@@ -310,6 +312,8 @@ def scan_both(
     kernels = [kernel_of(cell) for cell in cells] if engine == "auto" else []
     if any(kernel is not None and _is_faster(kernel, x) for kernel in kernels):
         return None
+    for cell in cells:
+        make_weights(cell)
     given = [cell.as_state(state, x.batch_size, like=x.values) for cell, state in zip(cells, states, strict=True)]
     back = x.reverse()
     try:

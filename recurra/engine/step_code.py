@@ -86,18 +86,17 @@ class StepMemory:
     ) -> None:
         self.code, self.batch_size = code, batch_size
         kernel = code.kernel
-        layout, dtype = kernel.layout, kernel.dtype
+        layout = kernel.layout
+        kind: dict[str, Any] = {"dtype": kernel.dtype, "device": "cpu"}
         worth = batch_size * code.flops // _WORTH_A_THREAD
         self.threads = max(1, min(team.num_threads(), batch_size // layout.row_tile, worth))
         rows = min(kernel.row_limit, -(-batch_size // self.threads))
         self.first = np.arange(0, batch_size, rows)
         self.count = np.minimum(rows, batch_size - self.first)
-        self.scratch = torch.zeros(self.threads * layout.scratch(rows + layout.row_tile), dtype=dtype)
+        self.scratch = torch.zeros(self.threads * layout.scratch(rows + layout.row_tile), **kind)
         self.row_base = np.arange(batch_size, dtype=np.int64)
-        self.states = [
-            torch.zeros(batch_size, kernel.plan.scratch[index], dtype=dtype) for index in kernel.plan.carries
-        ]
-        self.x, self.y = (torch.zeros(batch_size, *shape, dtype=dtype).numpy() for shape in shapes)
+        self.states = [torch.zeros(batch_size, kernel.plan.scratch[index], **kind) for index in kernel.plan.carries]
+        self.x, self.y = (torch.zeros(batch_size, *shape, **kind).numpy() for shape in shapes)
         self.parameters = code.parameters(constants)
         self._rows = rows + layout.row_tile
         self._one = self._table(self.x, self.y, 1)

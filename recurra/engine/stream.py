@@ -7,7 +7,6 @@ weights for it once, and a push is: copy x, one call, copy y.
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
 import warnings
@@ -26,10 +25,12 @@ from torch import Tensor, nn
 from recurra.checks import check_count
 from recurra.engine.compiled import alone, compiled, obstacle
 from recurra.engine.contract import Cell
+from recurra.engine.made_weights import make_weights
 from recurra.engine.products import in_memory
 from recurra.engine.reading import read, tensor_at
 from recurra.engine.state_class import state_class
 from recurra.engine.step_code import StepCode, StepMemory
+from recurra.engine.trace import copied
 from recurra.errors import CompileError, RunError, ShapeError, TraceError, reason_of
 from recurra.files import write_whole
 from recurra.shapes import describe, shape_text, size_text
@@ -297,7 +298,9 @@ class _Whole(Cell):
 def _in_evaluation(network: Any) -> Any:
     """A copy in evaluation mode; the network itself may be training in another thread."""
     with torch.no_grad():
-        return copy.deepcopy(network).eval()
+        twin = copied(network).eval()
+        make_weights(twin)
+        return twin
 
 
 _known: weakref.WeakKeyDictionary[Any, dict[Any, StepCode | CompileError]] = weakref.WeakKeyDictionary()
@@ -385,9 +388,10 @@ class _ByTorch:
     def __init__(self, network: Any, batch_size: int) -> None:
         self._whole = _Whole(network)
         self._like = _example(network)
-        numbers = torch.float64 if self._like.dtype == torch.float64 else torch.float32  # numpy knows no bfloat16
-        self._x = torch.zeros(batch_size, *network.input_shape, dtype=numbers)
-        self._y = torch.zeros(batch_size, *network.output_shape, dtype=numbers)
+        # numpy knows no bfloat16
+        kind: Any = {"dtype": torch.promote_types(self._like.dtype, torch.float32), "device": "cpu"}
+        self._x = torch.zeros(batch_size, *network.input_shape, **kind)
+        self._y = torch.zeros(batch_size, *network.output_shape, **kind)
         self.states = [field.detach().clone() for field in self._whole.initial_state(batch_size)]
         self.views = _views(self._x.numpy(), self._y.numpy())
 
@@ -426,7 +430,7 @@ def _views(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, ...], tuple[np.ndarr
 
 
 def _rows(rows: Any, batch_size: int) -> Tensor:
-    index = torch.as_tensor(rows).reshape(-1)
+    index = torch.as_tensor(rows, device="cpu").reshape(-1)
     if index.dtype == torch.bool and len(index) == batch_size:
         return index.nonzero().flatten()
     if index.numel() == 0:

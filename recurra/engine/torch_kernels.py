@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from recurra.engine.block import Block
 from recurra.engine.dense_lstm import dense_lstm, has_dense_lstm, is_dense_enough
-from recurra.engine.products import outruns_mkl
+from recurra.engine.products import is_autocast, outruns_mkl
 from recurra.errors import ShapeError
 from recurra.ragged import Ragged
 
@@ -202,6 +202,6 @@ class _Flat(torch.autograd.Function):
 def _autocast_type(values: Tensor) -> torch.dtype | None:
     """The type that autocast computes in on the device of these values; None where it is off or not for this type."""
     device = values.device.type
-    if not torch.is_autocast_enabled(device) or values.dtype == torch.float64:
+    if not is_autocast(device) or values.dtype == torch.float64:
         return None
     return torch.get_autocast_dtype(device)

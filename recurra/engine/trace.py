@@ -17,7 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -31,22 +31,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from recurra.engine import sources
 from recurra.engine.contract import Cell
+from recurra.engine.made_weights import made_weights
 from recurra.engine.reference import checked
 from recurra.engine.taken_apart import TAKEN_APART
 from recurra.errors import CompileError, ShapeError, TraceError
 
 __all__ = [
     "BATCH",
+    "Stepper",
     "Trace",
     "Unsupported",
     "batch_factor",
+    "copied",
     "line_of",
     "named_as",
     "op_name",
     "to_run",
     "trace",
-    "without_parametrizations",
+    "with_plain_weights",
 ]
+
+M = TypeVar("M", bound=nn.Module)
 
 BATCH = 999_983  # prime, and larger than any layer: a size that it divides is a size that the batch went into
 
@@ -155,21 +160,57 @@ def to_run(cell: Cell) -> Cell:
 
     To trace a cell puts symbols in the place of its tensors, too; other threads may read them then.
     """
-    plain = without_parametrizations(cell)
+    plain = with_plain_weights(cell)
     if plain is not cell:
         return plain
     try:
-        return copy.deepcopy(cell, {id(parameter): parameter for parameter in cell.parameters()})
+        return copied(cell, {id(parameter): parameter for parameter in cell.parameters()})
     except Exception:  # an attribute of the cell that cannot be copied, whatever it raises: it is run itself
         return cell
 
 
-def without_parametrizations(cell: Cell) -> Cell:
-    """A copy whose parametrized weights are plain parameters: the loop reads their value, whatever made it."""
-    if not any(parametrize.is_parametrized(module) for module in cell.modules()):
+class Stepper:
+    """The step of a cell with other tensors in the places of its own; no hook of the cell is called."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._module = _Step(cell)
+
+    def __call__(self, tensors: dict[str, Tensor], x: Tensor, state: Any) -> Any:
+        named = {f"cell.{name}": tensor for name, tensor in tensors.items()}
+        return torch.func.functional_call(self._module, named, (x, state))
+
+
+class _Step(nn.Module):
+    def __init__(self, cell: Cell) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor, state: Any) -> Any:
+        return self.cell.step(x, state)
+
+
+def copied(module: M, known: dict[int, Any] | None = None) -> M:
+    """A deep copy, for which torch has no word where a weight is made of others."""
+    memo = known or {}
+    for part in module.modules():
+        made = (vars(part).get(name) for name in made_weights(part))
+        memo.update((id(weight), weight.detach().clone()) for weight in made if isinstance(weight, Tensor))
+    return copy.deepcopy(module, memo)
+
+
+def with_plain_weights(cell: Cell) -> Cell:
+    """A copy whose parametrized weights, and those that hooks on cells make, are plain parameters: the loop reads their
+    value, whatever made it."""
+    makers = [part for part in cell.modules() if isinstance(part, Cell) and made_weights(part)]
+    if not makers and not any(parametrize.is_parametrized(module) for module in cell.modules()):
         return cell
-    twin = copy.deepcopy(cell)
+    twin = copied(cell)
     for module in list(twin.modules()):
+        if isinstance(module, Cell):
+            for name in made_weights(module):
+                value = vars(module).pop(name)
+                module.register_parameter(name, nn.Parameter(value))
+            module._forward_pre_hooks.clear()
         if parametrize.is_parametrized(module):
             with torch.no_grad(), torch.random.fork_rng(devices=[]):  # a random weight is drawn for its shape alone
                 made: Any = module.parametrizations
@@ -211,6 +252,8 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
         d_output = torch.empty(BATCH, *cell.output_shape, dtype=dtype)
         d_state = cell.State(*(torch.empty_like(field) for field in state))
 
+        stepper = Stepper(cell)
+
         def step_and_pull(*flat: Tensor) -> list[Tensor]:
             values = list(flat)
             weights = {name: values.pop(0) for name in (*fixed, *learned)}
@@ -219,7 +262,7 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
             d_output, d_state = values[1 + len(fields)], tuple(values[2 + len(fields) :])
 
             def step(weights: dict[str, Tensor], x: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-                result = torch.func.functional_call(cell, {**weights, **buffers}, (x, state))
+                result = stepper({**weights, **buffers}, x, state)
                 output, after = checked(cell, result, tuple(state))
                 return output, tuple(after)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recurra.checks import check_count, check_probability
-from recurra.engine.products import is_plain_eager, linear, product, transposed_product
+from recurra.engine.products import is_autocast, is_plain_eager, linear, product, transposed_product
 from recurra.errors import ShapeError
 from recurra.ragged import WHOLE_NUMBERS
 from recurra.shapes import describe
@@ -188,7 +188,7 @@ def linear_cross_entropy(
     _check_shapes(hidden, weight, bias, targets)
     num_rows = hidden.shape[0]
     device = hidden.device.type
-    autocast = torch.is_autocast_enabled(device) and hidden.dtype is not torch.float64
+    autocast = is_autocast(device) and hidden.dtype is not torch.float64
     compute_dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
     with torch.autocast(device, enabled=False):
         if num_rows == 0 or not is_plain_eager(hidden, weight, targets):

@@ -17,6 +17,7 @@ from recurra.cells.zoneout import Zoneout
 from recurra.checks import check_bool, check_count, check_number, check_probability
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell
+from recurra.engine.made_weights import make_weights
 from recurra.engine.reference import checked
 from recurra.engine.scan import as_batch, engine_named, goes_to_eager, in_eager, scan, scan_both
 from recurra.errors import ConfigError, ShapeError
@@ -169,7 +170,7 @@ class Recurrent(nn.Module):
             after.extend(ends)
         if isinstance(x, Ragged):
             return y, tuple(after)
-        return y.to_padded(num_steps=len(x)), tuple(after)
+        return y.to_padded(num_steps=x.shape[0]), tuple(after)
 
     def step(self, x: Tensor, state: Sequence[Any] | None = None) -> tuple[Tensor, tuple[Any, ...]]:
         """One time step of all layers, for streams and decoders; the same numbers as `forward` in evaluation.
@@ -193,6 +194,7 @@ class Recurrent(nn.Module):
         y = x
         for index, cell in enumerate(self.cells):
             u = drop(y, self.dropout, self.training) if index else y
+            make_weights(cell)
             value, end = checked(cell, cell.step(u, state[index]), state[index])
             if self.norms:
                 value = self.norms[index](value)

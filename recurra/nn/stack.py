@@ -149,7 +149,7 @@ def _run_packed(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[Pa
     worth_it = len(packed.batch_sizes) >= _WORTH_UNPACKING[torch.is_grad_enabled()]
     if not is_dense and not worth_it:  # before anything is copied
         return None
-    rows = Ragged.from_packed(PackedSequence(torch.arange(len(data)), *packed[1:]))
+    rows = Ragged.from_packed(PackedSequence(torch.arange(len(data), device=data.device), *packed[1:]))
     x = rows.replace(take_rows(data, rows.values))
     fields = _given(module, x, hx)
     if fields is None or not (is_dense or _compiles(module, x, fields)):

@@ -374,6 +374,42 @@ def test_a_field_of_an_option_changed_later_is_seen() -> None:
     assert_engines_agree(cell, [4, 2])
 
 
+class Scale(nn.Module):
+    factor: Any
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+def test_a_number_that_changes_again_and_again_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Annealed(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = Scale()
+
+        def step(self, x: Tensor, state: Any) -> Any:
+            h = self.mix(self.scale(x), state.h)
+            return h, One(h)
+
+    monkeypatch.setattr(compiled, "_MANY", 2)
+    cell, x = Annealed(), torch.randn(4, 2, 3).double()
+    said = []
+    for factor in (0.9, 0.8, 0.7, 0.6):
+        cell.scale.factor = factor
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            recurra.scan(cell, x, engine="compiled")
+        said.append([str(each.message) for each in caught])
+    assert [len(each) for each in said] == [0, 0, 1, 0]
+    assert "`Annealed` has been compiled 2 times: `scale.factor` changes again and again" in said[2][0]
+    del cell.scale.factor
+    cell.scale.register_buffer("factor", torch.tensor(0.5, dtype=torch.float64))
+    recurra.scan(cell, x, engine="compiled")
+    monkeypatch.setattr(compiled, "Compiled", None)
+    cell.scale.factor.fill_(0.4)
+    assert_close(recurra.scan(cell, x, engine="compiled")[0], recurra.scan(cell, x, engine="reference")[0])
+
+
 @pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
 def test_hooks_are_called_at_every_step(kind: str) -> None:
     cell, x = InputOnly(), torch.randn(4, 2, 3).double().requires_grad_()

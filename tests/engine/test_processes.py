@@ -291,3 +291,19 @@ def test_no_more_threads_are_counted_on_than_openmp_gives(setting: str) -> None:
         [sys.executable, "-c", _ON_TWO_THREADS], capture_output=True, text=True, check=False, env=environment
     )
     assert done.stdout.split() == ["1", "True"], done.stderr
+
+
+def test_a_thread_that_outlives_the_main_one_may_compile() -> None:
+    program = """
+import threading, torch, recurra
+
+def scan():
+    threading.main_thread().join()
+    torch.set_num_threads(1)
+    print(list(recurra.scan(recurra.GRU(2, 3), torch.randn(4, 1, 2), engine="compiled")[0].shape))
+
+threading.Thread(target=scan).start()
+"""
+    # -O: what stands in an assertion is not called
+    done = subprocess.run([sys.executable, "-O", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[4, 1, 3]\n", "")

@@ -432,7 +432,7 @@ def test_zeros_without_memory() -> None:
         assert_close(recurra.scan(cell, x, State(h))[0], want)
 
 
-@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 3}], ids=["plain", "checkpoints"])
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 3}, {"lengths": [8, 8, 5]}], ids=str)
 @pytest.mark.parametrize("kind", ["sign apart", "no memory"])
 def test_gradients_that_do_not_stand_in_memory(kind: str, options: dict[str, Any]) -> None:
     cell, x = Changeable(4, 6).double(), torch.randn(8, 3, 4).double().requires_grad_()
@@ -443,8 +443,18 @@ def test_gradients_that_do_not_stand_in_memory(kind: str, options: dict[str, Any
             return torch.autograd.grad(torch.sgn(y).sum(), x)[0]
         return torch.autograd.grad(y, x, torch._neg_view(torch.ones_like(y)))[0]
 
+    lengths = {"lengths": options["lengths"]} if "lengths" in options else {}
     for _ in range(4):
-        assert_close(gradient("compiled", **options), gradient("reference"))
+        assert_close(gradient("compiled", **options), gradient("reference", **lengths))
+
+
+def test_weights_whose_sign_stands_apart() -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    for _ in range(3):
+        recurra.scan(cell, x)
+    cell.input.weight.data = torch._neg_view(cell.input.weight.detach().clone())
+    for _ in range(3):
+        assert_close(recurra.scan(cell, x)[0], recurra.scan(cell, x, engine="reference")[0])
 
 
 def test_under_another_default_device_memory_is_still_on_the_processor() -> None:
@@ -482,6 +492,19 @@ def test_a_part_may_find_its_size_at_the_first_step() -> None:
         want, _ = recurra.scan(cell, x)
     for _ in range(3):
         assert_close(recurra.scan(cell, x, engine="compiled")[0], want)
+
+
+def test_a_cell_may_be_compiled_under_another_default_device() -> None:
+    network, x = recurra.Recurrent(LSTM(4, 6, layer_norm=True)), torch.randn(8, 3, 4)
+    want, _ = recurra.Recurrent(network.cells, engine="reference")(x, lengths=[8, 8, 8])
+    with torch.device("meta"):
+        outputs, _ = network(x)
+        outputs.sum().backward()
+        assert_close(network(x, lengths=[8, 8, 8])[0], want)
+        stream = network.stream(3)
+        stream.reset(rows=[1])
+        assert_close(stream.push(x), want)
+    assert_close(outputs, want)
 
 
 @pytest.mark.parametrize("every", [None, 3])

@@ -522,6 +522,15 @@ def test_what_is_looked_at_runs_in_eager_mode_between_two_graphs(given: str) -> 
     assert_equal(gradients(lambda: compiled(steps()), wanted), gradients(lambda: run(steps()), wanted))
 
 
+@pytest.mark.filterwarnings("ignore:.*runs on the reference engine")
+def test_an_exported_loop_takes_batches_of_any_size() -> None:
+    network = Recurrent(LSTM(3, 5, layer_norm=True))
+    sizes = ({1: torch.export.Dim("batch", min=2, max=64)},)
+    program = torch.export.export(network, (torch.randn(3, 4, 3),), dynamic_shapes=sizes, strict=False)
+    x = torch.randn(3, 7, 3)
+    assert_close(program.module()(x)[0], network(x)[0])
+
+
 def test_wrong_inputs_are_refused_in_the_same_words() -> None:
     cell = GRU(3, 5)
     with pytest.raises(recurra.ShapeError, match=r"`x` must be a Ragged or have shape \[T, B, I=3\]"):

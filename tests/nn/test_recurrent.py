@@ -276,3 +276,12 @@ def test_a_ragged_batch_that_does_not_fit_is_refused() -> None:
         recurra.nn.GRU(7, 9)(x)
     with pytest.raises(ShapeError, match=r"`hx` must have shape \[1, 1, 9\] and \[1, 1, 9\], got \[1, 2, 9\]"):
         recurra.nn.LSTM(5, 9)(x, (torch.zeros(1, 2, 9), torch.zeros(1, 1, 9)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_are_found_without_memory(kind: str) -> None:
+    ours, x = getattr(recurra.nn, kind)(5, 9, device="meta"), torch.randn(20, 3, 5, device="meta")
+    outputs, _ = ours(x)
+    assert outputs.is_meta
+    cell = getattr(recurra, kind)(5, 9).to("meta")
+    assert recurra.scan(cell, x)[0].shape == outputs.shape == (20, 3, 9)

@@ -264,7 +264,7 @@ class LoopKernel:
 @functools.cache
 def _ones(count: int, dtype: torch.dtype) -> Tensor:
     """One row."""
-    return torch.ones(1, count, dtype=dtype)
+    return torch.ones(1, count, dtype=dtype, device="cpu")
 
 
 def _as_sum(node: fx.Node, columns: Tensor) -> Tensor:

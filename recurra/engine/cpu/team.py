@@ -180,7 +180,8 @@ def together(works: Sequence[Turns[Result]]) -> list[Result]:
     else:
         for job in now:
             do(job)
-    assert not list(jobs()), "each has one job at most"
+    left = list(jobs())
+    assert not left, "each has one job at most"
     return [results[number] for number in range(len(works))]
 
 
