@@ -362,6 +362,7 @@ KINDS += [SomeResults, Orthogonal, Parts, WholeNumbers, HighestOutput, Shown, Fo
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_steps_are_as_good_as_any(kind: Any) -> None:
     assert_engines_agree(kind(), [4, 0, 7, 1])
+    assert_engines_agree(kind(), [2], block=True)
 
 
 def test_weights_that_need_no_gradient_get_none() -> None:
