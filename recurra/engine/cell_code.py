@@ -128,7 +128,7 @@ class Compiled:
         """
         loop, kept = self.plan.forward, self.plan.kept
         pairs = zip(loop.carries, loop.results, strict=True)
-        found = next((carry for carry, result in pairs if result is self.output and carry in kept), None)
+        found = next((carry for carry, result in pairs if carry is not result is self.output and carry in kept), None)
         is_plain = not {found, self.output} & {*self.training.odd_outputs}
         return found if self.output in kept and self.output in loop.saved and is_plain else None
 

@@ -1,11 +1,13 @@
 """Rewrites of numbers at listed places, `h[:, places]`, where the list is a buffer, which may change after compiling,
-or leaps about too often to be read in stretches.
+or leaps about too often to be read in stretches; and at places that each row computes, `memory[rows, place]` or
+`table[place]`.
 
 All places are compared with those of the list, once for all steps; what is not there counts as zero, whatever it is.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,15 +17,19 @@ from torch._subclasses import FakeTensor
 from recurra.engine.graph_writer import GraphWriter
 from recurra.engine.movement import MAX_PIECES
 from recurra.engine.rows import row_axis
-from recurra.engine.trace import named_as
+from recurra.engine.trace import BATCH, named_as, op_name
 
-__all__ = ["lookups_in_buffers"]
+__all__ = ["lookups"]
 
 aten = torch.ops.aten
 
 
-def lookups_in_buffers(graph: fx.Graph) -> None:
-    """`index` and `index_put` by one list of places for all sequences; of the input alone, torch does it before."""
+_MOST = 4096  # places compared for a row: more is more work than the Python loop has
+
+
+def lookups(graph: fx.Graph) -> None:
+    """`index` and `index_put` by a list of places for all sequences or a place of each; of the input alone, torch does
+    it before."""
     unknown: set[fx.Node] = set()  # what is made of parameters and buffers
     of_input: set[fx.Node] = set()
     is_input_next = True
@@ -40,8 +46,13 @@ def lookups_in_buffers(graph: fx.Graph) -> None:
             unknown.add(node)
         elif any(arg in of_input for arg in operands) and (of_input | unknown).issuperset(operands):
             of_input.add(node)
-        elif node.target in (aten.index.Tensor, aten.index_put.default) and (found := _list_of(node, unknown)):
-            _compare(node, *found)
+        elif node.target in (aten.index.Tensor, aten.index_put.default):
+            if found := _list_of(node, unknown):
+                _compare(node, *found)
+            else:
+                _look_up(node, *node.args[:2])
+        elif node.target is aten.embedding.default:
+            _look_up(node, node.args[0], [node.args[1]])
 
 
 def _list_of(node: fx.Node, unknown: set[fx.Node]) -> tuple[int, fx.Node] | None:
@@ -98,3 +109,71 @@ def _compare(node: fx.Node, axis: int, places: fx.Node) -> None:
         zero = writer.call(aten.zeros_like.default, spread)
         found = writer.call(aten.where.self, is_there, spread, zero)
         writer.replace(writer.call(aten.add.Tensor, source, writer.call(aten.sum.dim_IntList, found, [axis + 1])))
+
+
+def _look_up(node: fx.Node, source: Any, lists: Any) -> None:
+    """`memory[rows, places]`, a place of each row of its own, or `table[places]`, rows of parameters."""
+    is_own = len(lists) == 2 and _counts_rows(lists[0]) and row_axis(source) == 0
+    places = lists[-1]
+    if not is_own and (len(lists) != 1 or places is None or row_axis(source) is not None):
+        return
+    size, *sizes = source.meta["val"].shape[is_own:]
+    value = places.meta["val"]
+    if value.dtype == torch.bool or row_axis(places) != 0 or value.dim() > 2 or size * value[:1].numel() > _MOST:
+        return
+    writer = GraphWriter(node)
+    behind = writer.call(aten.add.Tensor, places, size)  # -1 is the last
+    places = writer.call(aten.where.self, writer.call(aten.lt.Scalar, places, 0), behind, places)
+    places = writer.call(aten.unsqueeze.default, places, value.dim())
+    is_there = writer.call(aten.eq.Tensor, writer.call(aten.arange.default, size), places)  # [B, .., n]
+    if node.target is aten.index_put.default:
+        _put(node, writer, is_there, is_own)
+        return
+    if is_own:  # [B, 1, n, ..]
+        source = writer.view(source, len(value), *[1] * (value.dim() - 1), size, *sizes)
+    found = _where(writer, writer.view(is_there, *is_there.meta["val"].shape, *[1] * len(sizes)), source)
+    writer.replace(writer.call(aten.sum.dim_IntList, found, [value.dim()]))
+
+
+def _counts_rows(node: Any) -> bool:
+    """Whether a list is 0, 1, .. for all rows, also with an axis of one place more."""
+    while isinstance(node, fx.Node) and node.target in (
+        aten.unsqueeze.default,
+        aten.reshape.default,
+        aten.view.default,
+    ):
+        node = node.args[0]
+    return (
+        isinstance(node, fx.Node) and op_name(node) == "arange" and row_axis(node) == 0 and node.args[0] in (0, BATCH)
+    )
+
+
+def _where(writer: GraphWriter, is_there: fx.Node, source: fx.Node) -> fx.Node:
+    return writer.call(aten.where.self, is_there, source, writer.call(aten.zeros_like.default, source))
+
+
+def _put(node: fx.Node, writer: GraphWriter, is_there: fx.Node, is_own: bool) -> None:
+    """Write at one place of each row, or add up what there is for a place: in the row, or in a table of all rows."""
+    target: Any = node.args[0]
+    new: Any = node.args[2]
+    adds_up = len(node.args) > 3 and node.args[3]
+    rows, *others, size = is_there.meta["val"].shape
+    sizes = target.meta["val"].shape[1 + is_own :]
+    if not adds_up and (others or not is_own):
+        return
+    new = writer.call(aten.expand.default, new, [rows, *others, *sizes])
+    if not is_own:
+        every = rows * math.prod(others)
+        counts = writer.call(aten._to_copy.default, writer.view(is_there, every, size), dtype=new.meta["val"].dtype)
+        made = writer.call(aten.mm.default, writer.turn(counts, 1, 0), writer.view(new, every, math.prod(sizes)))
+        writer.replace(writer.call(aten.add.Tensor, target, writer.view(made, size, *sizes)))
+        return
+    is_there = writer.view(is_there, rows, *others, size, *[1] * len(sizes))
+    new = writer.call(aten.unsqueeze.default, new, 1 + len(others))
+    if not adds_up:
+        writer.replace(writer.call(aten.where.self, is_there, new, target))
+        return
+    made = _where(writer, is_there, new)
+    if others:
+        made = writer.call(aten.sum.dim_IntList, made, [1])
+    writer.replace(writer.call(aten.add.Tensor, target, made))

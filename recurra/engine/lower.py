@@ -26,6 +26,7 @@ aten, prims = torch.ops.aten, torch.ops.prims
 
 _WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64)  # in a loop they are counts and signs: floats hold them
 _NARROW = (torch.uint8, torch.int8, torch.int16)  # which soon overflow, as floats do not
+_CASTS = ("_to_copy", "convert_element_type")
 _CONSTANT = ("full", "zeros", "ones", "scalar_tensor")  # written where they are read, wherever they were computed
 
 
@@ -353,7 +354,10 @@ def _cast(builder: _Builder, node: fx.Node) -> Value:
     to, was = node.meta["val"].dtype, source.meta["val"].dtype
     if to == torch.bool:
         return builder.flag(value)
-    if to != was and was.is_floating_point:
+    if to in _WHOLE and was.is_floating_point:
+        return builder.pointwise("trunc", value)
+    is_exact = op_name(source) in _CASTS and not _arg(source, 0).meta["val"].is_floating_point()  # of whole numbers
+    if to != was and was.is_floating_point and not is_exact:
         raise Unsupported("to", f"from {was} to {to}")
     return builder.number(value)
 

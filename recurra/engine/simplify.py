@@ -13,9 +13,11 @@ from torch import Tensor, fx
 from recurra.engine.blocks import gradients_of_spread_weights, products_of_heads, products_of_spread_weights
 from recurra.engine.borders import is_transposed, summed_axes
 from recurra.engine.convolution_gradients import gradients_of_convolutions
-from recurra.engine.lookups import lookups_in_buffers
+from recurra.engine.graph_writer import GraphWriter
+from recurra.engine.lookups import lookups
 from recurra.engine.row_order import rows_in_order
-from recurra.engine.trace import Unsupported, named_as, op_name
+from recurra.engine.rows import row_axis
+from recurra.engine.trace import Unsupported, named_as, op_name, out_of_place
 
 __all__ = ["is_random", "simplify", "strided", "strided_scatter"]
 
@@ -29,7 +31,7 @@ def simplify(graph: fx.Graph) -> fx.Graph:
     """Run every rewrite once, in order; the graph is changed in place."""
     rewrites = (
         _out_of_place,
-        lookups_in_buffers,
+        lookups,
         _strides_of_rows_in_order,
         _shapes_only,
         _slices_for_splits,
@@ -39,6 +41,7 @@ def simplify(graph: fx.Graph) -> fx.Graph:
         _reshapes_for_views,
         _drop_identities,
         rows_in_order,
+        _rows_first,
         _cancel_transposes,
         _sums_without_axes,
         gradients_of_spread_weights,
@@ -65,12 +68,8 @@ def _same_type(node: fx.Node, other: Any) -> bool:
 def _out_of_place(graph: fx.Graph) -> None:
     """`logical_and_(a, b)`, which torch's decompositions write where nobody else reads `a`, as `logical_and(a, b)`."""
     for node in graph.nodes:
-        target: Any = node.target
-        if node.op != "call_function" or not hasattr(target, "_schema") or not target._schema.is_mutable:
-            continue
-        plain = getattr(aten, target.overloadpacket.__name__.removesuffix("_"), None)
-        if plain is not None and target._overloadname in plain.overloads():
-            node.target = getattr(plain, target._overloadname)
+        if node.op == "call_function" and hasattr(node.target, "_schema") and node.target._schema.is_mutable:
+            node.target = out_of_place(node) or node.target
 
 
 def strided(tensor: Tensor, *args: Any) -> Tensor:
@@ -205,6 +204,15 @@ def _cancel_transposes(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if is_transposed(node) and is_transposed(node.args[0]):
             node.replace_all_uses_with(node.args[0].args[0])
+
+
+def _rows_first(graph: fx.Graph) -> None:
+    """`W h` with the batch in columns, as papers write it, is the transpose of `h W` with the batch in rows."""
+    for node in list(graph.nodes):
+        if node.target is aten.mm.default and row_axis(node) == 1 and row_axis(node.args[1]) == 1:
+            writer = GraphWriter(node)
+            left, right = (writer.turn(arg, 1, 0) for arg in node.args)
+            writer.replace(writer.turn(writer.call(aten.mm.default, right, left), 1, 0))
 
 
 def _sums_without_axes(graph: fx.Graph) -> None:

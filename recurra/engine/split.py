@@ -195,7 +195,7 @@ def _inside(step: _Step, formless: Collection[str]) -> _Inside:
     forward |= _slices_of_rows(nodes, [*_reads(forward), *step.state_after])
     forward |= convolutions_at_hand(nodes, forward, {n for n in nodes if n in of_forward and depends[n] == _X})
     reverse |= _pulled_in(nodes, reverse, of_forward, depends, formless)
-    reverse |= _drawn_into_reverse(nodes, reverse, of_forward, depends)
+    reverse |= _drawn_into_reverse(nodes, _ancestors([*reverse, *step.d_before]), reverse, of_forward, depends)
     reverse |= {n for n in _slices_of_rows(nodes, _reads(reverse)) if n.args[0] not in forward}
     late = [n for n in nodes if n not in of_forward and n not in reverse and depends[n] & _D_STATE]
     finished = finished_in(nodes, reverse, set(late), {n for n in depends if not depends[n] & _D_STATE})
@@ -356,10 +356,14 @@ def _slices_of_rows(nodes: list[fx.Node], reads: Iterable[fx.Node]) -> set[fx.No
 
 
 def _drawn_into_reverse(
-    nodes: list[fx.Node], reverse: set[fx.Node], of_forward: set[fx.Node], depends: dict[fx.Node, int]
+    nodes: list[fx.Node],
+    feeds: set[fx.Node],
+    reverse: set[fx.Node],
+    of_forward: set[fx.Node],
+    depends: dict[fx.Node, int],
 ) -> set[fx.Node]:
-    """Sums over matrices join the reverse loop; what depends on them is computed after it, and marked so."""
-    feeds = _ancestors(reverse)
+    """Sums over matrices join the reverse loop, if they do not feed it; what depends on them is computed after it, and
+    marked so."""
     late = {n for n in nodes if n not in of_forward and n not in reverse and depends[n] & _D_STATE}
     drawn = drawn_in(
         nodes,

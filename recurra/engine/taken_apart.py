@@ -18,6 +18,7 @@ __all__ = ["TAKEN_APART"]
 aten = torch.ops.aten
 
 _MOST = 4096  # places compared for a row: more is more work than the Python loop has
+_MOST_WRITTEN = 16  # places written one after the other
 
 
 def _places(x: Tensor, dim: int) -> Tensor:
@@ -74,7 +75,7 @@ def _scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Any:
 def _scatter(x: Tensor, dim: int, index: Tensor, src: Any) -> Any:
     """One place after the other: the last one written stays."""
     dim = dim % max(1, x.dim())
-    if not _is_small(x, dim, index) or index.shape[dim] > 16:
+    if not _is_small(x, dim, index) or index.shape[dim] > _MOST_WRITTEN:
         return NotImplemented
     if isinstance(src, Tensor) and src.dim() and src.shape != index.shape:
         return NotImplemented
@@ -110,6 +111,33 @@ def _product(x: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype |
     return x if keepdim else x.squeeze(dim)
 
 
+def _in_order(x: Tensor, dim: int, count: int, *, descending: bool) -> Any:
+    """The first numbers along an axis when they are sorted, and their places: of equal ones the first comes first.
+
+    How many come before each number is counted; NaN is the largest.
+    """
+    if not x.dim() or not x.is_floating_point() or x.shape[dim] ** 2 > _MOST or count > _MOST_WRITTEN:
+        return NotImplemented
+    dim = dim % x.dim()
+    one, other = x.unsqueeze(dim + 1), x.unsqueeze(dim)  # [.., n, 1, ..], [.., 1, n, ..]
+    large, small = (one, other) if descending else (other, one)
+    is_before = (large > small) | ((large != large) & (small == small))
+    is_same = (one == other) | ((one != one) & (other != other))
+    is_earlier = _places(one, dim) < _places(other, dim + 1)
+    rank = (is_before | (is_same & is_earlier)).sum(dim, keepdim=True)
+    is_there = rank == _places(x.new_empty([count if axis == dim else 1 for axis in range(other.dim())]), dim)
+    values = torch.where(is_there, other, 0).sum(dim + 1)
+    return values, torch.where(is_there, _places(other, dim + 1), 0).sum(dim + 1)
+
+
+def _sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = True) -> Any:
+    return _in_order(x, dim, x.shape[dim] if x.dim() else 0, descending=descending)
+
+
+def _topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    return _in_order(x, dim, k, descending=largest)
+
+
 def _index_select(x: Tensor, dim: int, index: Tensor) -> Any:
     return aten.index(x, [None] * (dim % x.dim()) + [index]) if x.dim() and index.dim() == 1 else NotImplemented
 
@@ -137,6 +165,11 @@ def _attention_backward(
     return d_scores @ k, d_scores.mT @ q, weights.mT @ d
 
 
+def _stack(tensors: list[Tensor], dim: int = 0) -> Any:
+    """Along an axis before the batch, too, where torch puts the rows of all tensors after one another."""
+    return aten.cat([tensor.unsqueeze(dim) for tensor in tensors], dim)
+
+
 def _zeros(size: list[int], *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
     """Zeros that torch keeps without memory, as the gradient of `sgn`."""
     return torch.zeros(size, dtype=dtype)
@@ -157,7 +190,11 @@ TAKEN_APART: dict[Any, Callable[..., Any]] = {
     aten.cumsum.default: _running(torch.add, -0.0),
     aten.cumprod.default: _running(torch.mul, 1.0),
     aten.prod.dim_int: _product,
+    aten.sort.default: _sort,
+    aten.sort.stable: _sort,
+    aten.topk.default: _topk,
     aten.index_select.default: _index_select,
+    aten.stack.default: _stack,
     aten.native_batch_norm.default: _batch_norm,
     aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward.default: _attention_backward,

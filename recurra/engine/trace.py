@@ -46,6 +46,7 @@ __all__ = [
     "line_of",
     "named_as",
     "op_name",
+    "out_of_place",
     "to_run",
     "trace",
     "with_plain_weights",
@@ -255,32 +256,31 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
         stepper = Stepper(cell)
 
         def step_and_pull(*flat: Tensor) -> list[Tensor]:
-            values = list(flat)
-            weights = {name: values.pop(0) for name in (*fixed, *learned)}
-            buffers = {name: weights.pop(name) for name in fixed}
-            x, state = values[0], cell.State(*values[1 : 1 + len(fields)])
-            d_output, d_state = values[1 + len(fields)], tuple(values[2 + len(fields) :])
+            # not by `torch.func.vjp`, which takes no autograd.Function with a `ctx` in its `forward`
+            num_inputs = len(learned) + 1 + len(fields)
+            inputs = [value.detach().requires_grad_() for value in flat[len(fixed) :][:num_inputs]]
+            weights = {**dict(zip(fixed, flat, strict=False)), **dict(zip(learned, inputs, strict=False))}
+            x, *before = [value.view_as(value) for value in inputs[len(learned) :]]  # no leaves: a step may write there
+            result = stepper(weights, x, cell.State(*before))
+            output, after = checked(cell, result, tuple(before))
+            ends = [output, *after]
+            pulled = [index for index, end in enumerate(ends) if end.requires_grad]
+            if not pulled:
+                return [*ends, *map(torch.zeros_like, inputs)]
+            d_ends = flat[len(fixed) + num_inputs :]
+            learning, given = [ends[index] for index in pulled], [d_ends[index] for index in pulled]
+            return [*ends, *torch.autograd.grad(learning, inputs, given, materialize_grads=True)]
 
-            def step(weights: dict[str, Tensor], x: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-                result = stepper({**weights, **buffers}, x, state)
-                output, after = checked(cell, result, tuple(state))
-                return output, tuple(after)
-
-            (output, after), pull = torch.func.vjp(step, weights, x, state)  # type: ignore[misc]
-            d_weights, d_x, d_before = pull((d_output, d_state))
-            return [output, *after, *(d_weights[name] for name in learned), d_x, *d_before]
-
-        joint: Callable[..., Any] = step_and_pull
         flat = [*(constants[name] for name in (*fixed, *learned)), x, *state, d_output, *d_state]
         try:
             # torch's search for NaN in gradients looks at values
             no_search = torch.autograd.set_detect_anomaly(False)
             with warnings.catch_warnings(), sources.forgotten(), _RowsTogether(), no_search:
                 warnings.simplefilter("ignore")  # torch's own, about its own internals
-                module = make_fx(joint, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
+                module = make_fx(step_and_pull, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
                 if _writes_in_place(module.graph):  # a step may write `h += x`; its graph may not
-                    joint = torch.func.functionalize(joint)
-                    module = make_fx(joint, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
+                    plain = torch.func.functionalize(make_fx(step_and_pull, tracing_mode="real")(*flat))
+                    module = make_fx(plain, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
         except (GuardOnDataDependentSymNode, torch._subclasses.fake_tensor.DataDependentOutputException) as error:
             raise TraceError(
                 f"`{type(cell).__name__}.step` looks at the value of a tensor{_user_line(cell, error)}; "
@@ -329,6 +329,8 @@ class _RowsTogether(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is nn.functional.one_hot:
             return _one_hot(*args, **kwargs)
+        if func is nn.functional.bilinear:
+            return _bilinear(*args, **kwargs)
         axis = None
         if func in (Tensor.unbind, torch.unbind):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
@@ -344,6 +346,11 @@ def _one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes < 1:  # as many as there are is a look at the values
         return nn.functional.one_hot(tensor, num_classes)
     return (tensor[..., None] == torch.arange(num_classes, device=tensor.device)).to(torch.int64)
+
+
+def _bilinear(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    made = torch.einsum("...i,oij,...j->...o", left, weight, right)  # of products, which torch's call is not
+    return made if bias is None else made + bias
 
 
 def _bake_literals(cell: Cell, module: fx.GraphModule) -> None:
@@ -381,13 +388,26 @@ def _literal(value: Tensor) -> Callable[[], Tensor]:
 
 
 def _writes_in_place(graph: fx.Graph) -> bool:
-    """Whether some operation changes a tensor that another one reads too."""
+    """Whether some operation changes a tensor that another one reads too, or is one that we take apart."""
     return any(
         getattr(node.target, "_schema", None) is not None
         and node.target._schema.is_mutable
-        and (len(node.args[0].users) > 1 or node.args[0].op == "placeholder" or _is_view(node.args[0]))
+        and (
+            len(node.args[0].users) > 1
+            or node.args[0].op == "placeholder"
+            or _is_view(node.args[0])
+            or out_of_place(node) in TAKEN_APART
+        )
         for node in graph.nodes
     )
+
+
+def out_of_place(node: fx.Node) -> Any:
+    """`scatter` of a call of `scatter_`; None where there is none."""
+    target: Any = node.target
+    plain = getattr(aten, target.overloadpacket.__name__.removesuffix("_"), None)
+    has_it = plain is not None and target._overloadname in plain.overloads()
+    return getattr(plain, target._overloadname) if has_it else None
 
 
 def _is_view(node: fx.Node) -> bool:

@@ -13,20 +13,25 @@ from recurra import Ragged
 from tests.tolerance import RELATIVE
 
 
-def results(cell: Any, x: Ragged, state: Any, engine: str, *, seed: int = 0, **options: Any) -> dict[str, Tensor]:
-    """Outputs, final state and the gradients of x, state and every parameter, by name."""
+def results(
+    cell: Any, x: Ragged, state: Any, engine: str, *, seed: int = 0, block: bool = False, **options: Any
+) -> dict[str, Tensor]:
+    """Outputs, final state and the gradients of x, state and every parameter, by name; `block` hands sequences of one
+    length in as [T, B, ...]."""
     values = x.values.detach().clone().requires_grad_()
     begin = cell.State(*(field.detach().clone().requires_grad_() for field in state))
     torch.manual_seed(seed)  # a step may draw
-    y, after = recurra.scan(cell, Ragged(values, x.offsets, x.resets), begin, engine=engine, **options)
+    given = values.unflatten(0, (len(x), -1)).transpose(0, 1) if block else Ragged(values, x.offsets, x.resets)
+    y, after = recurra.scan(cell, given, begin, engine=engine, **options)
+    y = y if block else y.values
     draw = torch.Generator().manual_seed(1)
     loss: Any = 0
-    for part in (y.values, *after):
+    for part in (y, *after):
         loss = loss + (part * torch.rand(part.shape, generator=draw, dtype=part.dtype).to(part.device)).sum()
     wanted = {"x": values, **dict(zip(cell.State._fields, begin, strict=True)), **dict(cell.named_parameters())}
     wanted = {name: tensor for name, tensor in wanted.items() if tensor.requires_grad}
     gradients = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
-    found = {"y": y.values, **{f"{name} after": new for name, new in zip(cell.State._fields, after, strict=True)}}
+    found = {"y": y, **{f"{name} after": new for name, new in zip(cell.State._fields, after, strict=True)}}
     for (name, tensor), gradient in zip(wanted.items(), gradients, strict=True):
         # no gradient and a gradient of zeros say the same
         found[f"d {name}"] = torch.zeros_like(tensor) if gradient is None else gradient

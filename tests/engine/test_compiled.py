@@ -236,7 +236,11 @@ class SomeResults(Small):
 
     def step(self, x: Tensor, state: Any) -> Any:
         most, where = x.max(-1, keepdim=True)
-        h = self.mix(x.topk(3, -1).values, state.h) + most + where * x.sort(-1).values.std(-1, keepdim=True)
+        h = (
+            self.mix(x.sort(-1, descending=True).values, state.h)
+            + most
+            + where * x.cummax(-1).values.std(-1, keepdim=True)
+        )
         return torch.tanh(h), One(torch.tanh(h))
 
 
@@ -278,12 +282,60 @@ class WholeNumbers(Small):
         return h * some.sum(-1, keepdim=True), One(torch.tanh(torch.where(some, h, -h)))
 
 
-class SortedOutput(Small):
+class HighestOutput(Small):
     """What has no form inside a loop need not be there."""
 
     def step(self, x: Tensor, state: Any) -> Any:
         h = self.mix(x, state.h)
-        return h.sort(-1).values.cumsum(-1) * x[:, :1] + h.max(-1, keepdim=True).values, One(h)
+        return h.cummax(-1).values.cumsum(-1) * x[:, :1] + h.max(-1, keepdim=True).values, One(h)
+
+
+class Shown(Small):
+    """Its output is a field of the state that it hands on, and that the backward pass reads."""
+
+    State = Two
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        return state.c, Two(self.mix(x, state.h) * state.c, state.c)
+
+
+class Forgotten(Small):
+    """A field of the state that its output alone reads, in a sum over a matrix."""
+
+    State = Two
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output_size = 25
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        gate, c = state.h.mean(-1).sigmoid()[:, None, None], state.c[:, None].expand(-1, 5, 5)
+        return (gate * c + (1 - gate) * c.tanh()).flatten(1), Two(self.w(x).tanh(), state.c)
+
+
+class Spike(torch.autograd.Function):
+    """0 or 1, with the gradient of something smoother."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor) -> Tensor:
+        ctx.save_for_backward(v)
+        return (v > 0).to(v.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (v,) = ctx.saved_tensors
+        return gradients[0] / (1 + 4 * v.abs()) ** 2
+
+
+class Spiking(Small):
+    """A neuron that leaks and fires, and begins anew when it has."""
+
+    State = Two
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        v = 0.9 * state.h * (1 - state.c) + self.w(x) + state.c @ self.u
+        spikes: Any = Spike.apply(v - 0.5)
+        return spikes, Two(v, spikes)
 
 
 class Power(Small):
@@ -304,12 +356,13 @@ def test_powers_of_infinities_and_zeros_are_those_of_torch(exponent: float) -> N
 
 
 KINDS = [Swap, Through, InputOnly, StateOnly, OldState, InPlace, Literal, Wide, Tied]
-KINDS += [SomeResults, Orthogonal, Parts, WholeNumbers, SortedOutput]
+KINDS += [SomeResults, Orthogonal, Parts, WholeNumbers, HighestOutput, Shown, Forgotten, Spiking]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_steps_are_as_good_as_any(kind: Any) -> None:
     assert_engines_agree(kind(), [4, 0, 7, 1])
+    assert_engines_agree(kind(), [2], block=True)
 
 
 def test_weights_that_need_no_gradient_get_none() -> None:
@@ -711,9 +764,9 @@ class Branch(Small):
         return -state.h, state
 
 
-class Sorted(Small):
+class Highest(Small):
     def step(self, x: Tensor, state: Any) -> Any:
-        h = self.mix(x, state.h).sort(-1).values
+        h = self.mix(x, state.h).cummax(-1).values
         return h, One(h)
 
 
@@ -779,7 +832,7 @@ def test_a_branch_on_a_value_is_an_error_with_its_line() -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (Sorted, r"test_compiled.py:\d+: `h = self.mix\(x, state.h\).sort\(-1\).values`.*`sort`"),
+        (Highest, r"test_compiled.py:\d+: `h = self.mix\(x, state.h\).cummax\(-1\).values`.*`cummax`"),
         (NoNumberForZeros, r"test_compiled.py:\d+: `scale = torch.linalg.inv.*`linalg_inv_ex`"),
         (Narrow, r"test_compiled.py:\d+: `h = self.mix.*`sub`.*its type is torch.uint8"),
         (BatchMean, "mixes the rows"),

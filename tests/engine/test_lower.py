@@ -50,6 +50,13 @@ def written_places(a: Tensor, h: Tensor, u: Tensor) -> Tensor:
     return y * u[0] + a
 
 
+def written_at_own_place(a: Tensor, h: Tensor, u: Tensor) -> Tensor:
+    rows, place = torch.arange(len(h)), (h @ u).argmax(-1)
+    y = h.clone()
+    y[rows, place - 1] = a[:, 0]
+    return a + y.index_put((rows, place), a[:, 1], accumulate=True) * u[0]
+
+
 def in_place(a: Tensor, h: Tensor, u: Tensor) -> Tensor:
     y = (a + h).clone()
     y += 1
@@ -156,14 +163,34 @@ COMPILED: dict[str, Any] = {
     "prod": lambda a, h, u: a.tanh() + F.relu(h @ u).prod(-1, keepdim=True) + heads(h).tanh().prod(1).repeat(1, 2),
     "unfold": lambda a, h, u: a + h.unfold(1, 3, 1).sum(-1).repeat(1, 2)[:, :6],
     "batch_norm": lambda a, h, u: F.batch_norm(a + h @ u, u[0].detach(), u[1].detach().exp(), u[2], u[3]),
+    "sort": lambda a, h, u: a.sigmoid() * (F.relu(h) + a).sort(-1, descending=True).values + F.relu(h).argsort(-1),
+    "sort of NaN": lambda a, h, u: a.sigmoid() * torch.where(h > 0.3, torch.nan, h).sort(-1).indices,
+    "topk": lambda a, h, u: a.sigmoid() * torch.zeros_like(h).scatter(-1, (h @ u).topk(3).indices, h[:, 1:4]),
+    "smallest": lambda a, h, u: a.sigmoid() + heads(h).topk(2, 1, largest=False).values.flatten(1),
+    "scatter in place": lambda a, h, u: a * torch.zeros_like(h).scatter_(-1, h.argmax(-1, keepdim=True), 1.0),
+    "cumsum in place": lambda a, h, u: (a + h).cumsum_(-1).tanh(),
+    "stack before the batch": lambda a, h, u: torch.stack([a, h @ u]).softmax(0).sum(0) + torch.stack([a, h]).mean(0),
+    "batch in columns": lambda a, h, u: (u @ h.T).T + a + (u[0] @ h.T)[:, None],
+    "bilinear": lambda a, h, u: a + F.bilinear(a[:, :2], h[:, :3], u.view(6, 2, 3), u[0]),
+    "whole numbers": lambda a, h, u: a.tanh() * ((4 * h).long() % 3) + (-3 * a).to(torch.int32).clamp(-1, 2),
+    "truth in float32": lambda a, h, u: a.tanh() * (h > 0).float().to(h.dtype),
+    "place of each row": lambda a, h, u: a * h[torch.arange(len(h)), (h @ u).argmax(-1) - 1][:, None],
+    "row of each matrix": lambda a, h, u: a + heads(h)[torch.arange(len(h)), heads(a).sum(2).argmax(1)].repeat(1, 2),
+    "places of each row": lambda a, h, u: (
+        a[:, :2].sigmoid().repeat(1, 3) * h[torch.arange(len(h))[:, None], (h @ u).topk(2).indices].repeat(1, 3)
+    ),
+    "written at a place of each row": written_at_own_place,
+    "rows of a table": lambda a, h, u: a + u[(h @ u).argmax(-1)] * h,
+    "table with an infinity": lambda a, h, u: a + torch.where(u < 0.1, u, torch.inf)[h.argmax(-1)].clamp(max=1),
+    "embedding": lambda a, h, u: a + F.embedding((h @ u).argmax(-1), u),
     "attention": lambda a, h, u: F.scaled_dot_product_attention(heads(a + h), heads(h), heads(a)).flatten(1),
     "causal attention": lambda a, h, u: F.scaled_dot_product_attention(
         *(heads(each)[:, None] for each in (a + h, h, a)), is_causal=True
     ).flatten(1),
 }
 NOT_COMPILED: dict[str, Any] = {
-    "sort": lambda a, h, u: (a + h).tanh().sort(-1).values,
-    "topk": lambda a, h, u: a.sigmoid() * h.topk(2).values.sum(-1, keepdim=True),
+    "cummax": lambda a, h, u: (a + h).tanh().cummax(-1).values,
+    "kthvalue": lambda a, h, u: a.sigmoid() * h.kthvalue(2).values[:, None],
     # forward it is a list of places
     "upsample_nearest1d_backward": lambda a, h, u: a + F.interpolate(h[:, None], scale_factor=2)[:, 0, :6],
     "erfinv": lambda a, h, u: torch.erfinv(0.9 * torch.tanh(a + h @ u)),

@@ -124,7 +124,10 @@ class LoopKernel:
         return [
             node
             for node in nodes
-            if node.meta["val"].dim() != 2 or row_shape(node)[0] != 1 or node.meta["val"].dtype != self.dtype
+            if node.meta["val"].dim() != 2
+            or row_axis(node)
+            or row_shape(node)[0] != 1
+            or node.meta["val"].dtype != self.dtype
         ]
 
     @once
