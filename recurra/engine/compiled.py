@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 _PRECISIONS = ({torch.float32}, {torch.float64})
 _MANY = 8  # versions of a cell, as many as torch.compile makes
+_MOST = 32  # that are kept
 _HALVES = (torch.bfloat16, torch.float16)
 _compiling = threading.Lock()
 _is_alone: ContextVar[bool] = ContextVar("in a thread that traces", default=False)
@@ -101,6 +102,8 @@ def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> 
         if len(versions) >= _MANY:
             _say_changing(type(cell).__name__, what_changed([*versions][-1][1], reading.key))
         found = versions[key] = alone(lambda: versions.get(key) or _try(cell, dtype))
+        for oldest in [*versions][:-_MOST]:
+            versions.pop(oldest, None)
     if isinstance(found, CompileError):
         raise found
     reading.look.note(dtype, found)

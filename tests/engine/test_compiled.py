@@ -445,6 +445,7 @@ def test_a_number_that_changes_again_and_again_is_named_once(monkeypatch: pytest
             return h, One(h)
 
     monkeypatch.setattr(compiled, "_MANY", 2)
+    monkeypatch.setattr(compiled, "_MOST", 3)
     cell, x = Annealed(), torch.randn(4, 2, 3).double()
     said = []
     for factor in (0.9, 0.8, 0.7, 0.6):
@@ -455,6 +456,7 @@ def test_a_number_that_changes_again_and_again_is_named_once(monkeypatch: pytest
         said.append([str(each.message) for each in caught])
     assert [len(each) for each in said] == [0, 0, 1, 0]
     assert "`Annealed` has been compiled 2 times: `scale.factor` changes again and again" in said[2][0]
+    assert len(compiled._known[cell]) == 3  # the oldest is gone
     del cell.scale.factor
     cell.scale.register_buffer("factor", torch.tensor(0.5, dtype=torch.float64))
     recurra.scan(cell, x, engine="compiled")
