@@ -265,10 +265,13 @@ def expect_cell(name: str, cell: Any) -> None:
 
     Raises:
         ConfigError: it is none, with the way to one; or its `__init__` left out that of `Cell`.
+        NotImplementedError: it has no `step`.
     """
     if isinstance(cell, Cell):
         if not _is_initialised(cell):
             raise ConfigError(f"`{type(cell).__name__}` must call `super().__init__()` first in its `__init__`.")
+        if type(cell).step is Cell.step and "step" not in vars(cell):
+            cell.step(torch.empty(0), ())  # says so
         return
     got, way = describe(cell), ""
     if isinstance(cell, type):

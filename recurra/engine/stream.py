@@ -297,7 +297,7 @@ class _Whole(Cell):
 
 def _in_evaluation(network: Any) -> Any:
     """A copy in evaluation mode; the network itself may be training in another thread."""
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():  # tensors of that mode cannot be traced
         twin = copied(network).eval()
         make_weights(twin)
         return twin
