@@ -82,7 +82,7 @@ def draw_growth(axes: Any, doubling: dict[str, list[dict[str, Any]]]) -> None:
     first = next(iter(doubling.values()))[0]
     axes.set_xlabel(f"times as large as T={first['T']}, B={first['B']}, H={first['H']}")
     axes.set_title("GRU training step as one size doubles", loc="left", fontsize=9)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
 
 
 if __name__ == "__main__":

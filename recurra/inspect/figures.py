@@ -44,7 +44,7 @@ def draw_gradients(flows: Sequence[GradientFlow], names: Sequence[str] | None = 
     panel.set_yscale("log")
     panel.invert_xaxis()  # time runs to the right, as it does for the network
     tidy(panel, "steps back from the last output", "norm of the gradient by the state")
-    panel.legend(frameon=False, labelcolor=INK)
+    panel.legend(frameon=False, labelcolor=INK, loc="lower right")
     return to_png(figure)
 
 
@@ -96,7 +96,7 @@ def draw_gates(saturations: Sequence[Saturation]) -> bytes:
         tidy(panel, "step", "share of units")
     for panel in panels[len(saturations) :]:
         panel.axis("off")
-    panels[0].legend(frameon=False, labelcolor=INK, fontsize=8)
+    panels[0].legend(frameon=False, labelcolor=INK, fontsize=8, loc="upper right")
     return to_png(figure)
 
 
@@ -111,7 +111,7 @@ def draw_jacobians(found: StepJacobians) -> bytes:
     panel.plot(steps, radius, color=SERIES[0], linewidth=2, label="spectral radius")
     panel.axhline(1, color=INK, linewidth=0.8, linestyle=":")
     tidy(panel, "step", "of the Jacobian")
-    panel.legend(frameon=False, labelcolor=INK)
+    panel.legend(frameon=False, labelcolor=INK, loc="upper right")
     return to_png(figure)
 
 

@@ -1,8 +1,8 @@
 """`torch.nn.RNN`, `LSTM` and `GRU` again: the same to the last keyword, faster, and they take a `Ragged`.
 
 They run on the compiled engine, forward and backward, where torch has no faster way: on the CPU, in float32 and
-float64, from two steps on; an LSTM from the first step, and a GRU that is not trained. Packed sequences whose lengths
-differ do so from 16 steps on, or from 64 where they are not trained. Everything else is torch's own code.
+float64, an LSTM from the first step on, a GRU from two, an RNN from four; packed sequences whose lengths differ from 16
+steps on, or from 64 where they are not trained. Everything else is torch's own code.
 """
 
 from __future__ import annotations

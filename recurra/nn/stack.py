@@ -36,6 +36,7 @@ Batch = TypeVar("Batch", Ragged, Block)
 _watcher: Any = getattr(torch._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
 
 _STATES: dict[str, Any] = {"LSTM": LSTMState, "GRU": GRUState}  # the others are an RNN's
+_FEWEST = {"LSTM": 1, "GRU": 2}  # steps; fewer, or of an RNN fewer than 4, torch has done in the time of our call
 # steps from which packed sequences are worth being sorted into ragged ones and back, in training and otherwise
 _WORTH_UNPACKING = {True: 16, False: 64}
 
@@ -94,7 +95,7 @@ def _run_block(
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """As `run_faster`, of inputs [T, B, I]: outputs [T, B, D*H] and fields [L*D, B, H]. `hx` has no B if `alone`."""
     is_traced = torch.compiler.is_dynamo_compiling()
-    if len(steps) == 1 and not is_traced and _is_one_call(module):
+    if not is_traced and len(steps) < _FEWEST.get(module.mode, 4):
         return None
     is_one = module.num_layers == 1 and not module.bidirectional
     if is_one and not is_traced and 0 in _cells.of.get(module, ()):
@@ -112,11 +113,6 @@ def _run_block(
 
     x, fields = _run_layers(module, x, fields, drop)
     return x.values, fields
-
-
-def _is_one_call(module: nn.RNNBase) -> bool:
-    """Whether torch has a single step done in the time of our call, where it is trained; an RNN's always."""
-    return module.mode.startswith("RNN") or (module.mode == "GRU" and torch.is_grad_enabled())
 
 
 def _state_of_one(module: nn.RNNBase, hx: Any, *, alone: bool) -> Any:

@@ -149,7 +149,7 @@ def draw_curves(
             xytext=(0, 10), textcoords="offset points", ha="right", color=VALIDATION, fontsize=9,
         )  # fmt: skip
     tidy(panel, "updates of the weights", unit)
-    panel.legend(frameon=False, labelcolor=INK)
+    panel.legend(frameon=False, labelcolor=INK, loc="upper right")
     return to_png(figure)
 
 
