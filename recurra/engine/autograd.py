@@ -16,7 +16,7 @@ from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
 from recurra.engine.cpu.replay import Given, Results
 from recurra.engine.cpu.tiling import Layout
-from recurra.engine.products import in_memory
+from recurra.engine.memory import in_memory
 from recurra.engine.ready import Ready
 from recurra.errors import CompileError
 

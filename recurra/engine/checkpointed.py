@@ -17,7 +17,7 @@ from torch import Tensor
 from recurra.engine.autograd import expect_one_at_a_time
 from recurra.engine.by_reference import by_reference
 from recurra.engine.cpu.tiling import Layout
-from recurra.engine.products import in_memory
+from recurra.engine.memory import in_memory
 from recurra.ragged import take_rows
 
 if TYPE_CHECKING:

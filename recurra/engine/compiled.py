@@ -26,7 +26,8 @@ from recurra.engine.cell_code import Compiled
 from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
-from recurra.engine.products import has_bf16, in_memory, is_plain_eager
+from recurra.engine.memory import in_memory
+from recurra.engine.products import has_bf16, is_plain_eager
 from recurra.engine.reading import Look, Reading, hooks_on_all, read, what_changed
 from recurra.engine.ready import Ready
 from recurra.engine.trace import Unsupported, line_of

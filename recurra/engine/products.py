@@ -25,7 +25,6 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 __all__ = [
     "has_bf16",
-    "in_memory",
     "is_autocast",
     "is_ours",
     "is_plain_eager",
@@ -84,14 +83,6 @@ def is_plain_eager(*tensors: Tensor) -> bool:
 def is_autocast(device: str) -> bool:
     """Whether autocast is on for a type of device; torch has none for some, such as that of tensors without memory."""
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-
-
-def in_memory(tensor: Tensor) -> Tensor:
-    """The tensor itself where its numbers stand in its memory, as they almost always do; else a copy.
-
-    Of some views, the imaginary part of a conjugate say, torch keeps the sign apart; some zeros have no memory at all.
-    """
-    return tensor.clone() if tensor.is_neg() or tensor._is_zerotensor() else tensor
 
 
 def is_ours(rows: int, inner: int, columns: int, tensor: Tensor) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
-from recurra.engine.products import in_memory
+from recurra.engine.memory import in_memory
 
 if TYPE_CHECKING:
     from recurra.engine.cell_code import Compiled

@@ -21,7 +21,8 @@ from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.engine.made_weights import make_weights
-from recurra.engine.products import in_memory, is_autocast, is_plain_eager
+from recurra.engine.memory import in_memory
+from recurra.engine.products import is_autocast, is_plain_eager
 from recurra.engine.reading import hooks_on_all
 from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, did_you_mean
 from recurra.ragged import Ragged

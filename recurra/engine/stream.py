@@ -26,7 +26,7 @@ from recurra.checks import check_count
 from recurra.engine.compiled import alone, compiled, obstacle
 from recurra.engine.contract import Cell
 from recurra.engine.made_weights import make_weights
-from recurra.engine.products import in_memory
+from recurra.engine.memory import in_memory
 from recurra.engine.reading import read, tensor_at
 from recurra.engine.state_class import state_class
 from recurra.engine.step_code import StepCode, StepMemory

@@ -26,7 +26,7 @@ from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.packing import PanelWriter, laid_out
 from recurra.engine.cpu.target import Target, host
 from recurra.engine.cpu.writer import POINTER
-from recurra.engine.products import in_memory
+from recurra.engine.memory import in_memory
 
 __all__ = ["matmul"]
 

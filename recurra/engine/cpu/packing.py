@@ -17,7 +17,7 @@ from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import Target
 from recurra.engine.cpu.writer import Writer
-from recurra.engine.products import in_memory
+from recurra.engine.memory import in_memory
 
 __all__ = ["PanelWriter", "laid_out", "pack"]
 

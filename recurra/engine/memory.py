@@ -1,0 +1,15 @@
+"""Whether the numbers of a tensor stand where machine code looks for them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+__all__ = ["in_memory"]
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """The tensor itself where its numbers stand in its memory, as they almost always do; else a copy.
+
+    Of some views, the imaginary part of a conjugate say, torch keeps the sign apart; some zeros have no memory at all.
+    """
+    return tensor.clone() if tensor.is_neg() or tensor._is_zerotensor() else tensor
