@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import recurra
@@ -58,11 +58,10 @@ def measure(layer: str, kind: str, is_trained: bool, steps: int, batch: int, hid
     h = torch.randn(1, batch, hidden)
     state = None if kind != "from a state" else (h, h.clone()) if layer == "LSTM" else h
 
-    def call(module: nn.Module) -> Tensor:
+    def call(module: nn.Module) -> Any:
         if kind == "packed":
-            outputs: Tensor = module(pack_padded_sequence(x, lengths, enforce_sorted=False))[0].data
-            return outputs
-        return module(x, state)[0]  # type: ignore[no-any-return]
+            return module(pack_padded_sequence(x, lengths, enforce_sorted=False))[0].data
+        return module(x, state)[0]
 
     def run(module: nn.Module) -> Callable[[], Any]:
         if is_trained:

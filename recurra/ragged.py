@@ -85,7 +85,7 @@ def take_rows(source: Tensor, rows: Tensor) -> Tensor:
     Shapes: source [M, ...], rows [N] int64, all different -> [N, ...].
     """
     if not (source.requires_grad and torch.is_grad_enabled()):
-        return source.index_select(0, rows)  # in an eighth of the time of a call of a Function
+        return _TakeRows.forward(source, rows)  # in an eighth of the time of `apply`
     taken: Tensor = _TakeRows.apply(source, rows)
     return taken
 
@@ -96,7 +96,7 @@ def put_rows(source: Tensor, rows: Tensor, num_rows: int, fill: float = 0.0) -> 
     Shapes: source [N, ...], rows [N] int64, all different -> [num_rows, ...].
     """
     if not (source.requires_grad and torch.is_grad_enabled()):
-        return source.new_full((num_rows, *source.shape[1:]), fill).index_copy(0, rows, source)
+        return _PutRows.forward(source, rows, num_rows, fill)
     put: Tensor = _PutRows.apply(source, rows, num_rows, fill)
     return put
 

@@ -298,7 +298,7 @@ def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor,
         values: those of a block that it is known of.
         state: of `Ready.state`.
     """
-    tensors = *[in_memory(found[place]) for place in ready.places], values, *state
+    tensors = tuple(map(in_memory, (*[found[place] for place in ready.places], values, *state)))
     (result,) = scanned([Part(cell, ready.code, ready.layout, ready)], _keeps(tensors), tensors)
     return result
 

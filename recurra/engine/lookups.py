@@ -17,14 +17,12 @@ from torch._subclasses import FakeTensor
 from recurra.engine.graph_writer import GraphWriter
 from recurra.engine.movement import MAX_PIECES
 from recurra.engine.rows import row_axis
+from recurra.engine.taken_apart import MOST_PLACES
 from recurra.engine.trace import BATCH, named_as, op_name
 
 __all__ = ["lookups"]
 
 aten = torch.ops.aten
-
-
-_MOST = 4096  # places compared for a row: more is more work than the Python loop has
 
 
 def lookups(graph: fx.Graph) -> None:
@@ -100,14 +98,10 @@ def _compare(node: fx.Node, axis: int, places: fx.Node) -> None:
     is_there = writer.call(aten.eq.Tensor, every, writer.call(_from_the_front, places, size))
     is_there = writer.view(is_there, size, -1, *[1] * (rank - axis - 1))
     if node.target is aten.index.Tensor:
-        spread = writer.call(aten.unsqueeze.default, source, axis + 1)
-        zero = writer.call(aten.zeros_like.default, spread)
-        found = writer.call(aten.where.self, is_there, spread, zero)
+        found = _where(writer, is_there, writer.call(aten.unsqueeze.default, source, axis + 1))
         writer.replace(writer.call(aten.sum.dim_IntList, found, [axis]))
     else:
-        spread = writer.call(aten.unsqueeze.default, node.args[2], axis)
-        zero = writer.call(aten.zeros_like.default, spread)
-        found = writer.call(aten.where.self, is_there, spread, zero)
+        found = _where(writer, is_there, writer.call(aten.unsqueeze.default, node.args[2], axis))
         writer.replace(writer.call(aten.add.Tensor, source, writer.call(aten.sum.dim_IntList, found, [axis + 1])))
 
 
@@ -119,7 +113,7 @@ def _look_up(node: fx.Node, source: Any, lists: Any) -> None:
         return
     size, *sizes = source.meta["val"].shape[is_own:]
     value = places.meta["val"]
-    if value.dtype == torch.bool or row_axis(places) != 0 or value.dim() > 2 or size * value[:1].numel() > _MOST:
+    if value.dtype == torch.bool or row_axis(places) != 0 or value.dim() > 2 or size * value[:1].numel() > MOST_PLACES:
         return
     writer = GraphWriter(node)
     behind = writer.call(aten.add.Tensor, places, size)  # -1 is the last

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
-from recurra.engine.memory import in_memory
 
 if TYPE_CHECKING:
     from recurra.engine.cell_code import Compiled
@@ -58,7 +57,7 @@ class Ready:
             return None
         for field, zeros in zip(given, self._begin, strict=True):
             is_alike = type(field) is Tensor and field.shape == zeros.shape and field.dtype is zeros.dtype
-            if not is_alike or not field.is_cpu or in_memory(field) is not field:
+            if not is_alike or not field.is_cpu:
                 return None
         return given
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ShapeError
-from recurra.ragged import Ragged, take_rows
+from recurra.ragged import Ragged, put_rows
 from recurra.shapes import describe, shape_text
 
 __all__ = ["Stepped", "WithStep", "checked", "run", "run_padded"]
@@ -87,7 +87,7 @@ def run(cell: Stepped, x: Ragged, state: Any, read: Read = Tensor.split) -> tupl
     last = cell.State(*(field.index_select(0, back) for field in final))
     if not outputs:
         return x.values.new_zeros(0, *cell.output_shape), last
-    return take_rows(torch.cat(outputs), rows.argsort()), last
+    return put_rows(torch.cat(outputs), rows, len(rows)), last
 
 
 def run_padded(cell: Stepped, x: Tensor, state: Any) -> tuple[Tensor, Any]:

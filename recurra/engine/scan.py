@@ -21,7 +21,6 @@ from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.engine.made_weights import make_weights
-from recurra.engine.memory import in_memory
 from recurra.engine.products import is_autocast, is_plain_eager
 from recurra.engine.reading import hooks_on_all
 from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, did_you_mean
@@ -277,8 +276,6 @@ def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[A
     if ready is None or not (engine == "compiled" or (engine == "auto" and _is_chosen(ready, cell, block))):
         return None
     if not is_plain_eager(block.values) or not block.values.is_cpu or hooks_on_all():
-        return None
-    if in_memory(block.values) is not block.values:
         return None
     tensors, state = look.tensors(cell), ready.state(cell, state)
     if tensors is None or state is None:

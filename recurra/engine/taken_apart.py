@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch._decomp import get_decompositions
 
-__all__ = ["TAKEN_APART"]
+__all__ = ["MOST_PLACES", "TAKEN_APART"]
 
 aten = torch.ops.aten
 
-_MOST = 4096  # places compared for a row: more is more work than the Python loop has
+MOST_PLACES = 4096  # places compared for a row: more is more work than the Python loop has
 _MOST_WRITTEN = 16  # places written one after the other
 
 
@@ -52,7 +52,7 @@ def _is_small(x: Tensor, dim: int, index: Tensor) -> bool:
     return (
         index.dim() == x.dim() > 0
         and others == [size for axis, size in enumerate(index.shape) if axis != dim]
-        and x.shape[dim] * index.shape[dim] <= _MOST
+        and x.shape[dim] * index.shape[dim] <= MOST_PLACES
     )
 
 
@@ -116,7 +116,7 @@ def _in_order(x: Tensor, dim: int, count: int, *, descending: bool) -> Any:
 
     How many come before each number is counted; NaN is the largest.
     """
-    if not x.dim() or not x.is_floating_point() or x.shape[dim] ** 2 > _MOST or count > _MOST_WRITTEN:
+    if not x.dim() or not x.is_floating_point() or x.shape[dim] ** 2 > MOST_PLACES or count > _MOST_WRITTEN:
         return NotImplemented
     dim = dim % x.dim()
     one, other = x.unsqueeze(dim + 1), x.unsqueeze(dim)  # [.., n, 1, ..], [.., 1, n, ..]

@@ -189,7 +189,7 @@ class Recurrent(nn.Module):
         if self.training and self.variational_dropout:
             raise ConfigError("`variational_dropout` has one mask for a whole sequence: no single step in training.")
         if state is None:
-            state = self.initial_state(len(x), dtype=x.dtype, device=x.device)
+            state = self.initial_state(x.shape[0], dtype=x.dtype, device=x.device)
         after: list[Any] = []
         y = x
         for index, cell in enumerate(self.cells):

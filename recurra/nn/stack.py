@@ -35,7 +35,6 @@ Batch = TypeVar("Batch", Ragged, Block)
 # gives what torch.compile has called for each function, while it is at work
 _watcher: Any = getattr(torch._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
 
-_STATES: dict[str, Any] = {"LSTM": LSTMState, "GRU": GRUState}  # the others are an RNN's
 _FEWEST = {"LSTM": 1, "GRU": 2}  # steps; fewer, or of an RNN fewer than 4, torch has done in the time of our call
 # steps from which packed sequences are worth being sorted into ragged ones and back, in training and otherwise
 _WORTH_UNPACKING = {True: 16, False: 64}
@@ -62,7 +61,7 @@ def run_ragged(module: nn.RNNBase, x: Ragged, hx: Any = None) -> tuple[Ragged, A
         return functional.dropout(values, module.dropout)
 
     outputs, fields = _run_layers(module, x, tuple(fields), drop)
-    return outputs, fields if module.mode == "LSTM" else fields[0]
+    return outputs, _as_hx(module, fields)
 
 
 def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any] | None:
@@ -87,7 +86,7 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
         outputs, fields = outputs.squeeze(1), tuple(field.squeeze(1) for field in fields)
     elif module.batch_first:
         outputs = outputs.transpose(0, 1)
-    return outputs, fields if module.mode == "LSTM" else fields[0]
+    return outputs, _as_hx(module, fields)
 
 
 def _run_block(
@@ -97,14 +96,18 @@ def _run_block(
     is_traced = torch.compiler.is_dynamo_compiling()
     if not is_traced and len(steps) < _FEWEST.get(module.mode, 4):
         return None
+    x = Block(steps)
+    fields = None if hx is None else _given(module, x, hx, alone=alone)
+    if hx is not None and fields is None:
+        return None
     is_one = module.num_layers == 1 and not module.bidirectional
     if is_one and not is_traced and 0 in _cells.of.get(module, ()):
-        begin = _state_of_one(module, hx, alone=alone)
-        known = None if begin is None and hx is not None else again(_cell(module, 0), steps, begin, False, "auto")
+        begin = None if fields is None else _state_type(module)(*(field.squeeze(0) for field in fields))
+        known = again(_cell(module, 0), steps, begin, False, "auto")
         if known is not None:
             return known[0], tuple(field[None] for field in known[1])
-    x = Block(steps)
-    fields = _given(module, x, hx, alone=alone)
+    if fields is None:
+        fields = _given(module, x, None)
     if fields is None or not (_traced().can_run if is_traced else _is_worth_it)(module, x, fields):
         return None
 
@@ -115,15 +118,13 @@ def _run_block(
     return x.values, fields
 
 
-def _state_of_one(module: nn.RNNBase, hx: Any, *, alone: bool) -> Any:
-    """The state of the only layer, of a `hx` with as many tensors and axes as it has; else None."""
-    fields = hx if isinstance(hx, tuple) else (hx,)
-    kind = _STATES.get(module.mode, RNNState)
-    if isinstance(hx, tuple) != (module.mode == "LSTM") or len(fields) != len(kind._fields):
-        return None
-    if any(type(field) is not Tensor or field.dim() != (2 if alone else 3) or len(field) != 1 for field in fields):
-        return None
-    return kind(*(fields if alone else [field.squeeze(0) for field in fields]))
+def _state_type(module: nn.RNNBase) -> Any:
+    return {"LSTM": LSTMState, "GRU": GRUState}.get(module.mode, RNNState)
+
+
+def _as_hx(module: nn.RNNBase, fields: tuple[Tensor, ...]) -> tuple[Tensor, ...] | Tensor:
+    """The fields of the state as torch hands them out: an LSTM's as a tuple."""
+    return fields if module.mode == "LSTM" else fields[0]
 
 
 def _is_between_graphs(module: nn.RNNBase) -> bool:
@@ -158,8 +159,7 @@ def _run_packed(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[Pa
         return take_rows(functional.dropout(as_packed(values), module.dropout), rows.values)
 
     x, fields = _run_layers(module, x, fields, drop)
-    outputs = PackedSequence(as_packed(x.values), *packed[1:])
-    return outputs, fields if module.mode == "LSTM" else fields[0]
+    return PackedSequence(as_packed(x.values), *packed[1:]), _as_hx(module, fields)
 
 
 def _run_even(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any] | None:
@@ -170,14 +170,13 @@ def _run_even(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[Pack
         fields = _given(module, Block(steps), hx)
         if fields is None:
             return None
-        hx = tuple(field.index_select(1, order) for field in fields)
-        hx = hx if module.mode == "LSTM" else hx[0]
+        hx = _as_hx(module, tuple(field.index_select(1, order) for field in fields))
     found = _run_block(module, steps, hx)
     if found is None:
         return None
     outputs, after = found
     after = after if rank is None else tuple(field.index_select(1, rank) for field in after)
-    return PackedSequence(outputs.reshape(len(data), -1), *packed[1:]), after if module.mode == "LSTM" else after[0]
+    return PackedSequence(outputs.reshape(len(data), -1), *packed[1:]), _as_hx(module, after)
 
 
 def _is_dense(module: nn.RNNBase, packed: PackedSequence) -> bool:
@@ -200,8 +199,7 @@ def _compiles(module: nn.RNNBase, x: Ragged | Block, fields: tuple[Tensor, ...])
     values = x.values
     weights = [weight for layer in module.all_weights for weight in layer]
     return (
-        x.max_length > 0
-        and x.batch_size > 0
+        x.batch_size > 0
         and values.device.type == "cpu"
         and values.dtype in (torch.float32, torch.float64)
         and is_plain_eager(values, *fields, *weights)
@@ -226,7 +224,7 @@ def _given(module: nn.RNNBase, x: Ragged | Block, hx: Any, *, alone: bool = Fals
 
 def _run_layers(module: nn.RNNBase, x: Batch, hx: tuple[Tensor, ...], drop: Drop) -> tuple[Batch, tuple[Tensor, ...]]:
     num_directions = 2 if module.bidirectional else 1
-    state_type = _STATES.get(module.mode, RNNState)
+    state_type = _state_type(module)
     after: list[Any] = []
 
     def fresh(batch_size: int) -> Any:
