@@ -69,6 +69,11 @@ class Wrapper(Cell):
         """Those of the cell inside."""
         return self.cell.free_fields
 
+    @property
+    def complex_fields(self) -> tuple[str, ...]:
+        """Those of the cell inside."""
+        return self.cell.complex_fields
+
     def initial_state(
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> Any:

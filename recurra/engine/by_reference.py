@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine import reference
+from recurra.engine.complex_numbers import planes
 from recurra.engine.contract import Cell
 from recurra.engine.trace import Stepper, with_plain_weights
 from recurra.errors import CompileError
@@ -45,14 +46,16 @@ def by_reference(
     wanted = [i for i, is_needed in enumerate(needed) if is_needed]
     with torch.enable_grad():
         view = [tensor.view_as(tensor) if i in wanted else tensor for i, tensor in enumerate(tensors)]
-        weights = dict(zip(code.constants, view, strict=False))
+        x = layout.to_ragged(view[count])
+        whole = code.complexes.whole([*view[:count], x.values, *view[count + 1 :]])
+        weights = dict(zip(code.constants, whole, strict=False))
         # to set a parametrized weight would write into what it is made of
         step = Stepper(with_plain_weights(cell))
         twin = reference.WithStep(cell, lambda x, state: step(weights, x, state))
-        x = layout.to_ragged(view[count])
-        output, after = reference.run(twin, x, cell.State(*view[count + 1 :]))
+        output, after = reference.run(twin, x.replace(whole[count]), cell.State(*whole[count + 1 :]))
         # a state that a step hands on, or makes of nothing, may have no gradient
-        pairs = zip((layout.from_ragged(output), *after), d_outputs, strict=True)
+        ends = (layout.from_ragged(planes(output, 1)), *(planes(field, 1) for field in after))
+        pairs = zip(ends, d_outputs, strict=True)
         learned = [(result, d_result) for result, d_result in pairs if result.requires_grad]
         results, d_results = [result for result, _ in learned], [d_result for _, d_result in learned]
         inputs = [view[i] for i in wanted]

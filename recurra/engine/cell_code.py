@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine.borders import is_look
+from recurra.engine.complex_numbers import from_planes, planes
 from recurra.engine.contract import Cell
 from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.copying import Copier
@@ -77,6 +78,7 @@ class Compiled:
         expect_no_hooks(cell)
         expect_contract(cell, dtype)
         trace_ = trace(cell, dtype)
+        dtype = dtype.to_real()
         simplify(trace_.graph)
         self.draws = any(is_random(node) for node in trace_.graph.nodes)
         if not self.draws:
@@ -85,6 +87,7 @@ class Compiled:
         self.plan = _planned(trace_)
         self.dtype = dtype
         self.constants, self.learned, self.fields = trace_.constants, trace_.learned, trace_.fields
+        self.complexes = trace_.complexes
         inputs, outputs = tuple(trace_.inputs), trace_.outputs
         self.takes = len(self.constants) + 1 + len(self.fields)
         self.inputs, self.d_output = inputs[: self.takes], inputs[self.takes]
@@ -104,7 +107,12 @@ class Compiled:
 
     @once
     def in_bf16(self) -> Compiled:
-        """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is."""
+        """The same with products of bfloat16, summed up in float32: all factors are rounded, nothing else is.
+
+        Complex numbers autocast leaves alone.
+        """
+        if self.complexes.any:
+            return self
         twin = copy.copy(self)
         for made in ("training", "_training_shared", "inference", "reverse", "_programs", "_together"):
             twin.__dict__.pop(made, None)
@@ -217,6 +225,18 @@ class Compiled:
         return None if self._of_weights else self._programs[name].known(layout)
 
     # --- running -----------------------------------------------------------------------------------------------------
+
+    def in_planes(self, tensors: Sequence[Tensor], axis: int) -> tuple[Tensor, ...]:
+        """The constants, x and the state as both passes take them: complex ones as planes, those of x at an axis."""
+        axes = (*[0] * len(self.constants), axis, *[1] * len(self.fields))
+        return tuple(map(planes, tensors, axes))
+
+    def whole(self, output: Tensor, state: Iterable[Tensor], axis: int) -> tuple[Tensor, Iterable[Tensor]]:
+        """Outputs and a state as they go out, the inverse; the planes of the outputs at an axis."""
+        of = self.complexes
+        pairs = zip(state, of.fields, strict=True)
+        fields = (from_planes(field, 1) if is_complex else field for field, is_complex in pairs)
+        return from_planes(output, axis) if of.output else output, fields
 
     def given(self, layout: Layout, tensors: Sequence[Tensor]) -> Given:
         """What a pass begins with: the constants, rows of x, the state before the first steps, and the prelude's part.

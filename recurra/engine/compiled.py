@@ -159,7 +159,7 @@ def obstacle(reading: Reading, x: Tensor) -> str:
 
 def obstacle_of_cell(reading: Reading, dtype: torch.dtype) -> str:
     """What of `obstacle` depends on the cell and the type of `x` alone."""
-    if not dtype.is_floating_point:
+    if not dtype.is_floating_point and not dtype.is_complex:
         return f"it reads floats, `x` is {dtype}"
     tensors = (*reading.parameters.values(), *reading.buffers.values())
     if any(map(is_lazy, tensors)):
@@ -167,7 +167,7 @@ def obstacle_of_cell(reading: Reading, dtype: torch.dtype) -> str:
     devices = sorted({str(tensor.device) for tensor in tensors if not tensor.is_cpu})
     if devices:
         return f"it runs on the CPU, the cell is on {', '.join(devices)}"
-    types = {dtype, *[tensor.dtype for tensor in tensors]}
+    types = {kind.to_real() for kind in (dtype, *[tensor.dtype for tensor in tensors])}
     if types in _PRECISIONS or {kind for kind in types if kind.is_floating_point} in _PRECISIONS:
         return ""
     found = ", ".join(sorted(str(kind) for kind in types if kind.is_floating_point))
@@ -199,7 +199,8 @@ def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Com
     why = _of_now(reading, values) or ("" if known else obstacle_of_cell(reading, values.dtype))
     if why:
         return why
-    if any(field.dtype is not values.dtype or not field.is_cpu for field in state):
+    precision = values.dtype.to_real()
+    if any(field.dtype.to_real() is not precision or not field.is_cpu for field in state):
         return "`state` is of another type than `x`"
     return known or compiled(cell, values.dtype, reading)
 
@@ -260,7 +261,8 @@ def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any
             return None
         parts.append(Part(cell, code, Layout.of(x)))
         tensors += _tensors(parts[-1], reading, x, state)
-    return scanned(parts, _keeps(tensors), tensors)
+    found = scanned(parts, _keeps(tensors), tensors)
+    return [_whole(part, x, *result) for part, x, result in zip(parts, batches, found, strict=True)]
 
 
 def _run(
@@ -271,11 +273,11 @@ def _run(
     keep = _keeps(tensors)
     if every is not None and keep:
         output, *after = ScanAgain.apply(cell, code, part.layout, every, *tensors)
-        return output, cell.State(*after)
-    if isinstance(x, Block) and not code.bf16:
+        return _whole(part, x, output, cell.State(*after))
+    if isinstance(x, Block) and not code.bf16 and not code.complexes.any:
         part = part._replace(ready=_ready(part, reading.look, x, state))
     (result,) = scanned([part], keep, tensors)
-    return result
+    return _whole(part, x, *result)
 
 
 def _ready(part: Part, look: Look, x: Block, state: Any) -> Ready | None:
@@ -305,7 +307,20 @@ def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor,
 
 def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
     constants = (reading.tensor(part.cell, name) for name in part.code.constants)
-    return tuple(map(in_memory, (*constants, x.values, *state)))
+    found = tuple(map(in_memory, (*constants, x.values, *state)))
+    return part.code.in_planes(found, _plane_axis(x)) if part.code.complexes.any else found
+
+
+def _whole(part: Part, x: Ragged | Block, output: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """What a scan gives, complex again where the step is."""
+    if not part.code.complexes.any:
+        return output, state
+    output, fields = part.code.whole(output, state, _plane_axis(x))
+    return output, part.cell.State(*fields)
+
+
+def _plane_axis(x: Ragged | Block) -> int:
+    return 1 if isinstance(x, Ragged) else 2
 
 
 def _keeps(tensors: Sequence[Tensor]) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.serialization import add_safe_globals
 
 from recurra.engine.identity import Identity
 from recurra.errors import ConfigError, ShapeError
@@ -92,6 +93,7 @@ class Cell(nn.Module):
         free_fields: names of the fields of the state that may hold any numbers at any step: zoneout may keep old ones,
             and networks may begin with others. All fields where the subclass says nothing; a clock, a normaliser or a
             sum that is begun is not free.
+        complex_fields: names of the fields of the state that are complex numbers; none where the subclass says nothing.
         source: the paper, for docs and citations.
     """
 
@@ -101,6 +103,12 @@ class Cell(nn.Module):
     input_size: int
     hidden_size: int
     output_size: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        state = vars(cls).get("State")
+        if isinstance(state, type) and issubclass(state, tuple):
+            add_safe_globals([state])  # torch.load reads tensors, and other classes only where they are named so
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         cell = super().__new__(cls)
@@ -168,6 +176,11 @@ class Cell(nn.Module):
         fields: tuple[str, ...] = self.State._fields
         return fields
 
+    @property
+    def complex_fields(self) -> tuple[str, ...]:
+        """Fields of the state that are complex numbers."""
+        return ()
+
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """One time step.
 
@@ -189,16 +202,22 @@ class Cell(nn.Module):
 
         Args:
             batch_size: B.
-            dtype: of the state; the first parameter's where not given, or where it is one of whole numbers: inputs may
-                be tokens that the step looks up.
+            dtype: of the state, complex fields have that of twice the size; the first parameter's where not given, or
+                where it is one of whole numbers: inputs may be tokens that the step looks up.
             device: likewise.
         """
-        is_given = dtype is not None and (dtype.is_floating_point or dtype.is_complex)
-        if not is_given or device is None:
+        given = dtype if dtype is not None and (dtype.is_floating_point or dtype.is_complex) else None
+        if given is None or device is None:
             like = next(self.parameters(), torch.empty(0, dtype=dtype))
-            dtype, device = dtype if is_given else like.dtype, device or like.device
-        kind: dict[str, Any] = {"dtype": dtype, "device": device}
-        return self.State(*(torch.zeros((batch_size, *shape), **kind) for shape in self.state_shapes))
+            given, device = given or like.dtype, device or like.device
+        kinds = [given] * len(self.state_shapes)
+        if self.complex_fields:
+            is_complex = (name in self.complex_fields for name in self.State._fields)
+            kinds = [given.to_complex() if each else given.to_real() for each in is_complex]
+        sizes = ((batch_size, *shape) for shape in self.state_shapes)
+        return self.State(
+            *(torch.zeros(*size, dtype=kind, device=device) for size, kind in zip(sizes, kinds, strict=True))
+        )
 
     def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> Any:
         """Check a state that a user hands in, or make the initial one for None.

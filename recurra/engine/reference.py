@@ -144,7 +144,7 @@ def _check(cell: Stepped, output: Any, after: Any, before: tuple[Tensor, ...]) -
             raise ShapeError(
                 f"`{name}.step` must keep the shape of `state.{field}` {list(old.shape)}, returned {describe(new)}."
             )
-        if new.is_floating_point() != old.is_floating_point():
+        if (new.is_floating_point(), new.is_complex()) != (old.is_floating_point(), old.is_complex()):
             raise ShapeError(f"`{name}.step` must keep the type of `state.{field}` {old.dtype}, returned {new.dtype}.")
     num_rows = before[0].shape[0]  # not its length, which would be a number to tracers
     if not isinstance(output, Tensor) or output.shape != (num_rows, *cell.output_shape):

@@ -173,7 +173,7 @@ def _difference(cell: Cell, x: Ragged | Block) -> tuple[Any, Any] | None:
     if len(devices) == 1 and str(values.device) not in devices:
         return devices.pop(), str(values.device)
     kinds = {each.dtype for each in cell.parameters() if each.is_floating_point()}
-    if len(kinds) != 1 or values.dtype in kinds:
+    if len(kinds) != 1 or values.dtype in kinds or values.is_complex():
         return None
     return None if is_autocast(values.device.type) else (kinds.pop(), values.dtype)
 

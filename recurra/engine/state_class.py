@@ -6,6 +6,8 @@ import copyreg
 from collections import namedtuple
 from typing import Any
 
+from torch.serialization import add_safe_globals
+
 __all__ = ["state_class"]
 
 
@@ -25,3 +27,6 @@ def state_class(name: str, fields: tuple[str, ...]) -> Any:
 
 def _state(name: str, fields: tuple[str, ...], *values: Any) -> Any:
     return state_class(name, fields)(*values)
+
+
+add_safe_globals([_state])  # torch.load calls no other functions

@@ -29,6 +29,7 @@ from recurra.engine.schedule import schedule
 from recurra.engine.simplify import simplify
 from recurra.engine.split import Loop, Plan, split
 from recurra.engine.trace import trace
+from recurra.errors import CompileError
 
 __all__ = ["StepCode", "StepMemory"]
 
@@ -46,6 +47,9 @@ class StepCode:
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
         expect_no_hooks(cell)
         traced = trace(cell, dtype)
+        dtype = dtype.to_real()
+        if traced.complexes.x or traced.complexes.output:
+            raise CompileError("A stream has no compiled form where inputs or outputs are complex.")
         simplify(traced.graph)
         self.plan: Plan = split(traced)
         self.prelude = RegionCode(self.plan.prelude, dtype)

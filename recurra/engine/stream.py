@@ -12,7 +12,6 @@ import os
 import warnings
 import weakref
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from recurra.checks import check_count
 from recurra.engine.compiled import alone, compiled, obstacle
+from recurra.engine.complex_numbers import from_planes, planes
 from recurra.engine.contract import Cell
 from recurra.engine.made_weights import make_weights
 from recurra.engine.memory import in_memory
@@ -131,7 +131,7 @@ class Stream:
             x = np.asarray(x)
         if type(x) is np.ndarray:
             views = self._views.get(x.shape)
-            if views is not None:
+            if views is not None and (x.dtype.kind != "c" or views[0].dtype.kind == "c"):
                 into, out = views
                 into[...] = x
                 self._step()
@@ -146,6 +146,8 @@ class Stream:
 
     def _push_chunk(self, x: np.ndarray) -> np.ndarray:
         shape = self._network.input_shape
+        if x.dtype.kind == "c" and not self._like.is_complex():
+            raise ShapeError(f"`x` must be real, as weights of the network are, got {x.dtype}.")
         if x.ndim != 2 + len(shape) or x.shape[1:] != (self.batch_size, *shape):
             one = f"{shape_text(I=shape)}, " if self.batch_size == 1 else ""
             batch, chunk = (shape_text(*steps, f"B={self.batch_size}", I=shape) for steps in ("", "T"))
@@ -164,7 +166,7 @@ class Stream:
     def state(self) -> tuple[Any, ...]:
         """The states of all layers, as the network takes and gives them; a copy, and it can be set."""
         fields = [
-            field.reshape(initial.shape).to(initial.device, initial.dtype, copy=True)
+            _shaped(field, initial).to(initial.device, initial.dtype, copy=True)
             for field, initial in zip(self._runner.states, self._initial, strict=True)
         ]
         return _Whole(self._network).divide(fields)
@@ -188,11 +190,11 @@ class Stream:
             return
         index = _rows(rows, self.batch_size)
         for field, initial in zip(self._runner.states, self._initial, strict=True):
-            field[index] = initial.detach().reshape(field.shape)[index].to(field)
+            field[index] = _laid(initial, field)[index].to(field)
 
     def _write(self, fields: Sequence[Tensor]) -> None:
         for field, value in zip(self._runner.states, fields, strict=True):
-            field.copy_(value.detach().reshape(field.shape))
+            field.copy_(_laid(value, field))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a safetensors file, whole or not at all.
@@ -223,7 +225,7 @@ class Stream:
             raise RunError(
                 f"`{path}` holds the state of other sizes: this stream has {_listed(want)}, the file {_listed(stored)}."
             )
-        self._write([stored[name] for name in want])
+        self._write([_shaped(stored[name], initial) for name, initial in zip(want, self._initial, strict=True)])
 
     def __reduce__(self) -> Any:
         """Copies and pickles: made anew from the network, which goes along, and put where this stream stands."""
@@ -231,7 +233,7 @@ class Stream:
 
     def _named_state(self) -> dict[str, Tensor]:
         return {
-            f"{layer}.{name}": field.contiguous()
+            f"{layer}.{name}": planes(field, 1).contiguous()
             for layer, one in enumerate(self.state)
             for name, field in zip(one._fields, one, strict=True)
         }
@@ -248,7 +250,17 @@ def _made_again(network: Steps, batch_size: int, state: Sequence[Any]) -> Stream
     return stream
 
 
-_NUMPY_HAS = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8)
+_NUMPY_HAS = (
+    torch.complex64,
+    torch.complex128,
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+)
 
 
 # --- the network as one cell -----------------------------------------------------------------------------------------
@@ -330,12 +342,13 @@ def _code_of(network: Any, twin: Any) -> StepCode | None:
 
 def _example(network: nn.Module) -> Tensor:
     """A tensor of the type and on the device of the weights, fixed ones where none is learned."""
-    numbers = (tensor for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point())
-    return next(numbers, torch.empty(0))
+    tensors = [*network.parameters(), *network.buffers()]
+    kinds = (Tensor.is_floating_point, Tensor.is_complex)  # where all weights are complex, so are the inputs
+    return next((tensor for is_kind in kinds for tensor in tensors if is_kind(tensor)), torch.empty(0))
 
 
 def _other_types(whole: _Whole, dtype: torch.dtype) -> str:
-    types = {field.dtype for field in whole.initial_state(1)} - {dtype, torch.bool}
+    types = {field.dtype.to_real() for field in whole.initial_state(1)} - {dtype.to_real(), torch.bool}
     return f"its state holds {', '.join(sorted(map(str, types)))}" if types else ""
 
 
@@ -375,7 +388,8 @@ class _Machine:
 
     def _constants(self, network: Any) -> list[Tensor]:
         with torch.no_grad():
-            return [tensor_at(_Whole(network), name).detach() for name in self._code.plan.trace.constants]
+            whole = _Whole(network)
+            return [planes(tensor_at(whole, name), 0).detach() for name in self._code.plan.trace.constants]
 
     def refresh(self, network: Any) -> None:
         """Take over new weights."""
@@ -390,19 +404,25 @@ class _ByTorch:
         self._like = _example(network)
         # numpy knows no bfloat16
         kind: Any = {"dtype": torch.promote_types(self._like.dtype, torch.float32), "device": "cpu"}
-        self._x = torch.zeros(batch_size, *network.input_shape, **kind)
-        self._y = torch.zeros(batch_size, *network.output_shape, **kind)
         self.states = [field.detach().clone() for field in self._whole.initial_state(batch_size)]
+        self._x = torch.zeros(batch_size, *network.input_shape, **kind)
+        if any(map(Tensor.is_complex, (self._like, *self.states))) and self._stepped()[0].is_complex():
+            kind["dtype"] = kind["dtype"].to_complex()
+        self._y = torch.zeros(batch_size, *network.output_shape, **kind)
         self.views = _views(self._x.numpy(), self._y.numpy())
 
     def step(self) -> None:
         """One step."""
         with torch.no_grad():
-            x = self._x.to(self._like.device, self._like.dtype)
-            output, after = self._whole.step(x, self._whole.State(*self.states))
+            output, after = self._stepped()
             self._y.copy_(output)
             for field, value in zip(self.states, [value.clone() for value in after], strict=True):
                 field.copy_(value)
+
+    @torch.no_grad()
+    def _stepped(self) -> tuple[Tensor, Any]:
+        x = self._x.to(self._like.device, self._like.dtype)
+        return self._whole.step(x, self._whole.State(*self.states))
 
     def chunk(self, x: np.ndarray) -> np.ndarray:
         """Several steps."""
@@ -424,6 +444,19 @@ def _views(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, ...], tuple[np.ndarr
     if len(x) == 1:
         views[x.shape[1:]] = (x[0], y[0])
     return views
+
+
+def _laid(value: Tensor, field: Tensor) -> Tensor:
+    """A field of the state of a network as a field of its stream, which may be flat, and of planes."""
+    value = value.detach()
+    return (value if field.is_complex() else planes(value, 1)).reshape(field.shape)
+
+
+def _shaped(field: Tensor, initial: Tensor) -> Tensor:
+    """The inverse, in the shape of the field before the first step."""
+    if field.is_complex() or not initial.is_complex():
+        return field.reshape(initial.shape)
+    return from_planes(field.reshape(len(initial), 2, *initial.shape[1:]), 1)
 
 
 # --- small words -----------------------------------------------------------------------------------------------------

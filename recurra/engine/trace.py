@@ -15,9 +15,9 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -30,6 +30,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recurra.engine import sources
+from recurra.engine.complex_numbers import from_planes, holds_complex, in_reals, planes
 from recurra.engine.contract import Cell
 from recurra.engine.made_weights import made_weights
 from recurra.engine.reference import checked
@@ -38,6 +39,7 @@ from recurra.errors import CompileError, ShapeError, TraceError
 
 __all__ = [
     "BATCH",
+    "Complexes",
     "Stepper",
     "Trace",
     "Unsupported",
@@ -90,6 +92,35 @@ class Unsupported(CompileError):
         self.op = op
 
 
+class Complexes(NamedTuple):
+    """Which of the numbers of a step are complex; the graph has the two planes of each, see `complex_numbers`.
+
+    Attributes:
+        constants, x, fields, output: of a `Trace`.
+    """
+
+    constants: tuple[bool, ...]
+    x: bool
+    fields: tuple[bool, ...]
+    output: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether there are some."""
+        return self.x or self.output or any(self.constants) or any(self.fields)
+
+    @property
+    def of_inputs(self) -> tuple[bool, ...]:
+        """Of the constants, x, and the state, in their order."""
+        return (*self.constants, self.x, *self.fields)
+
+    def whole(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+        """The inputs of a step from those of its graph: of a constant the planes stand first, of others second."""
+        axes = [*[0] * len(self.constants), *[1] * (1 + len(self.fields))]
+        each = zip(tensors, axes, self.of_inputs, strict=True)
+        return [from_planes(tensor, axis) if is_complex else tensor for tensor, axis, is_complex in each]
+
+
 @dataclass(frozen=True)
 class Trace:
     """One step and its backward as a flat graph.
@@ -104,12 +135,14 @@ class Trace:
         constants: names of parameters and buffers, as in `cell.state_dict()`.
         learned: those of them that get a gradient.
         fields: names of the state fields.
+        complexes: which of these are complex.
     """
 
     graph: fx.Graph
     constants: tuple[str, ...]
     learned: tuple[str, ...]
     fields: tuple[str, ...]
+    complexes: Complexes
 
     @property
     def inputs(self) -> list[fx.Node]:
@@ -238,49 +271,53 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
 
 def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
     for name, value in _example(cell, dtype)._asdict().items():
-        if not value.is_floating_point():
+        if not _is_number(value):
             raise CompileError(
                 f"`state.{name}` of `{type(cell).__name__}` is {value.dtype}: the compiled loop carries floats alone."
             )
     named = {name: value.detach() for name, value in (*cell.named_parameters(), *cell.named_buffers())}
-    learned = tuple(name for name, value in cell.named_parameters() if value.is_floating_point())
+    learned = tuple(name for name, value in cell.named_parameters() if _is_number(value))
     fixed = tuple(name for name in named if name not in learned)
     fields = tuple(cell.State._fields)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        constants = {name: mode.from_tensor(value) for name, value in named.items()}
+        constants = [mode.from_tensor(named[name]) for name in (*fixed, *learned)]
         x = torch.empty(BATCH, *cell.input_shape, dtype=dtype)
-        state = cell.State(*(torch.empty(BATCH, *s.shape[1:], dtype=s.dtype) for s in _example(cell, dtype)))
-        d_output = torch.empty(BATCH, *cell.output_shape, dtype=dtype)
-        d_state = cell.State(*(torch.empty_like(field) for field in state))
+        state = [torch.empty(BATCH, *s.shape[1:], dtype=s.dtype) for s in _example(cell, dtype)]
+        kinds = (tuple(map(Tensor.is_complex, constants)), dtype.is_complex, tuple(map(Tensor.is_complex, state)))
+        stepper, complexes = Stepper(cell), Complexes(*kinds, output=False)
 
-        stepper = Stepper(cell)
+        def results(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            weights, (x, *before) = inputs[: len(named)], inputs[len(named) :]
+            result = stepper(dict(zip((*fixed, *learned), weights, strict=True)), x, cell.State(*before))
+            output, after = checked(cell, result, tuple(before))
+            return output, *after
 
         def step_and_pull(*flat: Tensor) -> list[Tensor]:
             # not by `torch.func.vjp`, which takes no autograd.Function with a `ctx` in its `forward`
             num_inputs = len(learned) + 1 + len(fields)
             inputs = [value.detach().requires_grad_() for value in flat[len(fixed) :][:num_inputs]]
-            weights = {**dict(zip(fixed, flat, strict=False)), **dict(zip(learned, inputs, strict=False))}
-            x, *before = [value.view_as(value) for value in inputs[len(learned) :]]  # no leaves: a step may write there
-            result = stepper(weights, x, cell.State(*before))
-            output, after = checked(cell, result, tuple(before))
-            ends = [output, *after]
+            looked_at = [value.view_as(value) for value in inputs[len(learned) :]]  # no leaves: a step may write there
+            given = [*flat[: len(fixed)], *inputs[: len(learned)], *looked_at]
+            ends = [planes(end, 1) for end in results(complexes.whole(given))]
             pulled = [index for index, end in enumerate(ends) if end.requires_grad]
             if not pulled:
                 return [*ends, *map(torch.zeros_like, inputs)]
             d_ends = flat[len(fixed) + num_inputs :]
-            learning, given = [ends[index] for index in pulled], [d_ends[index] for index in pulled]
-            return [*ends, *torch.autograd.grad(learning, inputs, given, materialize_grads=True)]
+            learning, pulls = [ends[index] for index in pulled], [d_ends[index] for index in pulled]
+            return [*ends, *torch.autograd.grad(learning, inputs, pulls, materialize_grads=True)]
 
-        flat = [*(constants[name] for name in (*fixed, *learned)), x, *state, d_output, *d_state]
         try:
             # torch's search for NaN in gradients looks at values
             no_search = torch.autograd.set_detect_anomaly(False)
             with warnings.catch_warnings(), sources.forgotten(), _RowsTogether(), no_search:
                 warnings.simplefilter("ignore")  # torch's own, about its own internals
-                module = make_fx(step_and_pull, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
-                if _writes_in_place(module.graph):  # a step may write `h += x`; its graph may not
-                    plain = torch.func.functionalize(make_fx(step_and_pull, tracing_mode="real")(*flat))
-                    module = make_fx(plain, decomposition_table=_decompositions(), tracing_mode="real")(*flat)
+                if complexes.any:
+                    with torch.no_grad():
+                        complexes = complexes._replace(output=results((*constants, x, *state))[0].is_complex())
+                d_output = torch.empty(BATCH, *[2] * complexes.output, *cell.output_shape, dtype=dtype.to_real())
+                begin = [*(planes(value, 0) for value in constants), *(planes(value, 1) for value in (x, *state))]
+                flat = [*begin, d_output, *map(torch.empty_like, begin[len(named) + 1 :])]
+                module = _graph_of(step_and_pull, flat, is_complex=complexes.any)
         except (GuardOnDataDependentSymNode, torch._subclasses.fake_tensor.DataDependentOutputException) as error:
             raise TraceError(
                 f"`{type(cell).__name__}.step` looks at the value of a tensor{_user_line(cell, error)}; "
@@ -301,7 +338,29 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
     _drop_zeros(module.graph, 1 + len(fields), 1 + len(fields) + len(learned) + 1)
     module.graph.eliminate_dead_code()
     _bake_literals(cell, module)
-    return Trace(module.graph, (*fixed, *learned), learned, fields)
+    return Trace(module.graph, (*fixed, *learned), learned, fields, complexes)
+
+
+def _is_number(value: Tensor) -> bool:
+    return value.is_floating_point() or value.is_complex()
+
+
+def _graph_of(function: Callable[..., list[Tensor]], flat: Sequence[Tensor], *, is_complex: bool) -> fx.GraphModule:
+    """A function as a graph of core ATen calls on real numbers that write nowhere."""
+
+    def traced(function: Callable[..., Any], table: dict[Any, Any] | None = None) -> fx.GraphModule:
+        return make_fx(function, decomposition_table=table, tracing_mode="real")(*flat)
+
+    if not is_complex:
+        module = traced(function, _decompositions())
+        is_complex = holds_complex(module.graph)
+        if not is_complex and not _writes_in_place(module.graph):
+            return module
+    plain = traced(function)
+    if not is_complex or any(map(_is_mutable, plain.graph.nodes)):  # a step may write `h += x`; its graph may not
+        function = torch.func.functionalize(plain)
+        plain = traced(function) if is_complex else plain
+    return traced(in_reals(plain) if is_complex else function, _decompositions())
 
 
 def _drop_zeros(graph: fx.Graph, start: int, end: int) -> None:
@@ -390,8 +449,7 @@ def _literal(value: Tensor) -> Callable[[], Tensor]:
 def _writes_in_place(graph: fx.Graph) -> bool:
     """Whether some operation changes a tensor that another one reads too, or is one that we take apart."""
     return any(
-        getattr(node.target, "_schema", None) is not None
-        and node.target._schema.is_mutable
+        _is_mutable(node)
         and (
             len(node.args[0].users) > 1
             or node.args[0].op == "placeholder"
@@ -400,6 +458,11 @@ def _writes_in_place(graph: fx.Graph) -> bool:
         )
         for node in graph.nodes
     )
+
+
+def _is_mutable(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
 
 
 def out_of_place(node: fx.Node) -> Any:

@@ -130,6 +130,8 @@ def _call_of(word: str, dtype: torch.dtype, bf16: bool) -> tuple[Any, ...]:
         if kernel_of(cell) is None:
             warnings.warn(f"{error} `torch.compile` unrolls it over time.", stacklevel=2)
         return (str(error),)
+    if form.code.complexes.any:
+        return ("its numbers are complex",)
     operator = "scan_drawing" if form.code.draws else "scan"
     constants = tuple(tuple(name.split(".")) for name in form.code.constants)
     attributes, floats = plain_attributes(cell), list[float]()

@@ -301,7 +301,14 @@ def _alike(cell: Cell, **changes: int) -> Cell:
     """A clone of a cell, of the type and on the device of its weights."""
     clone = cell.clone(**changes)
     like = next(cell.parameters(), None)
-    return clone if like is None else clone.to(like.device, like.dtype)
+    if like is None:
+        return clone
+    if not like.is_complex() and not any(map(Tensor.is_complex, clone.parameters())):
+        return clone.to(like.device, like.dtype)
+    kinds = {name: parameter.dtype for name, parameter in cell.named_parameters()}
+    for name, parameter in clone.named_parameters():  # `to` makes complex weights real
+        parameter.data = parameter.data.to(like.device, kinds.get(name, parameter.dtype))
+    return clone
 
 
 def _stack(cells: Cell | Sequence[Cell], num_layers: int, num_directions: int) -> list[Cell]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import io
 import pickle
 import pkgutil
 import warnings
@@ -157,7 +158,12 @@ def test_cells_and_states_are_pickled(name: str, options: dict[str, Any], equati
     cell = make(name, options)
     state = random_state(cell, 2)
     twin, again = pickle.loads(pickle.dumps((cell, state)))
-    assert type(again) is type(state)
+    saved = io.BytesIO()
+    torch.save({"state": state}, saved)
+    saved.seek(0)
+    loaded = torch.load(saved, weights_only=True)["state"]
+    assert type(again) is type(state) is type(loaded)
+    assert all(map(torch.equal, loaded, state))
     x = torch.randn(2, *cell.input_shape).double()
     assert_close(twin(x, again)[0], cell(x, state)[0])
 
