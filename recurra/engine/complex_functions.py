@@ -7,6 +7,7 @@ or overflows, another one stands in its place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,11 @@ def _exp(z: Operand) -> Pair:
 
 def _log(z: Operand) -> Pair:
     return torch.log(_abs(z)), torch.atan2(z[1], z[0])
+
+
+def _expm1(z: Operand) -> Pair:
+    half = torch.sin(0.5 * z[1])
+    return torch.expm1(z[0]) * torch.cos(z[1]) - 2 * half * half, torch.exp(z[0]) * torch.sin(z[1])
 
 
 def _sqrt(z: Operand) -> Pair:
@@ -162,6 +168,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "polar": _polar,
     "exp": _exp,
     "log": _log,
+    "expm1": _expm1,
+    "log1p": lambda z: (0.5 * torch.log1p(z[0] * (2 + z[0]) + z[1] * z[1]), torch.atan2(z[1], 1 + z[0])),
+    "log2": lambda z: _div(_log(z), (math.log(2), None)),
+    "log10": lambda z: _div(_log(z), (math.log(10), None)),
     "sqrt": _sqrt,
     "rsqrt": lambda z: _div((1.0, None), _sqrt(z)),
     "square": lambda z: _mul(z, z),

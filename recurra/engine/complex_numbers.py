@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from recurra.engine.complex_functions import FUNCTIONS, TAKES_REALS
 
-__all__ = ["from_planes", "holds_complex", "in_reals", "planes"]
+__all__ = ["from_planes", "has_rule", "holds_complex", "in_reals", "planes"]
 
 aten = torch.ops.aten
 
@@ -40,6 +40,11 @@ def from_planes(tensor: Tensor, axis: int) -> Tensor:
 def holds_complex(graph: fx.Graph) -> bool:
     """Whether some value of a graph is complex."""
     return any(isinstance(node.meta.get("val"), Tensor) and node.meta["val"].is_complex() for node in graph.nodes)
+
+
+def has_rule(name: str) -> bool:
+    """Whether this file knows what an ATen call is of complex numbers."""
+    return any(name in known for known in (_SLOTS, _NUMBERS, FUNCTIONS, _RULES))
 
 
 def in_reals(module: fx.GraphModule) -> Callable[..., list[Tensor]]:
@@ -106,6 +111,9 @@ class _InReals(fx.Interpreter):
         name = getattr(target, "overloadpacket", target).__name__
         made = _made(name, target, value, args, kwargs)
         return _whole_call(target, args, kwargs) if made is NotImplemented else made
+
+    def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _each(args[0], _no_parts)
 
 
 def _is_complex(value: Any) -> bool:
@@ -345,6 +353,8 @@ _RULES: dict[str, Callable[..., Any]] = {
     "view_as_complex": lambda x: _Pair(x.select(-1, 0), x.select(-1, 1)),
     "complex": lambda real, imag: _Pair(*torch.broadcast_tensors(real, imag)),
     "_to_copy": _cast,
+    "getitem": lambda items, index: items[index],
+    "var": lambda z, *args, **how: sum(torch.ops.aten.var.correction(part, *args, **how) for part in z.both),
     "linalg_vector_norm": lambda z, *args, **_: torch.linalg.vector_norm(torch.hypot(*z.both), *args),
     "mm": _product(torch.mm),
     "bmm": _product(torch.bmm),

@@ -210,14 +210,11 @@ class Cell(nn.Module):
         if given is None or device is None:
             like = next(self.parameters(), torch.empty(0, dtype=dtype))
             given, device = given or like.dtype, device or like.device
-        kinds = [given] * len(self.state_shapes)
-        if self.complex_fields:
+        zeros = [torch.zeros((batch_size, *shape), dtype=given, device=device) for shape in self.state_shapes]
+        if self.complex_fields:  # torch.compile follows no `dtype.to_complex`
             is_complex = (name in self.complex_fields for name in self.State._fields)
-            kinds = [given.to_complex() if each else given.to_real() for each in is_complex]
-        sizes = ((batch_size, *shape) for shape in self.state_shapes)
-        return self.State(
-            *(torch.zeros(*size, dtype=kind, device=device) for size, kind in zip(sizes, kinds, strict=True))
-        )
+            zeros = [field + 0j if each else field.real for field, each in zip(zeros, is_complex, strict=True)]
+        return self.State(*zeros)
 
     def as_state(self, state: Any, batch_size: int, *, like: Tensor) -> Any:
         """Check a state that a user hands in, or make the initial one for None.

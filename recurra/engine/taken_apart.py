@@ -86,9 +86,13 @@ def _scatter(x: Tensor, dim: int, index: Tensor, src: Any) -> Any:
     return x
 
 
+def _is_number(x: Tensor) -> bool:
+    return x.is_floating_point() or x.is_complex()
+
+
 def _running(op: Callable[[Tensor, Tensor], Tensor], neutral: float) -> Callable[..., Any]:
     def along(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Any:
-        if not x.is_floating_point() or dtype not in (None, x.dtype) or not x.dim():
+        if not _is_number(x) or dtype not in (None, x.dtype) or not x.dim():
             return NotImplemented
         dim = dim % x.dim()
         size, step = x.shape[dim], 1
@@ -102,7 +106,7 @@ def _running(op: Callable[[Tensor, Tensor], Tensor], neutral: float) -> Callable
 
 
 def _product(x: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
-    if not x.is_floating_point() or dtype not in (None, x.dtype) or not x.dim() or not x.shape[dim]:
+    if not _is_number(x) or dtype not in (None, x.dtype) or not x.dim() or not x.shape[dim]:
         return NotImplemented
     while x.shape[dim] > 1:
         half, odd = divmod(x.shape[dim], 2)

@@ -30,7 +30,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recurra.engine import sources
-from recurra.engine.complex_numbers import from_planes, holds_complex, in_reals, planes
+from recurra.engine.complex_numbers import from_planes, has_rule, holds_complex, in_reals, planes
 from recurra.engine.contract import Cell
 from recurra.engine.made_weights import made_weights
 from recurra.engine.reference import checked
@@ -73,7 +73,11 @@ def batch_factor(number: Any) -> int:
 
 def op_name(node: fx.Node) -> str:
     """The ATen name of what a node calls; an input of the graph goes by its own."""
-    target: Any = getattr(node.target, "overloadpacket", node.target)
+    return _name(node.target)
+
+
+def _name(call: Any) -> str:
+    target: Any = getattr(call, "overloadpacket", call)
     name: str = target if isinstance(target, str) else target.__name__
     return name
 
@@ -356,11 +360,11 @@ def _graph_of(function: Callable[..., list[Tensor]], flat: Sequence[Tensor], *, 
         is_complex = holds_complex(module.graph)
         if not is_complex and not _writes_in_place(module.graph):
             return module
-    plain = traced(function)
-    if not is_complex or any(map(_is_mutable, plain.graph.nodes)):  # a step may write `h += x`; its graph may not
-        function = torch.func.functionalize(plain)
-        plain = traced(function) if is_complex else plain
-    return traced(in_reals(plain) if is_complex else function, _decompositions())
+    plain: Callable[..., list[Tensor]] = torch.func.functionalize(traced(function))  # `h += x` as `h = h + x`
+    if is_complex:  # what has a rule for complex numbers stays whole until then
+        others = {call: made for call, made in _decompositions().items() if not has_rule(_name(call))}
+        plain = in_reals(traced(traced(plain), others))
+    return traced(plain, _decompositions())
 
 
 def _drop_zeros(graph: fx.Graph, start: int, end: int) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine.block import Block
+from recurra.engine.complex_numbers import from_planes, planes
 from recurra.engine.contract import Cell, kernel_of
 from recurra.engine.cpu.tiling import is_batch_first
 from recurra.engine.identity import owner_of
@@ -34,6 +35,7 @@ class Call(NamedTuple):
         constants, attributes: paths of the tensors and of the plain attributes that the form depends on.
         floats: those of the attributes, in order. Dynamo makes a variable of a number that changed once: there is a
             guard on its value only where the traced code compares it.
+        fields_are_complex, output_is_complex: of what comes out.
     """
 
     why_not: str
@@ -42,6 +44,8 @@ class Call(NamedTuple):
     constants: tuple[tuple[str, ...], ...] = ()
     attributes: tuple[tuple[str, ...], ...] = ()
     floats: tuple[float, ...] = ()
+    fields_are_complex: tuple[bool, ...] = ()
+    output_is_complex: bool = False
 
 
 def run(cell: Cell, x: Block, state: Any) -> tuple[Tensor, Any] | str:
@@ -56,7 +60,7 @@ def run(cell: Cell, x: Block, state: Any) -> tuple[Tensor, Any] | str:
         if number != known and known == known:  # NaN is not equal to itself
             return "a number of the cell has changed meanwhile"
     constants = [_at(cell, path) for path in call.constants]
-    if any(each.is_floating_point() and each.dtype is not x.values.dtype for each in constants):
+    if any(_is_of_other_type(each, x.values) for each in constants):
         return "a weight is made in another type than `x`"
     return run_call(call, constants, x, state)
 
@@ -77,21 +81,35 @@ def call_of(word: str, x: Block, state: Any) -> Call:
 
 def run_call(call: Call, constants: list[Tensor], x: Block, state: Any) -> tuple[Tensor, Any]:
     """Outputs and the state after the last steps."""
-    tensors = [*constants, x.values, *state]
+    values = planes(x.values, 2)
+    tensors = [*(planes(each, 0) for each in constants), values, *(planes(each, 1) for each in state)]
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     operator = getattr(torch.ops.recurra, call.operator).default
-    results = operator(tensors, call.form, is_batch_first(x.values), x.backward, keep)
-    return results[0], type(state)(*results[1 : 1 + len(state)])
+    output, *others = operator(tensors, call.form, is_batch_first(values), x.backward, keep)
+    pairs = zip(others, call.fields_are_complex, strict=False)
+    fields = [from_planes(field, 1) if is_complex else field for field, is_complex in pairs]
+    return from_planes(output, 2) if call.output_is_complex else output, type(state)(*fields)
 
 
 def _obstacle(values: Tensor, state: Any) -> str:
     if values.device.type != "cpu":
         return f"it runs on the CPU, `x` is on {values.device}"
-    if values.dtype is not torch.float32 and values.dtype is not torch.float64:
+    if values.dtype not in _PRECISIONS:
         return f"it runs in float32 or float64, `x` is {values.dtype}"
-    if any(field.dtype is not values.dtype or field.device.type != "cpu" for field in state):
+    if any(_is_of_other_type(field, values) or field.device.type != "cpu" for field in state):
         return "`state` is of another type than `x`"
     return ""
+
+
+# the types of the same precision; torch.compile follows no `dtype.to_real`
+_PRECISIONS = {
+    kind: kinds for kinds in ((torch.float32, torch.complex64), (torch.float64, torch.complex128)) for kind in kinds
+}
+
+
+def _is_of_other_type(tensor: Tensor, values: Tensor) -> bool:
+    is_number = tensor.is_floating_point() or tensor.is_complex()
+    return is_number and tensor.dtype not in _PRECISIONS[values.dtype]
 
 
 def _at(module: Any, path: tuple[str, ...]) -> Any:
@@ -130,14 +148,13 @@ def _call_of(word: str, dtype: torch.dtype, bf16: bool) -> tuple[Any, ...]:
         if kernel_of(cell) is None:
             warnings.warn(f"{error} `torch.compile` unrolls it over time.", stacklevel=2)
         return (str(error),)
-    if form.code.complexes.any:
-        return ("its numbers are complex",)
     operator = "scan_drawing" if form.code.draws else "scan"
     constants = tuple(tuple(name.split(".")) for name in form.code.constants)
     attributes, floats = plain_attributes(cell), list[float]()
     for path in attributes:
         _see(_at(cell, path), floats)
-    return "", operator, form.name, constants, attributes, tuple(floats)
+    complexes = form.code.complexes
+    return "", operator, form.name, constants, attributes, tuple(floats), complexes.fields, complexes.output
 
 
 def _exports() -> bool:

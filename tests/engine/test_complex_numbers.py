@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,9 +86,22 @@ class Unitary(Turning):
 class Everything(Turning):
     """Most functions of a complex number."""
 
+    def weights(self, i: int, h: int, kind: Any) -> None:
+        super().weights(i, h, kind)
+        self.pairs = nn.Parameter(torch.randn(h, 2))
+
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        z = 0.5 * state.h + self.input(x) * self.turn
+        z = 0.5 * state.h + self.input(x) * torch.view_as_complex(self.pairs)
         made = [z.sin(), z.cos().conj(), z.sinh(), z.cosh(), (0.1 * z).tan(), z.tanh(), z**2, z**-1, z**1.5, z.sqrt()]
+        made += [
+            z.expm1(),
+            (0.1 * z).log1p(),
+            (z + 3).log2(),
+            (z + 3).log10(),
+            (0.3 * z).cumprod(-1),
+            z.std(-1)[:, None] * z,
+        ]
+        made += [torch.cat([part * self.turn[:3] for part in z.chunk(2, -1)], -1), torch.lerp(z, self.turn, 0.3)]
         made += [(z + 2).log(), z.exp(), z.reciprocal(), z / (z + 1 + 2j), (2 - 1j) / z, z.sgn(), z.sigmoid(), 2**z]
         h = torch.stack(made).mean(0)
         h = torch.where((h.real > 0) & (h != 0), h, h.conj() * 1j)
@@ -189,7 +201,7 @@ def test_what_feeds_no_state_is_left_to_torch() -> None:
 def test_functions(name: str) -> None:
     numbers = torch.tensor([0.3, -2.0, 0.0, 1e-3, 5.0, -0.7], dtype=torch.float64)
     z = torch.complex(*torch.meshgrid(numbers, numbers, indexing="ij")).flatten()
-    z = z[z.abs() > 0] if name in ("log", "reciprocal", "div", "pow", "rsqrt", "angle") else z
+    z = z[z.abs() > 0] if name in ("log", "log2", "log10", "reciprocal", "div", "pow", "rsqrt", "angle") else z
     call, pair = getattr(torch.ops.aten, name), (z.real, z.imag)
     operands = (z, z.flip(0)) if name in ("mul", "div", "pow", "eq", "ne") else (z,)
     made: Any = FUNCTIONS[name](pair, *((each.real, each.imag) for each in operands[1:]))
@@ -288,9 +300,15 @@ def test_a_state_of_another_kind_is_refused() -> None:
             recurra.scan(Undeclared(), x, engine=engine)
 
 
-def test_torch_compile_unrolls_it() -> None:
-    cell, x = LinearUnit(), torch.randn(3, 2, 3)
-    run = torch.compile(lambda x: recurra.scan(cell, x)[0], backend="eager")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert_close(run(x), recurra.scan(cell, x, engine="reference")[0])
+@pytest.mark.parametrize("kind", [LinearUnit, Throughout])
+def test_torch_compile_sees_one_call(kind: Callable[..., Any]) -> None:
+    cell = kind()
+    x = torch.randn(3, 2, 3, dtype=torch.complex64 if kind is Throughout else None, requires_grad=True)
+    run = torch.compile(lambda x: recurra.scan(cell, x), backend="aot_eager", fullgraph=True)
+    (outputs, state), (expected, after) = run(x), recurra.scan(cell, x, engine="reference")
+    assert_close(outputs, expected)
+    assert_close(state.h, after.h)
+    assert_close(*(torch.autograd.grad(part.abs().sum(), x)[0] for part in (outputs, expected)))
+    from recurra.engine.operators import _of_cells
+
+    assert cell in _of_cells
