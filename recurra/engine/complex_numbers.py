@@ -22,6 +22,7 @@ __all__ = ["from_planes", "has_rule", "holds_complex", "in_reals", "planes"]
 
 aten = torch.ops.aten
 
+_VIEWS = (aten.view.default, aten._unsafe_view.default)
 _LONGEST = 512  # of a Fourier transform, which is a product with a matrix here
 
 
@@ -83,10 +84,7 @@ def _taken_apart(tensor: Tensor) -> _Pair:
 class _InReals(fx.Interpreter):
     def __init__(self, module: fx.GraphModule) -> None:
         for node in module.graph.nodes:
-            if node.target in (
-                aten.view.default,
-                aten._unsafe_view.default,
-            ):  # parts may lie in another order in memory
+            if node.target in _VIEWS:  # parts may lie in another order in memory
                 node.target = aten.reshape.default
         super().__init__(module)
         self._literals = {
@@ -105,7 +103,7 @@ class _InReals(fx.Interpreter):
         value = n.meta.get("val")
         values = value if isinstance(value, tuple | list) else [value]
         is_complex = any(isinstance(each, Tensor) and each.is_complex() for each in values)
-        if not is_complex and not any(map(_is_complex, known)):
+        if not is_complex and not any(map(_is_complex, known)) and n.target is not aten.select_backward.default:
             return super().run_node(n)
         target: Any = n.target
         name = getattr(target, "overloadpacket", target).__name__
@@ -141,8 +139,9 @@ def _each(value: Any, function: Callable[[Any], Any]) -> Any:
 
 def _made(name: str, target: Any, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result of a call, complex numbers in pairs; `NotImplemented` where there is no rule."""
-    if name == "select" and isinstance(args[0], _Parts) and args[1] in (-1, value.dim()):
-        return args[0].both[args[2]]
+    made = _of_parts(name, args, value)
+    if made is not NotImplemented:
+        return made
     args, kwargs = _each(args, _no_parts), {key: _no_parts(item) for key, item in kwargs.items()}
     if not any(map(_is_complex, (*args, *kwargs.values()))) and not getattr(value, "is_complex", bool)():
         return target(*args, **kwargs)
@@ -158,6 +157,24 @@ def _made(name: str, target: Any, value: Any, args: tuple[Any, ...], kwargs: dic
         return _Pair(*made) if isinstance(made, tuple) else made
     rule = _RULES.get(name)
     return NotImplemented if rule is None else rule(*args, **kwargs)
+
+
+def _of_parts(name: str, args: tuple[Any, ...], value: Any) -> Any:
+    """What is read of parts, or made of one of them, where they need not stand side by side."""
+    if name == "select_backward":
+        gradient, sizes, dim, index = args
+        if _is_complex(gradient) or dim not in (-1, len(sizes) - 1) or sizes[-1] != 2:
+            return NotImplemented
+        return _Parts(torch.zeros_like(gradient), gradient) if index else _Parts(gradient, None)
+    if not isinstance(args[0], _Parts):
+        return NotImplemented
+    if name == "select" and args[1] in (-1, value.dim()):
+        return args[0].both[args[2]]
+    if name == "view_as_complex":
+        return _Pair(*args[0])
+    if name == "add" and isinstance(args[1], _Parts):
+        return _Parts(*map(torch.add, args[0].both, args[1].both))
+    return NotImplemented
 
 
 def _no_parts(value: Any) -> Any:
@@ -199,9 +216,8 @@ def _part_by_part(name: str, target: Any, args: tuple[Any, ...], kwargs: dict[st
     if name == "constant_pad_nd" and len(args) > 2 and args[2] != 0:
         return NotImplemented
     slots = _SLOTS[name]
-    if any(_is_complex(arg) for at, arg in enumerate(args) if at not in slots) or any(
-        map(_is_complex, kwargs.values())
-    ):
+    others = [arg for at, arg in enumerate(args) if at not in slots]
+    if any(map(_is_complex, (*others, *kwargs.values()))):
         return NotImplemented
     real, imag = (
         target(*(_each(arg, take) if at in slots else arg for at, arg in enumerate(args)), **kwargs)
