@@ -19,8 +19,8 @@ class ClipStateGradient(Wrapper):
     """Keep the gradient that flows back from step to step within ±limit, number by number.
 
     Forward the step is that of the cell inside. Backward, the gradient of every field of the state is clamped each time
-    it passes from a step to the one before it, so that it cannot explode on its way; the gradient of the outputs and of
-    the inputs is not touched.
+    it passes from a step to the one before it, so that it cannot explode on its way, of a complex number both parts;
+    the gradient of the outputs and of the inputs is not touched.
 
     Args:
         cell: any cell.
@@ -72,4 +72,6 @@ class _ClampGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad.clamp(-ctx.limit, ctx.limit), None
+        parts = torch.view_as_real(grad.resolve_conj()) if grad.is_complex() else grad
+        clamped = parts.clamp(-ctx.limit, ctx.limit)
+        return torch.view_as_complex(clamped) if grad.is_complex() else clamped, None

@@ -18,9 +18,9 @@ __all__ = ["LearnedInitialState"]
 class LearnedInitialState(Wrapper):
     """Begin every sequence, and go on after every reset, with a state that is a parameter.
 
-    There is one parameter for each free floating-point field of the innermost cell's state, the same for all sequences;
-    it starts at the state that the cell begins with (zeros, for most). Fields that are not free, as the clock of a
-    clockwork network, begin as they do without.
+    There is one parameter for each free field of the innermost cell's state that holds floats or complex numbers, the
+    same for all sequences; it starts at the state that the cell begins with (zeros, for most). Fields that are not
+    free, as the clock of a clockwork network, begin as they do without.
 
     Args:
         cell: any cell with a field that is free.
@@ -32,7 +32,7 @@ class LearnedInitialState(Wrapper):
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
         like = next(cell.parameters(), torch.empty(0))
-        start = free_state(cell, dtype=like.dtype, device=like.device)
+        start = free_state(cell, dtype=like.dtype, device=like.device, with_complex=True)
         if not start:
             raise ConfigError(f"No field of the state of `{type(unwrap(cell)).__name__}` is free to be learned.")
         self.initial = nn.ParameterDict(

@@ -99,7 +99,7 @@ class RecurrentDropout(Wrapper):
         return self.State(*inner, *state[split:])
 
     def _draw(self, inner: Any) -> Any:
-        ones = (torch.ones_like(getattr(inner, name)) for name in self.fields)
+        ones = (torch.ones_like(getattr(inner, name).real) for name in self.fields)
         return self.State(*inner, *(functional.dropout(mask, self.p, self.training) for mask in ones))
 
     def step(self, x: Tensor, state: Any, read: Any = None) -> tuple[Tensor, Any]:

@@ -183,9 +183,18 @@ def field_probabilities(cell: Cell, p: float | dict[str, float]) -> dict[str, fl
 
 
 def free_state(
-    cell: Cell, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    cell: Cell,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    with_complex: bool = False,
 ) -> dict[str, Tensor]:
     """What the free fields of the innermost cell's state begin with, by name: floating-point numbers, [1, ...].
+
+    Args:
+        cell: the cell.
+        dtype, device: as of `Cell.initial_state`.
+        with_complex: complex fields, too.
 
     Raises:
         ConfigError: a field that is said to be free is unknown.
@@ -193,4 +202,7 @@ def free_state(
     check_fields(cell, cell.free_fields)
     start = unwrap(cell).initial_state(1, dtype=dtype, device=device)
     fields = zip(start._fields, start, strict=True)
-    return {name: field for name, field in fields if name in cell.free_fields and field.is_floating_point()}
+    found = {name: field for name, field in fields if name in cell.free_fields}
+    return {
+        n: field for n, field in found.items() if field.is_floating_point() or (with_complex and field.is_complex())
+    }

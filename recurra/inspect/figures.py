@@ -51,6 +51,8 @@ def draw_gradients(flows: Sequence[GradientFlow], names: Sequence[str] | None = 
 def draw_heatmaps(values: Mapping[str, Tensor], *, steps: Sequence[str] | None = None) -> bytes:
     """Values of one sequence over time, units down, steps across: states, gates, the heads of a memory.
 
+    Of complex numbers it shows the sizes.
+
     Shapes: values [T, H] by name.
 
     Args:
@@ -68,6 +70,7 @@ def draw_heatmaps(values: Mapping[str, Tensor], *, steps: Sequence[str] | None =
 
 
 def _heatmap(panel: Axes, name: str, values: Tensor) -> None:
+    values = values.abs() if values.is_complex() else values
     numbers = values.detach().flatten(1).clamp(-LARGEST, LARGEST).float()
     signed = bool((values < 0).any())
     bound = float(numbers.abs().nan_to_num().max()) if values.numel() else 1.0

@@ -154,7 +154,7 @@ def passage_gradients(passage: Passage, *, seed: int = 0) -> GradientFlow:
     weights = torch.randn(ends.shape, generator=torch.Generator().manual_seed(seed)).to(ends)
     flat = [one for fields in passage.before for one in fields]
     asked = [one for one in flat if one.requires_grad]  # all but masks and counts
-    found = iter(torch.autograd.grad((ends * weights).sum(), asked, retain_graph=True, allow_unused=True))
+    found = iter(torch.autograd.grad((ends * weights).sum().real, asked, retain_graph=True, allow_unused=True))
     gradients = [next(found) if one.requires_grad else None for one in flat]
     count = len(passage.cell.State._fields)
     squares = [
@@ -174,7 +174,7 @@ def _squares(gradients: Sequence[Tensor | None], rows: int) -> Tensor:
     total = torch.zeros(rows, dtype=torch.float64)
     for gradient in gradients:
         if gradient is not None:
-            total += gradient.detach().double().cpu().square().flatten(1).sum(1)
+            total += gradient.detach().abs().double().cpu().square().flatten(1).sum(1)
     return total
 
 
@@ -223,6 +223,6 @@ def input_influence(network: nn.Module, x: Tensor, *, seed: int = 0) -> Influenc
     with torch.enable_grad():
         outputs = wired(inputs)[0]
         weights = torch.randn(outputs[-1].shape, generator=torch.Generator().manual_seed(seed)).to(outputs)
-        (gradient,) = torch.autograd.grad((outputs[-1] * weights).sum(), inputs)
-    norms = gradient.double().flatten(2).square().sum(2).mean(1).sqrt()
+        (gradient,) = torch.autograd.grad((outputs[-1] * weights).sum().real, inputs)
+    norms = gradient.abs().double().flatten(2).square().sum(2).mean(1).sqrt()
     return Influence(norms.flip(0).tolist())

@@ -20,7 +20,7 @@ class StepJacobians:
     """Along one sequence, J_t = d state after step t / d state before it.
 
     Attributes:
-        matrices: J, [T, S, S], S numbers of the state, its fields one after the other.
+        matrices: J, [T, S, S], S numbers of the state, its fields one after the other; of a complex number both parts.
         spectral_radius: largest size of an eigenvalue, [T]; below 1 on the whole, the state forgets.
         singular_values: in falling order, [T, S]; above 1 where some change grows.
     """
@@ -54,7 +54,7 @@ def step_jacobians(cell: Cell, x: Tensor, state: Any = None) -> StepJacobians:
     for row in x:
         matrix, state = _jacobian(cell, row[None], state)
         matrices.append(matrix)
-    size = sum(field.numel() for field in state)
+    size = _flat(state).shape[1]
     stacked = torch.stack(matrices) if matrices else x.new_zeros(0, size, size)
     # the eigenvalues of a matrix with an entry that is not finite are none
     radius = torch.linalg.eigvals(stacked.nan_to_num()).abs().amax(-1) if len(stacked) else x.new_zeros(0)
@@ -62,13 +62,26 @@ def step_jacobians(cell: Cell, x: Tensor, state: Any = None) -> StepJacobians:
 
 
 def _jacobian(cell: Cell, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-    flat = torch.cat([field.detach().flatten(1) for field in state], 1)
+    flat = _flat(state).detach()
     size = flat.shape[1]
     with torch.enable_grad():
         rows = flat.expand(size, -1).clone().requires_grad_()
-        parts = rows.split([field[0].numel() for field in state], 1)
-        fields = (part.reshape(size, *field.shape[1:]) for part, field in zip(parts, state, strict=True))
+        parts = rows.split([_reals(field)[0].numel() for field in state], 1)
+        fields = (_as(field, part) for part, field in zip(parts, state, strict=True))
         _, after = cell.step(x.detach().expand(size, *x.shape[1:]), cell.State(*fields))
-        outcome = torch.cat([field.flatten(1) for field in after], 1)
-        (matrix,) = torch.autograd.grad(outcome.diagonal().sum(), rows)
+        (matrix,) = torch.autograd.grad(_flat(after).diagonal().sum(), rows)
     return matrix, cell.State(*(field[:1].detach() for field in after))
+
+
+def _reals(field: Tensor) -> Tensor:
+    return torch.view_as_real(field) if field.is_complex() else field
+
+
+def _flat(state: Any) -> Tensor:
+    return torch.cat([_reals(field).flatten(1) for field in state], 1)
+
+
+def _as(field: Tensor, rows: Tensor) -> Tensor:
+    """Rows of numbers in the shape of a field, and complex as it is."""
+    shaped = rows.reshape(len(rows), *_reals(field).shape[1:])
+    return torch.view_as_complex(shaped) if field.is_complex() else shaped

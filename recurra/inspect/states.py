@@ -14,6 +14,8 @@ __all__ = ["project"]
 def project(states: Tensor) -> Tensor:
     """The two directions in which states differ most (principal components).
 
+    Complex numbers count as two.
+
     Shapes: states [T, B, ...], NaN where a sequence has ended -> [T, B, 2], NaN there too, and where a state has
         grown beyond all numbers.
 
@@ -24,7 +26,7 @@ def project(states: Tensor) -> Tensor:
         raise ShapeError(
             f"`states` must have shape [T, B, ...] with two numbers a state at least, got {describe(states)}."
         )
-    rows = states.detach().flatten(2)
+    rows = (torch.view_as_real(states) if states.is_complex() else states).detach().flatten(2)
     there = rows.isfinite().all(-1)
     points = rows[there].double()
     points = points - points.mean(0)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import recurra
 from recurra import Cell, CompileError, ShapeError
-from recurra.cells import Zoneout
+from recurra.cells import ClipStateGradient, LearnedInitialState, RecurrentDropout, Zoneout
 from recurra.engine.complex_functions import FUNCTIONS
 from tests.engine.engines import assert_engines_agree
 from tests.tolerance import assert_close
@@ -278,10 +278,25 @@ def test_streams_of_complex_outputs_run_on_torch() -> None:
     assert stream.push(np.ones(3, np.complex128)).dtype == np.complex128
 
 
-def test_wrappers_know_which_fields_are_complex() -> None:
-    cell = Zoneout(LinearUnit(), p={"h": 0.5}).eval()
-    assert cell.initial_state(2).h.dtype == torch.complex64
-    assert_engines_agree(cell, [3, 2])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda cell: Zoneout(cell, 0.5),
+        lambda cell: RecurrentDropout(cell, 0.5),
+        LearnedInitialState,
+        lambda cell: ClipStateGradient(cell, 0.01),
+    ],
+)
+def test_wrappers(wrapped: Callable[[Cell], Any]) -> None:
+    cell, found = wrapped(LinearUnit().whole()), []
+    assert cell.initial_state(2, dtype=torch.float64).h.dtype == torch.complex128
+    x = torch.randn(6, 2, 3, dtype=torch.float64)
+    for engine in ("compiled", "reference"):
+        torch.manual_seed(0)
+        outputs, _ = recurra.scan(cell, x, engine=engine)
+        found.append([outputs, *torch.autograd.grad(outputs.sum(), [*cell.parameters()])])
+    for ours, theirs in zip(*found, strict=True):
+        assert_close(ours, theirs)
 
 
 def test_a_state_of_another_kind_is_refused() -> None:
