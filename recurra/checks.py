@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from recurra.errors import ConfigError, did_you_mean
 
-__all__ = ["check_bool", "check_choice", "check_count", "check_number", "check_probability"]
+__all__ = ["check_bool", "check_choice", "check_count", "check_known", "check_number", "check_probability"]
 
 
 def check_number(name: str, value: float, *, above: float = -math.inf, least: float = -math.inf) -> float:
@@ -69,3 +69,19 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
             f"`{name}` must be {', '.join(most)} or {last}, got {value!r}.{did_you_mean(str(value), choices)}"
         )
     return value
+
+
+def check_known(name: str, known: Iterable[str], unknown: str) -> None:
+    """Check a name against those that there are.
+
+    Args:
+        name: what was given.
+        known: all that there are.
+        unknown: the sentence about any other, without its full stop.
+
+    Raises:
+        ConfigError: it is none of them; the sentence goes on with the nearest, and with all.
+    """
+    known = tuple(known)
+    if name not in known:
+        raise ConfigError(f"{unknown}.{did_you_mean(str(name), known)} All: {', '.join(known)}.")

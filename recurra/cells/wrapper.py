@@ -10,10 +10,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from recurra.checks import check_probability
+from recurra.checks import check_known, check_probability
 from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
-from recurra.errors import ConfigError, did_you_mean
+from recurra.errors import ConfigError
 
 __all__ = [
     "Wrapper",
@@ -134,11 +134,7 @@ def check_fields(cell: Cell, names: Iterable[str]) -> None:
     """
     fields = cell.State._fields
     for name in names:
-        if name not in fields:
-            raise ConfigError(
-                f"The state of `{type(cell).__name__}` has no field `{name}`.{did_you_mean(name, fields)} "
-                f"All: {', '.join(fields)}."
-            )
+        check_known(name, fields, f"The state of `{type(cell).__name__}` has no field `{name}`")
 
 
 def check_names(option: str, what: str, names: str | Sequence[str]) -> tuple[str, ...]:

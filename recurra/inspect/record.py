@@ -18,11 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import unwrap
+from recurra.cells.wrapper import check_fields, unwrap
 from recurra.engine import reference
 from recurra.engine.contract import Cell
 from recurra.engine.scan import engine_in_use
-from recurra.errors import ConfigError, did_you_mean
 from recurra.inspect.gates import GateFinder, GateReader
 from recurra.ragged import Ragged
 
@@ -71,13 +70,8 @@ class Passage:
         Raises:
             ConfigError: the state has no such field.
         """
-        fields = self.cell.State._fields
-        if name not in fields:
-            raise ConfigError(
-                f"The state of `{self.kind}` has no field `{name}`.{did_you_mean(name, fields)} "
-                f"All: {', '.join(fields)}."
-            )
-        index = fields.index(name)
+        check_fields(self.cell, [name])
+        index = self.cell.State._fields.index(name)
         return self.padded([fields_t[index] for fields_t in self.before])
 
     def padded(self, steps: list[Tensor]) -> Tensor:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from recurra.cells.wrapper import free_state, unwrap
+from recurra.checks import check_known
 from recurra.engine.contract import Cell
 from recurra.engine.products import linear
-from recurra.errors import ConfigError, did_you_mean
+from recurra.errors import ConfigError
 from recurra.networks.recurrent import Recurrent
 
 __all__ = ["BRIDGES", "Bridge"]
@@ -49,8 +50,7 @@ class Bridge(nn.Module):
 
     def __init__(self, encoder: Recurrent, decoder: Recurrent, kind: str = "tanh") -> None:
         super().__init__()
-        if kind not in BRIDGES:
-            raise ConfigError(f"Unknown bridge `{kind}`.{did_you_mean(kind, BRIDGES)} All: {', '.join(BRIDGES)}.")
+        check_known(kind, BRIDGES, f"Unknown bridge `{kind}`")
         self.kind = kind
         self.num_directions = encoder.num_directions
         self.from_layer = _opposite(encoder.num_layers, decoder.num_layers)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recurra.checks import check_choice
-from recurra.errors import ConfigError, did_you_mean
+from recurra.checks import check_choice, check_known
 from recurra.networks.attention import masked_softmax
 from recurra.ragged import Ragged
 
@@ -106,6 +105,5 @@ def make_pooling(kind: str, size: int, num_directions: int) -> nn.Module:
     Raises:
         ConfigError: there is none.
     """
-    if kind not in POOLINGS:
-        raise ConfigError(f"Unknown pooling `{kind}`.{did_you_mean(kind, POOLINGS)} All: {', '.join(POOLINGS)}.")
+    check_known(kind, POOLINGS, f"Unknown pooling `{kind}`")
     return AttentionPooling(size) if kind == "attention" else Pooling(kind, num_directions)

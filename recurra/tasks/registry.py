@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from types import ModuleType
 
-from recurra.errors import ConfigError, did_you_mean
+from recurra.checks import check_known
 
 __all__ = ["TASKS", "Task", "find_task"]
 
@@ -44,6 +44,5 @@ def find_task(name: str) -> Task:
     Raises:
         ConfigError: there is none.
     """
-    if name not in TASKS:
-        raise ConfigError(f"Unknown task `{name}`.{did_you_mean(name, TASKS)} All: {', '.join(TASKS)}.")
+    check_known(name, TASKS, f"Unknown task `{name}`")
     return TASKS[name]

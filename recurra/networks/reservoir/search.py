@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.checks import check_count
-from recurra.errors import ConfigError, did_you_mean
+from recurra.checks import check_count, check_known
+from recurra.errors import ConfigError
 from recurra.networks.reservoir.network import EchoStateNetwork
 from recurra.networks.reservoir.readouts import Ridge
 from recurra.networks.reservoir.series import Series, as_series
@@ -128,8 +128,7 @@ def search(
 
 def _check_ranges(given: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     for name, span in given.items():
-        if name not in RANGES:
-            raise ConfigError(f"A search has no range `{name}`.{did_you_mean(name, RANGES)} All: {', '.join(RANGES)}.")
+        check_known(name, RANGES, f"A search has no range `{name}`")
         if not _is_range(span):
             raise ConfigError(f"The range `{name}` must be two numbers above 0, the lower first, got {span!r}.")
     return {**RANGES, **given}

@@ -11,9 +11,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from recurra.cells.registry import make_cell
-from recurra.checks import check_count
+from recurra.checks import check_count, check_known
 from recurra.engine.contract import Cell
-from recurra.errors import ConfigError, did_you_mean
+from recurra.errors import ConfigError
 from recurra.networks.recurrent import Recurrent
 from recurra.ragged import take_rows
 from recurra.tasks.prove.problem import Batch, Problem, Published, Settings
@@ -159,10 +159,7 @@ def _cell(problem: Problem, name: str, settings: Settings) -> Cell:
 
 def _config(settings: Settings, seed: int, device: str) -> TrainingConfig:
     for name in settings.training:
-        if name not in TRAINING:
-            raise ConfigError(
-                f"`training_options` has no option `{name}`.{did_you_mean(name, TRAINING)} All: {', '.join(TRAINING)}."
-            )
+        check_known(name, TRAINING, f"`training_options` has no option `{name}`")
     options: dict[str, Any] = {
         "max_steps": settings.steps,
         "optimizer": "adam",

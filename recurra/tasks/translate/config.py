@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from recurra.cells.registry import find_cell
+from recurra.checks import check_known
 from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
-from recurra.errors import did_you_mean
 from recurra.tasks.options import with_default
 from recurra.training.config import TrainingConfig
 
@@ -201,8 +201,7 @@ class TranslateConfig(TrainingConfig):
     @classmethod
     def _metric_exists(cls, name: str) -> str:
         known = ("loss", "perplexity", "accuracy", *SCORES_OF_TRANSLATIONS)
-        if name not in known:
-            raise ValueError(f"Unknown metric `{name}`.{did_you_mean(name, known)} All: {', '.join(known)}.")
+        check_known(name, known, f"Unknown metric `{name}`")
         return name
 
     @model_validator(mode="after")
