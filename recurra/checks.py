@@ -7,7 +7,15 @@ from collections.abc import Iterable
 
 from recurra.errors import ConfigError, did_you_mean
 
-__all__ = ["check_bool", "check_choice", "check_count", "check_known", "check_number", "check_probability"]
+__all__ = [
+    "check_bool",
+    "check_choice",
+    "check_count",
+    "check_known",
+    "check_number",
+    "check_probability",
+    "check_seed",
+]
 
 
 def check_number(name: str, value: float, *, above: float = -math.inf, least: float = -math.inf) -> float:
@@ -42,6 +50,17 @@ def check_count(name: str, value: int, *, least: int = 1) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
+    return value
+
+
+def check_seed(name: str, value: int) -> int:
+    """Check a whole number that torch's generators take as their seed: 64 bits, with or without a sign.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**64:
+        raise ConfigError(f"`{name}` must be a whole number from -2^63 to below 2^64, got {value!r}.")
     return value
 
 

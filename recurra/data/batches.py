@@ -16,9 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recurra.checks import check_count
 from recurra.data.readers import Pair
 from recurra.data.tokenizer import Vocabulary
-from recurra.errors import ConfigError, ShapeError
+from recurra.errors import ShapeError
 from recurra.ragged import Ragged, offsets_of
 
 __all__ = ["BatchItem", "BucketedBatches", "EncodedPairs", "PairBatch", "encode_pairs", "length_batches"]
@@ -49,8 +50,7 @@ def length_batches(
         ConfigError: the budget is below 1.
         ShapeError: the lengths are not [n] or [n, k] whole numbers of at least 0.
     """
-    if budget < 1:
-        raise ConfigError(f"`budget` must be at least 1 token, got {budget}.")
+    check_count("budget", budget)
     table = np.asarray(lengths)
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or (len(table) and (table.dtype.kind not in "iu" or table.min() < 0)):
@@ -148,8 +148,7 @@ class PairBatch:
 
     def split(self, parts: int) -> list[PairBatch]:
         """Micro-batches of consecutive examples with nearly as many tokens each; fewer where examples are few."""
-        if parts < 1:
-            raise ConfigError(f"`parts` must be at least 1, got {parts}.")
+        check_count("parts", parts)
         ends = self.target_in.offsets
         ideal = torch.arange(1, parts, device=ends.device) * self.num_tokens // parts
         cuts = torch.searchsorted(ends, ideal).clamp(1, max(1, len(self) - 1)).unique().tolist()
@@ -202,9 +201,7 @@ class BucketedBatches:
         eos: int = Vocabulary.eos,
         resample: Callable[[int], EncodedPairs] | None = None,
     ) -> None:
-        if budget < 1:
-            raise ConfigError(f"`budget` must be at least 1 token, got {budget}.")
-        self.budget = budget
+        self.budget = check_count("budget", budget)
         self.seed = seed
         self.length_noise = length_noise
         self.bos = bos

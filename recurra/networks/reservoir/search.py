@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.checks import check_count, check_known
+from recurra.checks import check_count, check_known, check_number, check_seed
 from recurra.errors import ConfigError
 from recurra.networks.reservoir.network import EchoStateNetwork
 from recurra.networks.reservoir.readouts import Ridge
@@ -105,7 +105,7 @@ def search(
         ConfigError: a range or an option cannot be, or no trial has a solution.
         ShapeError: a series is too short for the washout.
     """
-    if not 0 < validation < 1:
+    if check_number("validation", validation, above=0) >= 1:
         raise ConfigError(f"`validation` must be above 0 and below 1, got {validation!r}.")
     check_count("trials", trials)
     spans = _check_ranges(ranges or {})
@@ -115,7 +115,7 @@ def search(
         raise ConfigError("A search chooses radius, leak, scaling and ridge itself: use `ranges` to fix one of them.")
     inputs, targets = as_series("x", x, dtype=base.dtype), as_series("y", y, dtype=torch.float64)
     (early_x, late_x), (early_y, late_y) = (_cut(series, validation) for series in (inputs, targets))
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(check_seed("seed", seed))
     table: list[Trial] = []
     for _ in range(trials):
         chosen = {name: _draw(spans[name], name, draw) for name in RANGES if name != "ridge"}
