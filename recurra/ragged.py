@@ -232,7 +232,7 @@ class Ragged:
 
     def replace(self, values: Tensor) -> Ragged:
         """The same offsets and resets around other values [N, ...] (an embedding of tokens, outputs of a layer)."""
-        if values.dim() == 0 or len(values) != self.num_steps:
+        if not isinstance(values, Tensor) or values.dim() == 0 or len(values) != self.num_steps:
             raise ShapeError(f"`values` must have shape [N={self.num_steps}, ...], got {describe(values)}.")
         if values.device != self.offsets.device:
             raise ShapeError(f"`values` must be on {self.offsets.device} as the offsets are, got {values.device}.")
@@ -262,7 +262,7 @@ class Ragged:
 
         Shapes: rows [B, ...] -> [N, ...].
         """
-        if rows.dim() == 0 or len(rows) != self.batch_size:
+        if not isinstance(rows, Tensor) or rows.dim() == 0 or len(rows) != self.batch_size:
             raise ShapeError(f"`rows` must have shape [B={self.batch_size}, ...], got {describe(rows)}.")
         return rows.repeat_interleave(self.lengths, dim=0, output_size=self.num_steps)
 
@@ -438,9 +438,11 @@ class Ragged:
     @classmethod
     def from_nested(cls, nested: Tensor) -> Ragged:
         """From a torch nested tensor of layout `torch.jagged` whose ragged size is the second."""
-        if not nested.is_nested or nested.layout != torch.jagged:
-            got = "a nested tensor" if nested.is_nested else "a plain tensor"
-            raise ShapeError(f"`nested` must be a nested tensor of layout torch.jagged, got {got} of {nested.layout}.")
+        if not isinstance(nested, Tensor) or not nested.is_nested or nested.layout != torch.jagged:
+            got = describe(nested)
+            if isinstance(nested, Tensor):
+                got = f"{got} of {nested.layout}"
+            raise ShapeError(f"`nested` must be a nested tensor of layout torch.jagged, got {got}.")
         jagged: Any = nested  # torch's stubs know no methods of nested tensors
         if isinstance(nested.shape[1], int):
             raise ShapeError(

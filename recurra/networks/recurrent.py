@@ -183,13 +183,18 @@ class Recurrent(nn.Module):
 
         Raises:
             ConfigError: the network has two directions, or one mask a sequence is wanted in training.
+            ShapeError: x has another shape, or there are more or fewer states.
         """
+        if not isinstance(x, Tensor) or x.shape[1:] != self.input_shape:
+            raise ShapeError(f"`x` must have shape {shape_text('B', I=self.input_shape)}, got {describe(x)}.")
         if self.bidirectional:
             raise ConfigError("A bidirectional network needs whole sequences: it has no single step.")
         if self.training and self.variational_dropout:
             raise ConfigError("`variational_dropout` has one mask for a whole sequence: no single step in training.")
         if state is None:
             state = self.initial_state(x.shape[0], dtype=x.dtype, device=x.device)
+        else:
+            state = [one for (one,) in self._split_state(state)]
         after: list[Any] = []
         y = x
         for index, cell in enumerate(self.cells):

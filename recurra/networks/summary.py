@@ -164,7 +164,7 @@ _SIZE: list[tuple[type, Callable[..., int | str]]] = [
     (AttentionPooling, lambda module: len(module.query)),
     (EncoderDecoder, lambda module: module.vocab_size),
     (nn.Embedding, lambda module: module.embedding_dim),
-    (nn.LayerNorm, lambda module: module.normalized_shape[-1]),
+    (nn.LayerNorm, lambda module: ", ".join(map(str, module.normalized_shape))),
     (nn.Linear, lambda module: module.out_features),
     (nn.RNNBase, lambda module: (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1)),
 ]

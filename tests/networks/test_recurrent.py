@@ -398,6 +398,11 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         network(Ragged.from_list([torch.zeros(2, 3)]), lengths=[2])
     with pytest.raises(ShapeError, match=r"`state` must be 2 cell states.*got 1"):
         network(torch.zeros(2, 5, 3), [torch.zeros(5, 4)])
+    step = network.step
+    with pytest.raises(ShapeError, match=r"`x` must have shape \[B, I=3\], got \[5, 4\]"):
+        step(torch.zeros(5, 4))
+    with pytest.raises(ShapeError, match=r"`state` must be 2 cell states.*got 3"):
+        step(torch.zeros(5, 3), [torch.zeros(5, 4)] * 3)
     with pytest.raises(ShapeError, match="got a int"):
         network(torch.zeros(2, 5, 3), 3)
     with pytest.raises(ConfigError, match="no single step"):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import recurra
-from recurra.errors import ConfigError, DataError, RunError
+from recurra.errors import ConfigError, DataError, RunError, ShapeError
 from recurra.training import Loss, TrainingConfig, fit, read_checkpoint, read_metrics, truncated_bptt
 from recurra.training.averaging import weights_of
 from recurra.training.bptt import cut_time
@@ -315,6 +315,8 @@ def test_batches_of_no_steps_cannot_be_cut_into_windows() -> None:
 
 
 def test_a_loss_must_be_a_sum() -> None:
+    with pytest.raises(ShapeError, match=r"`total` of a Loss must be a single number.*got a float"):
+        Loss(1.5, 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"`total` of a Loss must be a single number.*got \[3\]"):
         Loss(torch.zeros(3), 3)
 

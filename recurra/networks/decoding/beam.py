@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.checks import check_count, check_known
+from recurra.checks import check_count, check_known, check_number
 from recurra.errors import ConfigError
 from recurra.networks.decoding.constraints import NEVER, Limits, log_probabilities
 from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step, hypotheses
@@ -115,8 +115,7 @@ def _check(beam_size: int, num_best: int, length_penalty: str, alpha: float) -> 
     if check_count("num_best", num_best) > beam_size:
         raise ConfigError(f"`num_best` must lie within 1..{beam_size} (the beam size), got {num_best}.")
     check_known(length_penalty, LENGTH_PENALTIES, f"Unknown `length_penalty` `{length_penalty}`")
-    if not 0 <= alpha < float("inf"):
-        raise ConfigError(f"`alpha` must be at least 0, got {alpha}.")
+    check_number("alpha", alpha, least=0)
 
 
 def length_penalty_of(kind: str, alpha: float, length: Tensor) -> Tensor:
