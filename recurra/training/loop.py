@@ -19,12 +19,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from recurra.cells import ClipStateGradient
+from recurra.checks import check_choice
 from recurra.errors import ConfigError, RunError, did_you_mean
 from recurra.training.averaging import copy_of, make_average, set_weights, weights_in_use, weights_of
 from recurra.training.bptt import Truncation
@@ -116,10 +117,11 @@ def fit(
 
     Raises:
         Interrupted: Ctrl-C; the checkpoint is saved first. A KeyboardInterrupt.
-        ConfigError: the loss is no longer finite, or an option needs something that is not there.
+        ConfigError: the loss is no longer finite or is none, or an option needs something that is not there.
         RunError: the checkpoint cannot be written, or cannot be resumed from.
         DataError: there are no batches.
     """
+    check_choice("progress", progress, get_args(ProgressKind))
     if config.max_steps is None and config.epochs is None:
         raise ConfigError("`max_steps` and `epochs` cannot both be none: training would never end; give one.")
     files = _Files(None if checkpoint is None else Path(checkpoint), None if metrics is None else Path(metrics))
@@ -255,6 +257,7 @@ class _Run:
             self._look_at_gradients()
         self.optimizer.zero_grad()
         losses = [self._forward_backward(piece.compute, piece.is_last) for piece in self.feed.next_update()]
+        self.group.expect_gradients(self.model)
         wishes = {"stop": float(stop.came), "save": float(self.group.is_first and self._is_save_due())}
         sums = self.group.sum({**sum_losses(losses), **wishes})
         self._check_count(sums["count"])

@@ -42,7 +42,7 @@ def network(dropout: float = 0.0, dtype: torch.dtype = torch.float32) -> TinyNet
 
 
 def plain(model: nn.Module, source: Any, config: TrainingConfig, **more: Any) -> Any:
-    return fit(model, source, more.pop("objective", objective), config, progress="none", **more)
+    return fit(model, source, more.pop("objective", objective), config, **{"progress": "none", **more})
 
 
 def assert_same_weights(got: nn.Module, expected: nn.Module) -> None:
@@ -312,6 +312,24 @@ def test_batches_of_no_steps_cannot_be_cut_into_windows() -> None:
 
     with pytest.raises(DataError, match="Batch 0 of epoch 0 has no time steps"):
         plain(network(), Empty(), TrainingConfig(k1=2), objective=stateful_objective)
+
+
+@pytest.mark.parametrize(
+    ("given", "k1", "message"),
+    [
+        (torch.zeros(()), None, r"must give a `Loss`, the sum .* `Loss\(total, count\)`; got \[\]"),
+        (Loss(torch.zeros(()), 3), 2, "must give a pair, `Loss` and state, got a Loss"),
+        ((torch.zeros(3), None), 2, r"must give a `Loss`, .*; got \[3\]"),
+    ],
+)
+def test_an_objective_must_give_a_loss(given: Any, k1: int | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plain(network(), TinySource(), TrainingConfig(k1=k1), objective=lambda *_: given)
+
+
+def test_a_word_for_progress_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"`progress` must be 'auto', 'bar', 'lines' or 'none', got 'line'"):
+        plain(network(), TinySource(), TrainingConfig(), progress="line")
 
 
 def test_a_loss_must_be_a_sum() -> None:

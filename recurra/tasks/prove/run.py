@@ -23,6 +23,7 @@ from recurra.training.averaging import copy_of, set_weights, weights_of
 __all__ = ["Outcome", "Result", "Solver", "prove"]
 
 VALIDATION, TEST = 1, 2  # streams of random numbers; 0 is that of training
+PRIME = 2**64 - 59  # what seeds of a generator are below
 TRAINING = (  # what `Settings.training` may have: the others have a setting of their own, or mean nothing here
     "optimizer", "weight_decay", "momentum", "beta1", "beta2", "epsilon",
     "warmup_steps", "schedule", "final_fraction", "plateau_factor", "plateau_patience",
@@ -179,7 +180,7 @@ def _config(settings: Settings, seed: int, device: str) -> TrainingConfig:
 
 def _random(seed: int, stream: int, number: int) -> Generator:
     """Numbers of their own for every batch of every stream."""
-    return Generator().manual_seed((seed * 4 + stream) * 2**32 + number)
+    return Generator().manual_seed(((seed * 4 + stream) * 2**32 + number) % PRIME)
 
 
 class _Drawn:
