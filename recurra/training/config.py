@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recurra.errors import ConfigError, did_you_mean
+from recurra.training.device import check_device
 
 __all__ = ["TrainingConfig", "parse_config"]
 
@@ -131,12 +132,7 @@ class TrainingConfig(BaseModel):
     )
     log_every: int = Field(50, ge=1, description="Updates between two lines of training loss in metrics.jsonl.")
 
-    @field_validator("device")
-    @classmethod
-    def _device_exists(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-            raise ValueError(f"`device` must be auto, cpu, cuda or cuda:<number>, got {device!r}.")
-        return device
+    _is_a_device = field_validator("device")(check_device)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
