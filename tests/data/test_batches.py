@@ -171,25 +171,6 @@ def one_batch() -> PairBatch:
     return batches.load(max(batches.plan(0), key=lambda item: len(item.rows)))
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 7, 1000])
-def test_micro_batches_are_the_batch_in_parts(parts: int) -> None:
-    batch = one_batch()
-    split = batch.split(parts)
-    assert len(split) == min(parts, len(batch))
-    assert torch.equal(torch.cat([part.rows for part in split]), batch.rows)
-    assert sum(part.num_tokens for part in split) == batch.num_tokens
-    for part in split:
-        assert len(part) > 0
-        check_batch(part, ENCODED)
-    if parts <= 3:
-        assert max(part.num_tokens for part in split) < 1.3 * batch.num_tokens / parts
-
-
-def test_no_parts_are_refused() -> None:
-    with pytest.raises(ConfigError, match="`parts` must be a whole number of at least 1, got 0"):
-        one_batch().split(0)
-
-
 def test_a_batch_moves_as_one() -> None:
     moved = one_batch().to("meta")
     parts = (moved.source.values, moved.target_in.offsets, moved.target_out, moved.rows)
