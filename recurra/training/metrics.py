@@ -28,18 +28,13 @@ def append_metrics(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """All lines in order; a last line that a killed process left half written is not one. No file, no lines.
-
-    Raises:
-        RunError: the file is damaged, or cannot be read.
-    """
-    try:
-        whole, _, _ = Path(path).read_text(encoding="utf-8").rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines()]
-    except FileNotFoundError:
+    """All lines in order; a last line that a killed process left half written is not one. No file, no lines."""
+    path = Path(path)
+    if not path.exists():
         return []
-    except OSError as error:
-        raise RunError(f"`{path}` cannot be read: {reason_of(error)}.") from None
+    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    try:
+        return [json.loads(line) for line in whole.splitlines()]
     except ValueError as error:
         raise RunError(f"`{path}` is damaged: {error}.") from None
 
