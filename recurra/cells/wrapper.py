@@ -143,6 +143,7 @@ def check_names(option: str, what: str, names: str | Sequence[str]) -> tuple[str
     Args:
         option: the option that gives them.
         what: what they are names of, e.g. `"field"`.
+        names: what was given.
 
     Raises:
         ConfigError: there is none, or one is there twice.

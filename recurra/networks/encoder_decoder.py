@@ -65,9 +65,9 @@ class EncoderDecoder(nn.Module):
         decoder: writes; one direction. Takes embeddings of the target (and features, with input feeding).
         attention: queries of the decoder's output size over a memory of the encoder's; without it the bridge alone
             carries what was read.
+        target_embedding: of target tokens.
         source_embedding: of source tokens; None where the source is vectors. The same module as `target_embedding` ties
             the two.
-        target_embedding: of target tokens.
         feature_size: E; the size of the target embedding where not given.
         tie_output: the target embedding is V, whose size E must then be.
         bridge: from final to initial states, one of `BRIDGES`.

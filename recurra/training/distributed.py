@@ -43,16 +43,6 @@ class _Replica(nn.Module):
         return compute(self.model)
 
 
-class _Alone:
-    """A replica among none others."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def __call__(self, compute: Callable[[nn.Module], Result]) -> Result:
-        return compute(self.model)
-
-
 @dataclass(frozen=True)
 class Group:
     """The processes that train together.
@@ -78,7 +68,7 @@ class Group:
         A backward after such a call averages the gradients over all processes, unless inside `apart`.
         """
         if self.size == 1:
-            return _Alone(model)
+            return lambda compute: compute(model)
         device = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(_Replica(model), device_ids=device)
 
