@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recurra.checks import check_count, check_number, check_seed
+from recurra.checks import check_count, check_number
 from recurra.errors import ConfigError
 
 __all__ = ["lorenz", "mackey_glass", "narma"]
@@ -47,12 +47,12 @@ def mackey_glass(
 
     Source: Mackey and Glass 1977, "Oscillation and chaos in physiological control systems".
     """
-    h = _substep(steps, discard, interval, substeps)
-    if h > check_number("tau", tau, above=0):
-        raise ConfigError(f"A substep must be at most `tau` = {tau!r} long, got one of {h!r}: give more `substeps`.")
+    _check_steps(steps, discard, interval, substeps)
+    if interval / substeps > check_number("tau", tau, above=0):
+        raise ConfigError(f"`tau` must be at least `interval` / `substeps` = {interval / substeps:g}, got {tau!r}.")
     if seed is not None:
-        draw = torch.Generator().manual_seed(check_seed("seed", seed))
-        start += 0.2 * float(torch.rand((), generator=draw, dtype=torch.float64)) - 0.1
+        start += 0.2 * float(torch.rand((), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)) - 0.1
+    h = interval / substeps
 
     def slope(x: float, delayed: float) -> float:
         return beta * delayed / (1 + delayed**power) - gamma * x
@@ -115,7 +115,8 @@ def lorenz(
 
     Source: Lorenz 1963, "Deterministic nonperiodic flow".
     """
-    h = _substep(steps, discard, interval, substeps)
+    _check_steps(steps, discard, interval, substeps)
+    h = interval / substeps
 
     def slope(p: tuple[float, ...]) -> tuple[float, ...]:
         x, y, z = p
@@ -158,7 +159,7 @@ def narma(steps: int, *, order: int = 10, seed: int = 0) -> tuple[Tensor, Tensor
     """
     check_count("steps", steps)
     check_count("order", order)
-    draw = torch.Generator().manual_seed(check_seed("seed", seed))
+    draw = torch.Generator().manual_seed(seed)
     for _ in range(20):
         u = torch.rand(steps, generator=draw, dtype=torch.float64) / 2
         y = _narma(u.tolist(), order)
@@ -176,8 +177,8 @@ def _narma(u: list[float], order: int) -> list[float]:
     return y
 
 
-def _substep(steps: int, discard: int, interval: float, substeps: int) -> float:
-    """The time that a step of the integration takes."""
+def _check_steps(steps: int, discard: int, interval: float, substeps: int) -> None:
     check_count("steps", steps)
     check_count("discard", discard, least=0)
-    return check_number("interval", interval, above=0) / check_count("substeps", substeps)
+    check_number("interval", interval, above=0)
+    check_count("substeps", substeps)
