@@ -16,24 +16,22 @@ class Task:
     """One ready-made task.
 
     Args:
-        name: as it is typed.
+        name: as it is typed, and of its module.
         summary: from what to what, in half a line.
-        module: holds `Config`, `fit` and `load`; imported when the task is used.
     """
 
     name: str
     summary: str
-    module: str
 
     def load(self) -> ModuleType:
-        """Import the task."""
-        return importlib.import_module(self.module)
+        """Import the task when it is used: a module with `Config`, `fit` and `load`."""
+        return importlib.import_module(f"recurra.tasks.{self.name}")
 
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in [
-        Task("translate", "Sentence pairs become a translator.", "recurra.tasks.translate"),
+        Task("translate", "Sentence pairs become a translator."),
     ]
 }
 
