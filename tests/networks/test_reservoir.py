@@ -428,6 +428,24 @@ def test_the_score_is_the_share_of_variance_explained() -> None:
     assert model.score(x[:-1], x[1:]) == pytest.approx(float(expected))
 
 
+@pytest.mark.parametrize("options", [{}, {"activation": "softsign"}, {"activation": "softsign", "feedback": True}])
+def test_a_free_run_leaves_the_state_where_fitting_ended(options: dict[str, Any]) -> None:
+    x = chaos()[:100]
+    inputs = x[:-1, :0] if options.get("feedback") else x[:-1]
+    model = small(**options).fit(inputs, x[1:])
+    first = model.generate(5)
+    assert_close(model.generate(5), first)
+
+
+def test_options_that_change_count_from_the_next_fit_on() -> None:
+    x = chaos()[:100]
+    model = small().fit(x[:-1], x[1:])
+    first, answers = model.generate(5), model.predict(x)
+    model.set_params(feedback=True, dtype=torch.float32)
+    assert_close(model.generate(5), first)
+    assert_close(model.predict(x), answers)
+
+
 def test_what_is_not_fitted_cannot_answer() -> None:
     model = small()
     for ask in (
