@@ -48,10 +48,10 @@ class Passage:
     cell: Cell
     lengths: Tensor
     order: Tensor
-    inputs: list[Tensor] = field(default_factory=list)
-    before: list[tuple[Tensor, ...]] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
-    gates: dict[str, list[Tensor]] = field(default_factory=dict)
+    inputs: list[Tensor] = field(default_factory=list, repr=False)
+    before: list[tuple[Tensor, ...]] = field(default_factory=list, repr=False)
+    outputs: list[Tensor] = field(default_factory=list, repr=False)
+    gates: dict[str, list[Tensor]] = field(default_factory=dict, repr=False)
     gated: bool = False
 
     @property

@@ -42,9 +42,9 @@ class LayerSummary:
     state: dict[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
-    """The table of a network; `str` of it is the text.
+    """The table of a network; `str` of it, and what a notebook shows, is the text.
 
     Attributes:
         title: class of the network.
@@ -91,6 +91,8 @@ class Summary:
         lines.append(f"trainable:  {self.trainable:,}")
         lines.append(f"state:      {self.state_size:,} numbers a sequence")
         return "\n".join([*lines, "", self.unrolled]).rstrip() + "\n"
+
+    __repr__ = __str__
 
 
 def summary(network: nn.Module, *, num_steps: int = 3) -> Summary:

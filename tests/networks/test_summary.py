@@ -40,7 +40,7 @@ def test_the_classic_classifier_counts_as_textbooks_do() -> None:
     assert [layer.output for layer in table.layers] == ["[T, B, 64]", "[T, B, 128]", "[B, 10]"]
     assert table.layers[1].state == {"h": 128, "c": 128}
     assert table.state_size == 256
-    assert "64,000 + 98,816 + 1,290 = 164,106" in str(table)
+    assert "64,000 + 98,816 + 1,290 = 164,106" in str(table) == repr(table)
 
 
 def test_the_norm_of_images_has_their_shape() -> None:
