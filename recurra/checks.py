@@ -103,4 +103,5 @@ def check_known(name: str, known: Iterable[str], unknown: str) -> None:
     """
     known = tuple(known)
     if name not in known:
-        raise ConfigError(f"{unknown}.{did_you_mean(str(name), known)} All: {', '.join(known)}.")
+        listed = f" All: {', '.join(known)}." if known else ""
+        raise ConfigError(f"{unknown}.{did_you_mean(str(name), known)}{listed}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -109,6 +109,9 @@ class Recurrent(nn.Module):
         self.variational_dropout = check_probability("variational_dropout", variational_dropout)
         if dropout and variational_dropout:
             raise ConfigError("`dropout` and `variational_dropout` do the same in two ways: choose one of them.")
+        check_probability("weight_drop", weight_drop)
+        check_probability("recurrent_dropout", recurrent_dropout)
+        check_probability("zoneout", zoneout, one=True)
         check_bool("layer_norm", layer_norm)
         check_bool("learned_initial_state", learned_initial_state)
         if clip_state_gradient is not None:
@@ -373,12 +376,16 @@ def _wrap(
     learned_initial_state: bool,
 ) -> Cell:
     """The wrappers that were asked for, weights innermost."""
-    if weight_drop:
-        cell = WeightDrop(cell, weight_drop)
-    if recurrent_dropout:
-        cell = RecurrentDropout(cell, recurrent_dropout)
-    if zoneout:
-        cell = Zoneout(cell, zoneout)
+    wrappers: dict[str, tuple[Callable[[Cell, float], Cell], float]] = {
+        "weight_drop": (WeightDrop, weight_drop),
+        "recurrent_dropout": (RecurrentDropout, recurrent_dropout),
+        "zoneout": (Zoneout, zoneout),
+    }
+    for option, (wrapper, p) in wrappers.items():
+        try:
+            cell = wrapper(cell, p) if p else cell
+        except ConfigError as error:
+            raise ConfigError(f"`{option}` does not go with this cell: {error}") from None
     if learned_initial_state:
         cell = LearnedInitialState(cell)
     return cell if clip_state_gradient is None else ClipStateGradient(cell, clip_state_gradient)
