@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from recurra.cells.wrapper import Wrapper, check_names, step_reading, unwrap
+from recurra.cells.wrapper import Wrapper, check_names, name_of, step_reading, unwrap
 from recurra.checks import check_known, check_probability
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
@@ -54,7 +54,7 @@ class WeightDrop(Wrapper):
         self.p = check_probability("p", p)
         self.names = check_names("names", "parameter", names)
         innermost = unwrap(cell)
-        kind = parametrize.type_before_parametrizations(innermost).__name__
+        kind = name_of(innermost)
         known = _parameter_names(innermost)
         for name in self.names:
             if _is_dropped(innermost, name):

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from recurra.checks import check_known, check_probability
 from recurra.engine.contract import Cell, expect_cell
@@ -21,6 +22,7 @@ __all__ = [
     "check_names",
     "field_probabilities",
     "free_state",
+    "name_of",
     "step_reading",
     "unwrap",
 ]
@@ -100,6 +102,12 @@ def unwrap(cell: Cell) -> Cell:
     return cell
 
 
+def name_of(cell: Cell) -> str:
+    """The class of the cell inside all wrappers, without what torch adds to that of a parametrized one."""
+    name: str = parametrize.type_before_parametrizations(unwrap(cell)).__name__
+    return name
+
+
 def step_reading(cell: Cell, x: Tensor, state: Any, read: Any) -> tuple[Tensor, Any]:
     """One step in which the cell's products see `read`, while `state` is what is carried on.
 
@@ -167,7 +175,7 @@ def field_probabilities(cell: Cell, p: float | dict[str, float]) -> dict[str, fl
         given = dict.fromkeys(cell.free_fields, check_probability("p", p, one=True))
         if p and not given:
             raise ConfigError(
-                f"No field of the state of `{type(unwrap(cell)).__name__}` is free to keep an old value, so `p` must "
+                f"No field of the state of `{name_of(cell)}` is free to keep an old value, so `p` must "
                 f"be a dict that names the fields, got {p!r}."
             )
     check_fields(cell, given)

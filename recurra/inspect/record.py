@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import check_fields, unwrap
+from recurra.cells.wrapper import check_fields, name_of
 from recurra.engine import reference
 from recurra.engine.contract import Cell
 from recurra.engine.scan import engine_in_use
@@ -62,7 +62,7 @@ class Passage:
     @property
     def kind(self) -> str:
         """Class of the cell, without wrappers."""
-        return type(unwrap(self.cell)).__name__
+        return name_of(self.cell)
 
     def states(self, name: str) -> Tensor:
         """A field of the state before each step. Shapes: [T, B, ...], NaN where a sequence has ended.

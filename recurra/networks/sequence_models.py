@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import free_state, unwrap
+from recurra.cells.wrapper import free_state, name_of, unwrap
 from recurra.checks import check_bool, check_count
 from recurra.engine.contract import Cell
 from recurra.errors import ConfigError, ShapeError
@@ -281,7 +281,7 @@ class OneToMany(_SequenceModel):
             for cell in self.recurrent.cells
         )
         if not any(self.begin):
-            kinds = ", ".join(dict.fromkeys(f"`{type(unwrap(cell)).__name__}`" for cell in self.recurrent.cells))
+            kinds = ", ".join(dict.fromkeys(f"`{name_of(cell)}`" for cell in self.recurrent.cells))
             raise ConfigError(
                 f"The one input becomes the initial state, and no field of the state of {kinds} is free: take another."
             )

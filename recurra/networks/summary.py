@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from recurra.cells.wrapper import Wrapper, unwrap
+from recurra.cells.wrapper import Wrapper, name_of, unwrap
 from recurra.engine.contract import Cell
 from recurra.networks.attention import Attention
 from recurra.networks.bridge import Bridge
@@ -147,7 +147,7 @@ def _kind(module: nn.Module) -> str:
     while isinstance(inner, Wrapper):
         names.append(type(inner).__name__)
         inner = inner.cell
-    return " + ".join([type(inner).__name__.removeprefix("Parametrized"), *reversed(names)])
+    return " + ".join([name_of(inner), *reversed(names)])
 
 
 def _state(cell: Cell) -> dict[str, int]:
