@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from recurra.errors import ConfigError, DataError, RunError
-from recurra.shapes import describe
+from recurra.errors import DataError, RunError
 from recurra.training.bptt import Carry, Truncation, cut_time, num_steps_of
 from recurra.training.distributed import Group, shares_of
-from recurra.training.loss import BatchSource, Loss, Objective, StatefulObjective, expect_loss
+from recurra.training.loss import BatchSource, Loss, Objective, StatefulObjective
 
 __all__ = ["Feed", "Piece"]
 
@@ -142,7 +141,7 @@ class Feed:
     def _compute(self, model: nn.Module) -> Loss:
         batch = self._open()
         if self.truncation is None:
-            loss = expect_loss(cast(Objective, self.objective)(model, batch.data))
+            loss = cast(Objective, self.objective)(model, batch.data)
             return loss if batch.is_share else loss.muted()
         if self.window >= self.truncation.count(batch.num_steps):  # others have longer sequences
             (loss, *_), _, _ = self.truncation.run(self._step(model), 0, max(1, batch.num_steps), Carry(0, None))
@@ -155,16 +154,7 @@ class Feed:
 
     def _step(self, model: nn.Module) -> Callable[[int, int, Any], tuple[Loss, Any]]:
         objective, data = cast(StatefulObjective, self.objective), self._open().data
-
-        def step(begin: int, end: int, state: Any) -> tuple[Loss, Any]:
-            result: Any = objective(model, cut_time(data, begin, end), state)
-            if not isinstance(result, tuple) or len(result) != 2:
-                raise ConfigError(
-                    f"Under truncated BPTT an objective must give a pair, `Loss` and state, got {describe(result)}."
-                )
-            return expect_loss(result[0]), result[1]
-
-        return step
+        return lambda begin, end, state: objective(model, cut_time(data, begin, end), state)
 
     # --- the checkpoint ------------------------------------------------------------------------------------------
 

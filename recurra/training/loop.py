@@ -117,7 +117,7 @@ def fit(
 
     Raises:
         Interrupted: Ctrl-C; the checkpoint is saved first. A KeyboardInterrupt.
-        ConfigError: the loss is no longer finite or is none, or an option needs something that is not there.
+        ConfigError: the loss is no longer finite, or an option needs something that is not there.
         RunError: the checkpoint cannot be written, or cannot be resumed from.
         DataError: there are no batches.
     """

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from recurra.errors import ConfigError, ShapeError
 from recurra.shapes import describe
 
-__all__ = ["BatchSource", "Loss", "Objective", "StatefulObjective", "expect_loss", "sum_losses"]
+__all__ = ["BatchSource", "Loss", "Objective", "StatefulObjective", "sum_losses"]
 
 
 # what an update is counted by, and what a line of the metrics says beside the means
@@ -73,20 +73,6 @@ class Loss:
         """The same numbers without their graph."""
         extra = {name: value.detach() if isinstance(value, Tensor) else value for name, value in self.extra.items()}
         return Loss(self.total.detach(), self.count, extra)
-
-
-def expect_loss(result: Any) -> Loss:
-    """What an objective gives, where it is a loss.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    if not isinstance(result, Loss):
-        raise ConfigError(
-            "An objective must give a `Loss`, the sum over the items and their count, as `Loss(total, count)`; "
-            f"got {describe(result)}."
-        )
-    return result
 
 
 def sum_losses(losses: Iterable[Loss]) -> dict[str, float]:

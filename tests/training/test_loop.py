@@ -314,19 +314,6 @@ def test_batches_of_no_steps_cannot_be_cut_into_windows() -> None:
         plain(network(), Empty(), TrainingConfig(k1=2), objective=stateful_objective)
 
 
-@pytest.mark.parametrize(
-    ("given", "k1", "message"),
-    [
-        (torch.zeros(()), None, r"must give a `Loss`, the sum .* `Loss\(total, count\)`; got \[\]"),
-        (Loss(torch.zeros(()), 3), 2, "must give a pair, `Loss` and state, got a Loss"),
-        ((torch.zeros(3), None), 2, r"must give a `Loss`, .*; got \[3\]"),
-    ],
-)
-def test_an_objective_must_give_a_loss(given: Any, k1: int | None, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        plain(network(), TinySource(), TrainingConfig(k1=k1), objective=lambda *_: given)
-
-
 def test_a_word_for_progress_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"`progress` must be 'auto', 'bar', 'lines' or 'none', got 'line'"):
         plain(network(), TinySource(), TrainingConfig(), progress="line")
