@@ -121,12 +121,12 @@ def fit(
         RunError: the checkpoint cannot be written, or cannot be resumed from.
         DataError: there are no batches.
     """
-    check_choice("progress", progress, get_args(ProgressKind))
     if config.max_steps is None and config.epochs is None:
         raise ConfigError("`max_steps` and `epochs` cannot both be none: training would never end; give one.")
     files = _Files(None if checkpoint is None else Path(checkpoint), None if metrics is None else Path(metrics))
     if validate is None and (config.patience is not None or config.schedule == "plateau"):
         raise ConfigError("`patience` and the schedule `plateau` look at scores: give `validate`, or do without them.")
+    check_choice("progress", progress, get_args(ProgressKind))
     _expect_clipping(model, config.clip_state_gradient)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
