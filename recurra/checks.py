@@ -7,7 +7,15 @@ from collections.abc import Iterable
 
 from recurra.errors import ConfigError, did_you_mean
 
-__all__ = ["check_bool", "check_choice", "check_count", "check_number", "check_probability"]
+__all__ = [
+    "check_bool",
+    "check_choice",
+    "check_count",
+    "check_known",
+    "check_number",
+    "check_probability",
+    "check_seed",
+]
 
 
 def check_number(name: str, value: float, *, above: float = -math.inf, least: float = -math.inf) -> float:
@@ -45,6 +53,17 @@ def check_count(name: str, value: int, *, least: int = 1) -> int:
     return value
 
 
+def check_seed(name: str, value: int) -> int:
+    """Check a whole number that torch's generators take as their seed: 64 bits, with or without a sign.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**64:
+        raise ConfigError(f"`{name}` must be a whole number from -2^63 to below 2^64, got {value!r}.")
+    return value
+
+
 def check_bool(name: str, value: bool) -> bool:
     """Check a truth value: any other value counts as one in Python, and `"no"` as true.
 
@@ -69,3 +88,20 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
             f"`{name}` must be {', '.join(most)} or {last}, got {value!r}.{did_you_mean(str(value), choices)}"
         )
     return value
+
+
+def check_known(name: str, known: Iterable[str], unknown: str) -> None:
+    """Check a name against those that there are.
+
+    Args:
+        name: what was given.
+        known: all that there are.
+        unknown: the sentence about any other, without its full stop.
+
+    Raises:
+        ConfigError: it is none of them; the sentence goes on with the nearest, and with all.
+    """
+    known = tuple(known)
+    if name not in known:
+        listed = f" All: {', '.join(known)}." if known else ""
+        raise ConfigError(f"{unknown}.{did_you_mean(str(name), known)}{listed}")

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from recurra.errors import ShapeError
 from recurra.shapes import describe, length_mask
 
-__all__ = ["WHOLE_NUMBERS", "Ragged", "offsets_of", "put_rows", "take_rows"]
+__all__ = ["WHOLE_NUMBERS", "Ragged", "offsets_of", "put_rows", "take_rows", "take_sequences"]
 
 WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -206,23 +206,13 @@ class Ragged:
         Negative indices count from the end, as in a list.
         """
         if isinstance(index, slice):
-            return self._take(list(range(self.batch_size)[index]))
+            chosen = list(range(self.batch_size)[index])
+            return take_sequences(self, torch.tensor(chosen, dtype=torch.int64, device=self.offsets.device))
         index = operator.index(index)
         if not -self.batch_size <= index < self.batch_size:
             raise IndexError(f"sequence {index} of a batch of {self.batch_size}")
         index %= self.batch_size
         return self.values[int(self.offsets[index]) : int(self.offsets[index + 1])]
-
-    def _take(self, sequences: list[int]) -> Ragged:
-        """A Ragged of some of the sequences, in this order, with their resets."""
-        chosen = torch.tensor(sequences, dtype=torch.int64, device=self.offsets.device)
-        layout = _layout(self.lengths[chosen])
-        rows = self.offsets[chosen][layout.sequence_index] + layout.position
-        taken = layout.replace(take_rows(self.values, rows))
-        if self.resets is None:
-            return taken
-        begins = torch.zeros(self.num_steps, dtype=torch.bool, device=rows.device).index_fill(0, self.resets, True)
-        return replace(taken, resets=begins[rows].nonzero().flatten())
 
     def __repr__(self) -> str:
         resets = "" if self.resets is None else f", {len(self.resets)} resets"
@@ -232,7 +222,7 @@ class Ragged:
 
     def replace(self, values: Tensor) -> Ragged:
         """The same offsets and resets around other values [N, ...] (an embedding of tokens, outputs of a layer)."""
-        if values.dim() == 0 or len(values) != self.num_steps:
+        if not isinstance(values, Tensor) or values.dim() == 0 or len(values) != self.num_steps:
             raise ShapeError(f"`values` must have shape [N={self.num_steps}, ...], got {describe(values)}.")
         if values.device != self.offsets.device:
             raise ShapeError(f"`values` must be on {self.offsets.device} as the offsets are, got {values.device}.")
@@ -262,7 +252,7 @@ class Ragged:
 
         Shapes: rows [B, ...] -> [N, ...].
         """
-        if rows.dim() == 0 or len(rows) != self.batch_size:
+        if not isinstance(rows, Tensor) or rows.dim() == 0 or len(rows) != self.batch_size:
             raise ShapeError(f"`rows` must have shape [B={self.batch_size}, ...], got {describe(rows)}.")
         return rows.repeat_interleave(self.lengths, dim=0, output_size=self.num_steps)
 
@@ -438,9 +428,11 @@ class Ragged:
     @classmethod
     def from_nested(cls, nested: Tensor) -> Ragged:
         """From a torch nested tensor of layout `torch.jagged` whose ragged size is the second."""
-        if not nested.is_nested or nested.layout != torch.jagged:
-            got = "a nested tensor" if nested.is_nested else "a plain tensor"
-            raise ShapeError(f"`nested` must be a nested tensor of layout torch.jagged, got {got} of {nested.layout}.")
+        if not isinstance(nested, Tensor) or not nested.is_nested or nested.layout != torch.jagged:
+            got = describe(nested)
+            if isinstance(nested, Tensor):
+                got = f"{got} of {nested.layout}"
+            raise ShapeError(f"`nested` must be a nested tensor of layout torch.jagged, got {got}.")
         jagged: Any = nested  # torch's stubs know no methods of nested tensors
         if isinstance(nested.shape[1], int):
             raise ShapeError(
@@ -457,6 +449,20 @@ class Ragged:
     def to_nested(self) -> Tensor:
         """To a torch nested tensor of layout `torch.jagged` that shares these values."""
         return torch.nested.nested_tensor_from_jagged(self.values, self.offsets)
+
+
+def take_sequences(batch: Ragged, sequences: Tensor) -> Ragged:
+    """Some of the sequences of a batch, each at most once, in this order, with their resets: a copy.
+
+    Shapes: sequences int64 [n].
+    """
+    layout = _layout(batch.lengths[sequences])
+    rows = batch.offsets[sequences][layout.sequence_index] + layout.position
+    taken = layout.replace(take_rows(batch.values, rows))
+    if batch.resets is None:
+        return taken
+    begins = torch.zeros(batch.num_steps, dtype=torch.bool, device=rows.device).index_fill(0, batch.resets, True)
+    return replace(taken, resets=begins[rows].nonzero().flatten())
 
 
 def offsets_of(lengths: Tensor) -> Tensor:

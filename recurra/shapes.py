@@ -16,7 +16,9 @@ __all__ = ["describe", "expect_shape", "length_mask", "shape_text", "size_text"]
 
 def describe(value: object) -> str:
     """What came, in words for an error message: a shape for a tensor, a type name for anything else."""
-    return str(list(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return "a nested tensor" if value.is_nested else str(list(value.shape))  # a strided one has no shape
 
 
 def shape_text(*letters: str, **trailing: tuple[int, ...]) -> str:

@@ -547,7 +547,19 @@ REFUSALS: dict[str, tuple[Any, str]] = {
     "packing an empty batch": (lambda: numbered([]).to_packed(), "got lengths []."),
     "nested that is plain": (
         lambda: Ragged.from_nested(V),
-        "`nested` must be a nested tensor of layout torch.jagged, got a plain tensor of torch.strided.",
+        "`nested` must be a nested tensor of layout torch.jagged, got [3, 2] of torch.strided.",
+    ),
+    "nested that is none": (
+        lambda: Ragged.from_nested([V]),  # type: ignore[arg-type]
+        "`nested` must be a nested tensor of layout torch.jagged, got a list.",
+    ),
+    "values that are none": (
+        lambda: Ragged(V, O).map(lambda values: values.tolist()),  # type: ignore[arg-type, return-value]
+        "`values` must have shape [N=3, ...], got a list.",
+    ),
+    "rows that are none": (
+        lambda: Ragged(V, O).expand([1, 2]),  # type: ignore[arg-type]
+        "`rows` must have shape [B=2, ...], got a list.",
     ),
     "nested transposed": (
         lambda: Ragged.from_nested(Ragged(V, O).to_nested().transpose(1, 2)),

@@ -34,6 +34,9 @@ def test_another_shape_is_refused_with_both_shapes(value: object, got: str) -> N
 def test_what_came_is_described_in_words() -> None:
     assert describe(torch.zeros(2, 3)) == "[2, 3]"
     assert describe("word") == "a str"
+    assert (
+        describe(torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.jagged)) == "a nested tensor"
+    )
 
 
 def test_the_mask_is_true_on_the_steps_that_exist() -> None:

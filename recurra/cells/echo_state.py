@@ -12,13 +12,13 @@ from torch.nn.functional import linear
 from recurra.cells.echo_state_kernel import PackedReservoir, ReservoirKernel
 from recurra.cells.rnn import ACTIVATIONS
 from recurra.cells.spectrum import spectral_radius
-from recurra.checks import check_bool, check_choice, check_count, check_number
+from recurra.checks import check_bool, check_choice, check_count, check_number, check_seed
 from recurra.engine.contract import Cell, Source
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError, ShapeError
 from recurra.shapes import describe
 
-__all__ = ["ESN", "ESNState"]
+__all__ = ["ESN", "ESNState", "new_generator"]
 
 _SPARSE_UNITS = 1000  # from here on, a matrix with few connections is kept as a list of them
 _SPARSE_SHARE = 0.2
@@ -133,8 +133,7 @@ class ESN(Cell):
             raise ConfigError("`storage` must be 'dense' or 'auto' where `trainable`: all connections are trained.")
         self.leak, self.noise, self.activation, self.trainable = leak, noise, activation, trainable
         self.connectivity, self.storage = connectivity, storage
-        draw = torch.Generator()
-        draw.manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
+        draw = new_generator(seed)
         self._draw_recurrent(draw, spectral_radius, recurrent)
         scales = torch.full((input_size,), float(input_scaling), dtype=torch.float64)
         scales[input_size - feedback_size :] = feedback_scaling
@@ -265,6 +264,15 @@ class ESN(Cell):
             f"{name}={describe(value) if isinstance(value, Tensor) else repr(value)}"
             for name, value in self._arguments.items()
         )
+
+
+def new_generator(seed: int | None) -> torch.Generator:
+    """Random numbers that begin at a seed; from torch's own where there is none.
+
+    Raises:
+        ConfigError: the seed cannot be.
+    """
+    return torch.Generator().manual_seed(int(torch.randint(2**62, ())) if seed is None else check_seed("seed", seed))
 
 
 def _default(weights: Tensor) -> Tensor:

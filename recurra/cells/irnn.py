@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from recurra.cells.rnn import RNN, Activation, RNNState
+from recurra.cells.rnn import RNN, Activation
 from recurra.cells.torch_layout import Bias
 from recurra.checks import check_choice, check_number
 from recurra.engine.contract import Source
@@ -41,7 +41,6 @@ class IRNN(RNN):
         Weights are named and laid out as those of torch.nn.RNNCell.
     """
 
-    State = RNNState
     source = Source(
         key="le2015simple",
         authors="Le, Quoc V. and Jaitly, Navdeep and Hinton, Geoffrey E.",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import Wrapper, free_state, step_reading, unwrap
+from recurra.cells.wrapper import Wrapper, free_state, name_of, step_reading
 from recurra.engine.contract import Cell, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError
@@ -34,7 +34,7 @@ class LearnedInitialState(Wrapper):
         like = next(cell.parameters(), torch.empty(0))
         start = free_state(cell, dtype=like.dtype, device=like.device, with_complex=True)
         if not start:
-            raise ConfigError(f"No field of the state of `{type(unwrap(cell)).__name__}` is free to be learned.")
+            raise ConfigError(f"No field of the state of `{name_of(cell)}` is free to be learned.")
         self.initial = nn.ParameterDict(
             {name: nn.Parameter(field[0].detach().clone()) for name, field in start.items()}
         )

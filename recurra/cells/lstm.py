@@ -9,7 +9,7 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
 
 from recurra.cells.torch_layout import CHRONO, Bias, TorchLayoutCell, check_chrono
-from recurra.checks import check_bool, check_number
+from recurra.checks import check_bool, check_count, check_number
 from recurra.engine.contract import Source
 from recurra.engine.kernel import Kernel
 from recurra.errors import ConfigError
@@ -92,10 +92,7 @@ class LSTM(TorchLayoutCell):
         forget_bias: float | None = None,
         chrono: int | None = None,
     ) -> None:
-        if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < hidden_size:
-            raise ConfigError(
-                f"`proj_size` must be within 0..{hidden_size - 1}, below `hidden_size`, got {proj_size!r}."
-            )
+        check_count("proj_size", proj_size, least=0)
         for name, flag in (("peephole", peephole), ("coupled", coupled), ("layer_norm", layer_norm)):
             check_bool(name, flag)
         if forget_bias is not None and (coupled or not bias):
@@ -107,6 +104,8 @@ class LSTM(TorchLayoutCell):
         if coupled:
             self.gates = ("i", "g", "o")
         super().__init__(input_size, hidden_size, bias=bias, output_size=proj_size or hidden_size)
+        if proj_size >= hidden_size:
+            raise ConfigError(f"`proj_size` must be below `hidden_size={hidden_size}`, got {proj_size}.")
         self.peephole, self.proj_size, self.coupled, self.layer_norm = peephole, proj_size, coupled, layer_norm
         self.forget_bias = None if forget_bias is None else check_number("forget_bias", forget_bias)
         self.weight_hr = nn.Parameter(torch.empty(proj_size, hidden_size)) if proj_size else None

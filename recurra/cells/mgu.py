@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn, sigmoid, tanh
@@ -17,7 +17,6 @@ from recurra.errors import ConfigError
 __all__ = ["MGU", "MGUState"]
 
 Variant = Literal["mgu", "mgu1", "mgu2", "mgu3"]
-_VARIANTS = ("mgu", "mgu1", "mgu2", "mgu3")
 
 
 class MGUState(NamedTuple):
@@ -88,7 +87,7 @@ class MGU(Cell):
         bias: bool = True,
     ) -> None:
         super().__init__(input_size, hidden_size)
-        self.variant = check_choice("variant", variant, _VARIANTS)
+        self.variant = check_choice("variant", variant, get_args(Variant))
         self.reset = check_choice("reset", reset, ("before", "after"))
         if not check_bool("bias", bias) and variant == "mgu3":
             raise ConfigError("The gate of `variant='mgu3'` is its bias alone: `bias` must be True, got False.")

@@ -29,8 +29,9 @@ from recurra.cells.qrnn import QRNN
 from recurra.cells.rnn import RNN
 from recurra.cells.sru import SRU
 from recurra.cells.xlstm import MLSTM, SLSTM
+from recurra.checks import check_known
 from recurra.engine.contract import Cell, Source
-from recurra.errors import ConfigError, did_you_mean
+from recurra.errors import ConfigError
 
 __all__ = ["CELLS", "CellOption", "cell_options", "cell_sources", "find_cell", "make_cell"]
 
@@ -91,8 +92,7 @@ def find_cell(name: str) -> type[Cell]:
     Raises:
         ConfigError: there is none.
     """
-    if name not in CELLS:
-        raise ConfigError(f"Unknown cell `{name}`.{did_you_mean(name, CELLS)} All: {', '.join(CELLS)}.")
+    check_known(name, CELLS, f"Unknown cell `{name}`")
     return CELLS[name]
 
 
@@ -114,10 +114,7 @@ def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> C
     described = cell_options(name)
     known = [option.name for option in described]
     for option in options:
-        if option not in known:
-            raise ConfigError(
-                f"The cell `{name}` has no option `{option}`.{did_you_mean(option, known)} All: {', '.join(known)}."
-            )
+        check_known(option, known, f"The cell `{name}` has no option `{option}`")
     for each in described:
         if each.required and each.name not in options:
             raise ConfigError(f"The cell `{name}` needs the option `{each.name}`: {each.description}")

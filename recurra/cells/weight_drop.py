@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from recurra.cells.wrapper import Wrapper, check_names, step_reading, unwrap
-from recurra.checks import check_probability
+from recurra.cells.wrapper import Wrapper, check_names, name_of, step_reading, unwrap
+from recurra.checks import check_known, check_probability
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
-from recurra.errors import ConfigError, did_you_mean
+from recurra.errors import ConfigError
 
 __all__ = ["WeightDrop"]
 
@@ -54,15 +54,12 @@ class WeightDrop(Wrapper):
         self.p = check_probability("p", p)
         self.names = check_names("names", "parameter", names)
         innermost = unwrap(cell)
-        kind = parametrize.type_before_parametrizations(innermost).__name__
+        kind = name_of(innermost)
         known = _parameter_names(innermost)
         for name in self.names:
             if _is_dropped(innermost, name):
                 raise ConfigError(f"`{name}` of `{kind}` is dropped already: name each parameter in one `WeightDrop`.")
-            if name not in known:
-                raise ConfigError(
-                    f"`{kind}` has no parameter `{name}`.{did_you_mean(name, known)} All: {', '.join(known)}."
-                )
+            check_known(name, known, f"`{kind}` has no parameter `{name}`")
         for name in self.names:
             owner, _, leaf = name.rpartition(".")
             # unsafe: no trial run, which would draw random numbers

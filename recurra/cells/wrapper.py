@@ -9,11 +9,12 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
-from recurra.checks import check_probability
+from recurra.checks import check_known, check_probability
 from recurra.engine.contract import Cell, expect_cell
 from recurra.engine.reference import checked
-from recurra.errors import ConfigError, did_you_mean
+from recurra.errors import ConfigError
 
 __all__ = [
     "Wrapper",
@@ -21,6 +22,7 @@ __all__ = [
     "check_names",
     "field_probabilities",
     "free_state",
+    "name_of",
     "step_reading",
     "unwrap",
 ]
@@ -105,6 +107,12 @@ def unwrap(cell: Cell) -> Cell:
     return cell
 
 
+def name_of(cell: Cell) -> str:
+    """The class of the cell inside all wrappers, without what torch adds to that of a parametrized one."""
+    name: str = parametrize.type_before_parametrizations(unwrap(cell)).__name__
+    return name
+
+
 def step_reading(cell: Cell, x: Tensor, state: Any, read: Any) -> tuple[Tensor, Any]:
     """One step in which the cell's products see `read`, while `state` is what is carried on.
 
@@ -139,11 +147,7 @@ def check_fields(cell: Cell, names: Iterable[str]) -> None:
     """
     fields = cell.State._fields
     for name in names:
-        if name not in fields:
-            raise ConfigError(
-                f"The state of `{type(cell).__name__}` has no field `{name}`.{did_you_mean(name, fields)} "
-                f"All: {', '.join(fields)}."
-            )
+        check_known(name, fields, f"The state of `{type(cell).__name__}` has no field `{name}`")
 
 
 def check_names(option: str, what: str, names: str | Sequence[str]) -> tuple[str, ...]:
@@ -152,6 +156,7 @@ def check_names(option: str, what: str, names: str | Sequence[str]) -> tuple[str
     Args:
         option: the option that gives them.
         what: what they are names of, e.g. `"field"`.
+        names: what was given.
 
     Raises:
         ConfigError: there is none, or one is there twice.
@@ -175,7 +180,7 @@ def field_probabilities(cell: Cell, p: float | dict[str, float]) -> dict[str, fl
         given = dict.fromkeys(cell.free_fields, check_probability("p", p, one=True))
         if p and not given:
             raise ConfigError(
-                f"No field of the state of `{type(unwrap(cell)).__name__}` is free to keep an old value, so `p` must "
+                f"No field of the state of `{name_of(cell)}` is free to keep an old value, so `p` must "
                 f"be a dict that names the fields, got {p!r}."
             )
     check_fields(cell, given)

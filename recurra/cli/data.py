@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from recurra.checks import check_known
 from recurra.cli.options import as_typed
 from recurra.cli.shared import PairFiles, SourceColumn, TargetColumn
 from recurra.cli.show import print_heading, print_table
 from recurra.data.check import Distribution, Finding, PairReport, check_pairs
 from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
 from recurra.data.samples import SAMPLES
-from recurra.errors import ConfigError, RunError, did_you_mean
+from recurra.errors import ConfigError, RunError
 
 __all__ = ["register"]
 
@@ -150,8 +151,7 @@ def sample(
     if name is None:
         print_table(["sample", "what"], [[each, SAMPLES[each].description] for each in SAMPLES])
         return
-    if name not in SAMPLES:
-        raise ConfigError(f"Unknown sample `{name}`.{did_you_mean(name, SAMPLES)} All: {', '.join(SAMPLES)}.")
+    check_known(name, SAMPLES, f"Unknown sample `{name}`")
     if out is None:
         raise ConfigError("Say where the files go: `--out DIR`.")
     if not overwrite and out.is_dir() and any(out.iterdir()):

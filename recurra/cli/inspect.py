@@ -64,7 +64,9 @@ def inspect(
     limit: Annotated[
         int, typer.Option("--limit", metavar="INTEGER", min=1, help="Of a run: sentence pairs that are read.")
     ] = 32,
-    seed: Annotated[int, typer.Option("--seed", metavar="INTEGER", min=0, help="Of cells: their weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="INTEGER", min=0, max=2**32 - 1, help="Of cells: their weights.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The numbers as one JSON object on stdout.")] = False,
 ) -> None:
     """Look inside: gradients through time, states, gates, Jacobians and attention, as numbers and as pictures."""

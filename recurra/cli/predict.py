@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from recurra.cli.shared import Beam, Device, RunArgument, path_from
 from recurra.data.lines import raw_lines, read_lines
 from recurra.errors import ConfigError, DataError, import_extra
 from recurra.tasks.report import AttentionMap, draw_attention
-from recurra.tasks.translate import Translated, load
+from recurra.tasks.translate import Translated, Translator, load
 from recurra.training.files import write_atomically
 
 __all__ = ["register"]
@@ -117,25 +117,31 @@ def predict(
     with as_typed(options):
         model.translate([], **options)  # refuses options before anything is read
     maps: list[AttentionMap] = []
-    number = 0
-    for chunk in _chunks(lines, 1 if interactive else at_once):
-        if number == 0 and all("\t" in line for line in chunk):
+    answers = _answers(model, lines, 1 if interactive else at_once, options)
+    for number, translated in enumerate(answers, start=1):
+        for line in _output(translated, number, n_best, as_json):
+            sys.stdout.write(line + "\n")
+        if attention is not None and (found := translated.attention_map()) is not None:
+            maps.append(found)
+    if attention is not None:
+        _save_attention(maps, attention)
+
+
+def _answers(model: Translator, lines: Iterator[str], size: int, options: dict[str, Any]) -> Iterator[Translated]:
+    """The lines translated, so many together; what is written of them is on its way before more are read."""
+    first = True
+    while chunk := list(islice(lines, size)):
+        if first and all("\t" in line for line in chunk):
             print(
                 "Every line has a tab, as in a file of pairs: whole lines are translated; give the sentences alone, "
                 "as by `cut -f 1`.",
                 file=sys.stderr,
             )
+        first = False
         with as_typed(options):
-            answers = model.translate(chunk, **options)
-        for translated in answers:
-            number += 1
-            for line in _output(translated, number, n_best, as_json):
-                sys.stdout.write(line + "\n")
-            if attention is not None and (found := translated.attention_map()) is not None:
-                maps.append(found)
+            translated = model.translate(chunk, **options)
+        yield from translated
         sys.stdout.flush()
-    if attention is not None:
-        _save_attention(maps, attention)
 
 
 def _output(translated: Translated, number: int, n_best: int, as_json: bool) -> list[str]:
@@ -157,12 +163,6 @@ def _save_attention(maps: list[AttentionMap], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, draw_attention(maps))
     print(f"Attention drawn to {path}.", file=sys.stderr)
-
-
-def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:
-    remaining = iter(lines)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
 
 
 def _file_lines(path: Path) -> Iterator[str]:

@@ -27,6 +27,7 @@ FIELDS = [
     "steps",
     "batch_size",
     "learning_rate",
+    "seed",
     "device",
 ]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recurra.checks import check_count
 from recurra.data.readers import Pair
 from recurra.data.tokenizer import Vocabulary
-from recurra.errors import ConfigError, ShapeError
-from recurra.ragged import Ragged, offsets_of
+from recurra.errors import ShapeError
+from recurra.ragged import Ragged, take_sequences
 
 __all__ = ["BatchItem", "BucketedBatches", "EncodedPairs", "PairBatch", "encode_pairs", "length_batches"]
 
@@ -49,8 +49,7 @@ def length_batches(
         ConfigError: the budget is below 1.
         ShapeError: the lengths are not [n] or [n, k] whole numbers of at least 0.
     """
-    if budget < 1:
-        raise ConfigError(f"`budget` must be at least 1 token, got {budget}.")
+    check_count("budget", budget)
     table = np.asarray(lengths)
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or (len(table) and (table.dtype.kind not in "iu" or table.min() < 0)):
@@ -146,25 +145,6 @@ class PairBatch:
             self.rows.to(*args, **kwargs),
         )
 
-    def split(self, parts: int) -> list[PairBatch]:
-        """Micro-batches of consecutive examples with nearly as many tokens each; fewer where examples are few."""
-        if parts < 1:
-            raise ConfigError(f"`parts` must be at least 1, got {parts}.")
-        ends = self.target_in.offsets
-        ideal = torch.arange(1, parts, device=ends.device) * self.num_tokens // parts
-        cuts = torch.searchsorted(ends, ideal).clamp(1, max(1, len(self) - 1)).unique().tolist()
-        bounds = [0, *(cut for cut in cuts if cut < len(self)), len(self)]
-        return [self._slice(start, end) for start, end in pairwise(bounds)]
-
-    def _slice(self, start: int, end: int) -> PairBatch:
-        steps = slice(*self.target_in.offsets[[start, end]].tolist())
-        return PairBatch(
-            _slice(self.source, start, end),
-            _slice(self.target_in, start, end),
-            self.target_out[steps],
-            self.rows[start:end],
-        )
-
 
 class BatchItem(NamedTuple):
     """One batch of a plan: the epoch it belongs to and its examples."""
@@ -202,9 +182,7 @@ class BucketedBatches:
         eos: int = Vocabulary.eos,
         resample: Callable[[int], EncodedPairs] | None = None,
     ) -> None:
-        if budget < 1:
-            raise ConfigError(f"`budget` must be at least 1 token, got {budget}.")
-        self.budget = budget
+        self.budget = check_count("budget", budget)
         self.seed = seed
         self.length_noise = length_noise
         self.bos = bos
@@ -229,12 +207,12 @@ class BucketedBatches:
         """Build one batch of a plan."""
         self._turn_to(item.epoch)
         rows = torch.from_numpy(np.asarray(item.rows, dtype=np.int64))
-        target = _take(self._target, rows)  # begin, ids, end
+        target = take_sequences(self._target, rows)  # begin, ids, end
         is_last = torch.zeros(target.num_steps, dtype=torch.bool)
         is_last[target.offsets[1:] - 1] = True
         target_in = Ragged(target.values[~is_last], target.offsets - torch.arange(len(rows) + 1))
         target_out = target.values[1:][~is_last[:-1]]
-        return PairBatch(_take(self._source, rows), target_in, target_out, rows)
+        return PairBatch(take_sequences(self._source, rows), target_in, target_out, rows)
 
     def split(self, item: BatchItem, parts: int) -> list[BatchItem | None]:
         """The share of each of several processes, alike in length; None where there are too few examples for all."""
@@ -264,17 +242,3 @@ def _surround(ids: Ragged, before: int | None, after: int) -> Ragged:
     if before is not None:
         values[offsets[:-1]] = before
     return Ragged(values, offsets)
-
-
-def _take(batch: Ragged, rows: Tensor) -> Ragged:
-    """Some sequences by number, in that order."""
-    lengths = batch.lengths[rows]
-    offsets = offsets_of(lengths)
-    shift = (batch.offsets[rows] - offsets[:-1]).repeat_interleave(lengths)
-    return Ragged(batch.values[torch.arange(len(shift)) + shift], offsets)
-
-
-def _slice(batch: Ragged, start: int, end: int) -> Ragged:
-    """Consecutive sequences, without a copy of their values."""
-    offsets = batch.offsets[start : end + 1]
-    return Ragged(batch.values[int(offsets[0]) : int(offsets[-1])], offsets - offsets[0])

@@ -21,9 +21,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from recurra.checks import check_choice, check_count
 from recurra.data.columns import Columns, check_names, find_columns, find_keys, other_separator
 from recurra.data.lines import Fault, Line, read_lines
-from recurra.errors import ConfigError, DataError, did_you_mean
+from recurra.errors import ConfigError, DataError
 
 __all__ = ["MAX_CHARACTERS", "MAX_WORDS", "FirstRow", "Pair", "PathOrPaths", "as_paths", "read_pairs", "scan_pairs"]
 
@@ -80,10 +81,7 @@ def read_pairs(
         DataError: the file cannot be read, or has lines that cannot be used, with the first of them and their count.
         ConfigError: an option has a value that cannot be.
     """
-    if on_bad not in ("error", "skip"):
-        raise ConfigError(
-            f"`on_bad` must be `error` or `skip`, got `{on_bad}`.{did_you_mean(str(on_bad), ['error', 'skip'])}"
-        )
+    check_choice("on_bad", on_bad, ("error", "skip"))
     pairs: list[Pair] = []
     faults: list[Fault] = []
     for found in scan_pairs(
@@ -142,8 +140,8 @@ def scan_pairs(
     """
     names = check_names(source_column, target_column)
     for name, limit in (("max_words", max_words), ("max_characters", max_characters)):
-        if limit is not None and limit < 1:
-            raise ConfigError(f"`{name}` must be at least 1, got {limit}.")
+        if limit is not None:
+            check_count(name, limit)
     files = as_paths(paths)
     found_any = False
     for found in _judge(_without_blank_end(_raw_pairs(files, names, first_row)), files, max_words, max_characters):

@@ -11,8 +11,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from recurra.checks import check_probability
 from recurra.data.readers import Pair
-from recurra.errors import ConfigError, DataError
+from recurra.errors import DataError
 
 __all__ = ["Overlap", "find_overlap", "hash_position", "normalise_source", "split_pairs"]
 
@@ -46,9 +47,7 @@ def split_pairs(pairs: Sequence[Pair], fraction: float, *, seed: int = 0) -> tup
         ConfigError: the fraction is not within 0..1 (1 excluded).
         DataError: there are not two different sources to split.
     """
-    if not 0 <= fraction < 1:
-        raise ConfigError(f"The validation fraction must lie within 0..1, 1 excluded, got {fraction}.")
-    if fraction == 0:
+    if check_probability("fraction", fraction) == 0:
         return list(pairs), []
     places = [hash_position(pair.source, seed) for pair in pairs]
     distinct = sorted(set(places))

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from recurra.checks import check_probability
 from recurra.data.tokenizer import Vocabulary
 from recurra.errors import ConfigError
 from recurra.ragged import Ragged
@@ -66,9 +67,7 @@ class SubwordSampler:
     def __init__(self, vocabulary: Vocabulary, sentences: Iterable[str], dropout: float = 0.1) -> None:
         if vocabulary.kind != "bpe":
             raise ConfigError(f"Subwords can be sampled from a `bpe` vocabulary only, got `{vocabulary.kind}`.")
-        if not 0 <= dropout <= 1:
-            raise ConfigError(f"`dropout` must lie within 0..1, got {dropout}.")
-        self.dropout = dropout
+        self.dropout = check_probability("dropout", dropout, one=True)
         self._merges = _Merges(vocabulary)
         numbers: dict[str, int] = {}
         words = [[numbers.setdefault(w, len(numbers)) for w in vocabulary.words(sentence)] for sentence in sentences]

@@ -28,7 +28,8 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 
-from recurra.errors import ConfigError, DataError, did_you_mean, import_extra, reason_of
+from recurra.checks import check_count, check_known
+from recurra.errors import ConfigError, DataError, import_extra, reason_of
 from recurra.files import write_whole
 from recurra.ragged import Ragged
 
@@ -280,14 +281,10 @@ def train_tokenizer(
 
 
 def _check_options(kind: str, vocab_size: int, min_frequency: int) -> None:
-    kinds = get_args(Kind)
-    if kind not in kinds:
-        known = ", ".join(f"`{name}`" for name in kinds)
-        raise ConfigError(f"Unknown kind of vocabulary `{kind}`.{did_you_mean(kind, kinds)} All: {known}.")
-    if vocab_size <= len(SPECIAL):
+    check_known(kind, get_args(Kind), f"Unknown kind of vocabulary `{kind}`")
+    if check_count("vocab_size", vocab_size) <= len(SPECIAL):
         raise ConfigError(f"`vocab_size` must be above the {len(SPECIAL)} special pieces, got {vocab_size}.")
-    if min_frequency < 1:
-        raise ConfigError(f"`min_frequency` must be at least 1, got {min_frequency}.")
+    check_count("min_frequency", min_frequency)
 
 
 def _normaliser(lowercase: bool) -> Any:

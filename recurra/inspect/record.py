@@ -18,11 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import unwrap
+from recurra.cells.wrapper import check_fields, name_of
 from recurra.engine import reference
 from recurra.engine.contract import Cell
 from recurra.engine.scan import engine_in_use
-from recurra.errors import ConfigError, did_you_mean
 from recurra.inspect.gates import GateFinder, GateReader
 from recurra.ragged import Ragged
 
@@ -49,10 +48,10 @@ class Passage:
     cell: Cell
     lengths: Tensor
     order: Tensor
-    inputs: list[Tensor] = field(default_factory=list)
-    before: list[tuple[Tensor, ...]] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
-    gates: dict[str, list[Tensor]] = field(default_factory=dict)
+    inputs: list[Tensor] = field(default_factory=list, repr=False)
+    before: list[tuple[Tensor, ...]] = field(default_factory=list, repr=False)
+    outputs: list[Tensor] = field(default_factory=list, repr=False)
+    gates: dict[str, list[Tensor]] = field(default_factory=dict, repr=False)
     gated: bool = False
 
     @property
@@ -63,7 +62,7 @@ class Passage:
     @property
     def kind(self) -> str:
         """Class of the cell, without wrappers."""
-        return type(unwrap(self.cell)).__name__
+        return name_of(self.cell)
 
     def states(self, name: str) -> Tensor:
         """A field of the state before each step. Shapes: [T, B, ...], NaN where a sequence has ended.
@@ -71,13 +70,8 @@ class Passage:
         Raises:
             ConfigError: the state has no such field.
         """
-        fields = self.cell.State._fields
-        if name not in fields:
-            raise ConfigError(
-                f"The state of `{self.kind}` has no field `{name}`.{did_you_mean(name, fields)} "
-                f"All: {', '.join(fields)}."
-            )
-        index = fields.index(name)
+        check_fields(self.cell, [name])
+        index = self.cell.State._fields.index(name)
         return self.padded([fields_t[index] for fields_t in self.before])
 
     def padded(self, steps: list[Tensor]) -> Tensor:

@@ -22,7 +22,7 @@ def project(states: Tensor) -> Tensor:
     Raises:
         ShapeError: there are fewer than two numbers in a state.
     """
-    if states.dim() < 3 or states[0, 0].numel() < 2:
+    if states.dim() < 3 or states.shape[2:].numel() < 2:
         raise ShapeError(
             f"`states` must have shape [T, B, ...] with two numbers a state at least, got {describe(states)}."
         )

@@ -20,7 +20,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurra.checks import check_count
+from recurra.checks import check_count, check_number
 from recurra.engine.products import linear
 from recurra.errors import ConfigError, ShapeError
 from recurra.ragged import WHOLE_NUMBERS, Ragged
@@ -67,12 +67,8 @@ class Attention(nn.Module):
 
     def __init__(self, query_size: int, memory_size: int) -> None:
         super().__init__()
-        for name, size in (("query_size", query_size), ("memory_size", memory_size)):
-            if size < 1:
-                raise ConfigError(f"`{name}` must be at least 1, got {size}.")
-        self.query_size = query_size
-        self.memory_size = memory_size
-        self.context_size = memory_size
+        self.query_size = check_count("query_size", query_size)
+        self.memory_size = self.context_size = check_count("memory_size", memory_size)
 
     def prepare(self, memory: Ragged | Tensor, lengths: Lengths = None) -> Memory:
         """Make a memory ready: project it once, note which steps exist.
@@ -157,7 +153,7 @@ class DotAttention(Attention):
 
     def __init__(self, query_size: int, *, scale: float = 1.0) -> None:
         super().__init__(query_size, query_size)
-        self.scale = scale
+        self.scale = check_number("scale", scale)
 
     def score(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Shapes: queries [B, T, H], keys [B, S, H] -> [B, T, S]."""
@@ -182,7 +178,7 @@ class GeneralAttention(Attention):
 
     def __init__(self, query_size: int, memory_size: int, *, scale: float = 1.0) -> None:
         super().__init__(query_size, memory_size)
-        self.scale = scale
+        self.scale = check_number("scale", scale)
         self.weight = nn.Parameter(torch.empty(query_size, memory_size))
         self.reset_parameters()
 
@@ -268,7 +264,7 @@ class MultiHeadAttention(Attention):
 
     def __init__(self, query_size: int, memory_size: int, *, num_heads: int = 8) -> None:
         super().__init__(query_size, memory_size)
-        if num_heads < 1 or query_size % num_heads:
+        if query_size % check_count("num_heads", num_heads):
             raise ConfigError(f"`num_heads` must divide query_size={query_size}, got {num_heads}.")
         self.num_heads = num_heads
         self.context_size = query_size

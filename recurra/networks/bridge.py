@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import free_state, unwrap
+from recurra.cells.wrapper import free_state, name_of, unwrap
+from recurra.checks import check_known
 from recurra.engine.contract import Cell
 from recurra.engine.products import linear
-from recurra.errors import ConfigError, did_you_mean
+from recurra.errors import ConfigError
 from recurra.networks.recurrent import Recurrent
 
 __all__ = ["BRIDGES", "Bridge"]
@@ -49,8 +50,7 @@ class Bridge(nn.Module):
 
     def __init__(self, encoder: Recurrent, decoder: Recurrent, kind: str = "tanh") -> None:
         super().__init__()
-        if kind not in BRIDGES:
-            raise ConfigError(f"Unknown bridge `{kind}`.{did_you_mean(kind, BRIDGES)} All: {', '.join(BRIDGES)}.")
+        check_known(kind, BRIDGES, f"Unknown bridge `{kind}`")
         self.kind = kind
         self.num_directions = encoder.num_directions
         self.from_layer = _opposite(encoder.num_layers, decoder.num_layers)
@@ -70,7 +70,7 @@ class Bridge(nn.Module):
             self.plan.append({name: [name] if name in sizes else list(sizes) for name in fields})
             self.layers.append(self._layer(cell, fields, sizes))
         if not any(self.plan):
-            kinds = ", ".join(dict.fromkeys(f"`{type(unwrap(cell)).__name__}`" for cell in decoder.cells))
+            kinds = ", ".join(dict.fromkeys(f"`{name_of(cell)}`" for cell in decoder.cells))
             raise ConfigError(
                 f"The bridge `{kind}` has nothing to make, since no field of the state of {kinds} is free: take the "
                 "bridge `none`, or `copy` from an encoder of the same cells."
@@ -89,7 +89,7 @@ class Bridge(nn.Module):
             got = sizes.get(name, 0) * times
             if got != size:
                 raise ConfigError(
-                    f"The bridge `{self.kind}` needs states of one size: field `{name}` of `{type(cell).__name__}` has "
+                    f"The bridge `{self.kind}` needs states of one size: field `{name}` of `{name_of(cell)}` has "
                     f"{size} numbers, the encoder gives {got}; take the bridge `tanh`."
                 )
         return nn.ModuleDict()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recurra.checks import check_probability
+from recurra.checks import check_bool, check_count, check_number, check_probability
 from recurra.engine.contract import Cell
 from recurra.engine.products import linear
 from recurra.engine.scan import goes_to_eager, in_eager, scan
@@ -65,9 +65,9 @@ class EncoderDecoder(nn.Module):
         decoder: writes; one direction. Takes embeddings of the target (and features, with input feeding).
         attention: queries of the decoder's output size over a memory of the encoder's; without it the bridge alone
             carries what was read.
+        target_embedding: of target tokens.
         source_embedding: of source tokens; None where the source is vectors. The same module as `target_embedding` ties
             the two.
-        target_embedding: of target tokens.
         feature_size: E; the size of the target embedding where not given.
         tie_output: the target embedding is V, whose size E must then be.
         bridge: from final to initial states, one of `BRIDGES`.
@@ -114,16 +114,21 @@ class EncoderDecoder(nn.Module):
         lexical: bool = False,
     ) -> None:
         super().__init__()
-        self.feature_size = target_embedding.embedding_dim if feature_size is None else feature_size
-        fed = self.feature_size if input_feeding else 0
+        for name, network in (("encoder", encoder), ("decoder", decoder)):
+            if not isinstance(network, Recurrent):
+                raise ConfigError(f"`{name}` must be a recurra.Recurrent, got {describe(network)}.")
+        self.feature_size = (
+            target_embedding.embedding_dim if feature_size is None else check_count("feature_size", feature_size)
+        )
+        fed = self.feature_size if check_bool("input_feeding", input_feeding) else 0
         _check_decoder(decoder, target_embedding.embedding_dim + fed, input_feeding)
         _check_sizes(encoder, decoder, attention, source_embedding)
-        if tie_output and self.feature_size != target_embedding.embedding_dim:
+        if check_bool("tie_output", tie_output) and self.feature_size != target_embedding.embedding_dim:
             raise ConfigError(
                 f"`tie_output` needs features of the size of the target embedding {target_embedding.embedding_dim}, "
                 f"got `feature_size={self.feature_size}`."
             )
-        if lexical:
+        if check_bool("lexical", lexical):
             _check_lexical(attention, source_embedding, self.feature_size)
         self.dropout = check_probability("dropout", dropout)
         self.embedding_dropout = check_probability(
@@ -134,8 +139,8 @@ class EncoderDecoder(nn.Module):
         )
         self.memory_dropout = check_probability("memory_dropout", memory_dropout)
         self.word_dropout = check_probability("word_dropout", word_dropout)
-        self.variational = variational
-        self.embedding_scale = embedding_scale
+        self.variational = check_bool("variational", variational)
+        self.embedding_scale = check_number("embedding_scale", embedding_scale)
         self.input_feeding = input_feeding
         self.tie_output = tie_output
         self.reads_tokens = source_embedding is not None

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from recurra.cells.rnn import ACTIVATIONS, Activation
-from recurra.checks import check_count
+from recurra.checks import check_count, check_known
 from recurra.engine.products import linear
-from recurra.errors import ConfigError, ShapeError, did_you_mean
+from recurra.errors import ConfigError, ShapeError
 from recurra.ragged import Ragged
 from recurra.shapes import describe
 
@@ -61,12 +61,9 @@ class OutputLayer(nn.Module):
         self, hidden_size: int, output_size: int, activation: str | Activation | None = "identity", *, bias: bool = True
     ) -> None:
         super().__init__()
-        if isinstance(activation, str) and activation not in OUTPUT_ACTIVATIONS:
-            raise ConfigError(
-                f"Unknown activation `{activation}`.{did_you_mean(activation, OUTPUT_ACTIVATIONS)} "
-                f"All: {', '.join(OUTPUT_ACTIVATIONS)}."
-            )
-        if not (activation is None or isinstance(activation, str) or callable(activation)):
+        if isinstance(activation, str):
+            check_known(activation, OUTPUT_ACTIVATIONS, f"Unknown activation `{activation}`")
+        elif activation is not None and not callable(activation):
             raise ConfigError(
                 f"`activation` must be a function of a tensor or one of {', '.join(OUTPUT_ACTIVATIONS)}, "
                 f"got {activation!r}."

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, DataError, RecurraError, did_you_mean, import_extra, no_such_file
+from recurra.checks import check_known
+from recurra.errors import ConfigError, DataError, RecurraError, import_extra, no_such_file
 from recurra.networks.weights import CellWeights, find_slots, load_layers
 
 __all__ = ["KerasLayer", "load_keras", "read_keras"]
@@ -251,10 +252,7 @@ def _choose(layers: list[KerasLayer], name: str | None) -> list[KerasLayer]:
         raise ConfigError("The source has no SimpleRNN, LSTM or GRU layer.")
     if name is None:
         return layers
-    if name not in names:
-        raise ConfigError(
-            f"The source has no recurrent layer `{name}`.{did_you_mean(name, names)} All: {', '.join(names)}."
-        )
+    check_known(name, names, f"The source has no recurrent layer `{name}`")
     return [layers[names.index(name)]]
 
 
@@ -293,10 +291,8 @@ def _read_weights(path: Path, layer: str | None) -> list[Any]:
     with _reading(path) as h5py, h5py.File(path, "r") as file:
         file.visititems(look)
         names = sorted(found, key=lambda name: (len(name), name))  # gru, gru_1, ..., gru_10
-        if layer is not None and layer not in found:
-            raise ConfigError(
-                f"`{path}` has no recurrent layer `{layer}`.{did_you_mean(layer, names)} All: {', '.join(names)}."
-            )
+        if layer is not None:
+            check_known(layer, names, f"`{path}` has no recurrent layer `{layer}`")
         if layer is None and len({re.sub(r"_\d+$", "", name) for name in names}) != 1:
             raise ConfigError(
                 f"`{path}` does not say in which order its layers run: give one as `layer`, of {', '.join(names)}."

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recurra.checks import check_choice
-from recurra.errors import ConfigError, did_you_mean
+from recurra.checks import check_choice, check_count, check_known
 from recurra.networks.attention import masked_softmax
 from recurra.ragged import Ragged
 
@@ -80,12 +79,15 @@ class AttentionPooling(nn.Module):
     Args:
         size: O.
 
+    Raises:
+        ConfigError: the size is no whole number of at least 1.
+
     Source: Yang et al. 2016, "Hierarchical Attention Networks for Document Classification", N16-1174, Eqs. 5-7.
     """
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.project = nn.Linear(size, size)
+        self.project = nn.Linear(check_count("size", size), size)
         self.query = nn.Parameter(torch.empty(size))
         nn.init.uniform_(self.query, -(size**-0.5), size**-0.5)
 
@@ -106,6 +108,5 @@ def make_pooling(kind: str, size: int, num_directions: int) -> nn.Module:
     Raises:
         ConfigError: there is none.
     """
-    if kind not in POOLINGS:
-        raise ConfigError(f"Unknown pooling `{kind}`.{did_you_mean(kind, POOLINGS)} All: {', '.join(POOLINGS)}.")
+    check_known(kind, POOLINGS, f"Unknown pooling `{kind}`")
     return AttentionPooling(size) if kind == "attention" else Pooling(kind, num_directions)

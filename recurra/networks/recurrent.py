@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -109,6 +109,9 @@ class Recurrent(nn.Module):
         self.variational_dropout = check_probability("variational_dropout", variational_dropout)
         if dropout and variational_dropout:
             raise ConfigError("`dropout` and `variational_dropout` do the same in two ways: choose one of them.")
+        check_probability("weight_drop", weight_drop)
+        check_probability("recurrent_dropout", recurrent_dropout)
+        check_probability("zoneout", zoneout, one=True)
         check_bool("layer_norm", layer_norm)
         check_bool("learned_initial_state", learned_initial_state)
         if clip_state_gradient is not None:
@@ -183,13 +186,18 @@ class Recurrent(nn.Module):
 
         Raises:
             ConfigError: the network has two directions, or one mask a sequence is wanted in training.
+            ShapeError: x has another shape, or there are more or fewer states.
         """
+        if not isinstance(x, Tensor) or x.shape[1:] != self.input_shape:
+            raise ShapeError(f"`x` must have shape {shape_text('B', I=self.input_shape)}, got {describe(x)}.")
         if self.bidirectional:
             raise ConfigError("A bidirectional network needs whole sequences: it has no single step.")
         if self.training and self.variational_dropout:
             raise ConfigError("`variational_dropout` has one mask for a whole sequence: no single step in training.")
         if state is None:
             state = self.initial_state(x.shape[0], dtype=x.dtype, device=x.device)
+        else:
+            state = [one for (one,) in self._split_state(state)]
         after: list[Any] = []
         y = x
         for index, cell in enumerate(self.cells):
@@ -375,12 +383,16 @@ def _wrap(
     learned_initial_state: bool,
 ) -> Cell:
     """The wrappers that were asked for, weights innermost."""
-    if weight_drop:
-        cell = WeightDrop(cell, weight_drop)
-    if recurrent_dropout:
-        cell = RecurrentDropout(cell, recurrent_dropout)
-    if zoneout:
-        cell = Zoneout(cell, zoneout)
+    wrappers: dict[str, tuple[Callable[[Cell, float], Cell], float]] = {
+        "weight_drop": (WeightDrop, weight_drop),
+        "recurrent_dropout": (RecurrentDropout, recurrent_dropout),
+        "zoneout": (Zoneout, zoneout),
+    }
+    for option, (wrapper, p) in wrappers.items():
+        try:
+            cell = wrapper(cell, p) if p else cell
+        except ConfigError as error:
+            raise ConfigError(f"`{option}` does not go with this cell: {error}") from None
     if learned_initial_state:
         cell = LearnedInitialState(cell)
     return cell if clip_state_gradient is None else ClipStateGradient(cell, clip_state_gradient)

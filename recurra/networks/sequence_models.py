@@ -23,7 +23,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurra.cells.wrapper import free_state, unwrap
+from recurra.cells.wrapper import free_state, name_of, unwrap
+from recurra.checks import check_bool, check_count
 from recurra.engine.contract import Cell
 from recurra.errors import ConfigError, ShapeError
 from recurra.networks.heads import OutputLayer
@@ -63,15 +64,10 @@ class _SequenceModel(nn.Module):
                 f"`embedding` gives {embedding.embedding_dim} numbers a token, `recurrent` takes {layers.input_size}: "
                 "they must agree."
             )
-        self.batch_first = batch_first
+        self.batch_first = check_bool("batch_first", batch_first)
         self.embedding = embedding
         self.recurrent = layers
-        if isinstance(output, int) and len(layers.output_shape) != 1:
-            raise ConfigError(
-                f"`output={output}` is a dense layer, which takes vectors; the layers give "
-                f"{shape_text('N', O=layers.output_shape)}: hand in a module that takes these."
-            )
-        self.output = OutputLayer(layers.output_size, output) if isinstance(output, int) else output
+        self.output = output if callable(output) else _dense(layers, output)
 
     def _read(self, x: Tensor | Ragged, lengths: Lengths, resets: Tensor | None = None) -> Ragged:
         """The inputs as vectors, Ragged."""
@@ -94,6 +90,15 @@ class _SequenceModel(nn.Module):
     def extra_repr(self) -> str:
         """The order of padded tensors, for `print`."""
         return "batch_first=True" if self.batch_first else ""
+
+
+def _dense(layers: Recurrent, size: Any) -> OutputLayer:
+    if len(layers.output_shape) != 1:
+        raise ConfigError(
+            f"`output={size}` is a dense layer, which takes vectors; the layers give "
+            f"{shape_text('N', O=layers.output_shape)}: hand in a module that takes these."
+        )
+    return OutputLayer(layers.output_size, size)
 
 
 class OneToOne(_SequenceModel):
@@ -270,13 +275,13 @@ class OneToMany(_SequenceModel):
         super().__init__(recurrent, output, embedding, batch_first)
         if self.recurrent.bidirectional:
             raise ConfigError("`recurrent` must have one direction: what comes later is not known while generating.")
-        self.size = size
+        self.size = check_count("size", size)
         self.begin = nn.ModuleList(
             nn.ModuleDict({name: nn.Linear(size, field.numel()) for name, field in free_state(cell).items()})
             for cell in self.recurrent.cells
         )
         if not any(self.begin):
-            kinds = ", ".join(dict.fromkeys(f"`{type(unwrap(cell)).__name__}`" for cell in self.recurrent.cells))
+            kinds = ", ".join(dict.fromkeys(f"`{name_of(cell)}`" for cell in self.recurrent.cells))
             raise ConfigError(
                 f"The one input becomes the initial state, and no field of the state of {kinds} is free: take another."
             )

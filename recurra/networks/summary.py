@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from recurra.cells.wrapper import Wrapper, unwrap
+from recurra.cells.wrapper import Wrapper, name_of, unwrap
 from recurra.engine.contract import Cell
 from recurra.networks.attention import Attention
 from recurra.networks.bridge import Bridge
@@ -42,9 +42,9 @@ class LayerSummary:
     state: dict[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
-    """The table of a network; `str` of it is the text.
+    """The table of a network; `str` of it, and what a notebook shows, is the text.
 
     Attributes:
         title: class of the network.
@@ -91,6 +91,8 @@ class Summary:
         lines.append(f"trainable:  {self.trainable:,}")
         lines.append(f"state:      {self.state_size:,} numbers a sequence")
         return "\n".join([*lines, "", self.unrolled]).rstrip() + "\n"
+
+    __repr__ = __str__
 
 
 def summary(network: nn.Module, *, num_steps: int = 3) -> Summary:
@@ -145,7 +147,7 @@ def _kind(module: nn.Module) -> str:
     while isinstance(inner, Wrapper):
         names.append(type(inner).__name__)
         inner = inner.cell
-    return " + ".join([type(inner).__name__.removeprefix("Parametrized"), *reversed(names)])
+    return " + ".join([name_of(inner), *reversed(names)])
 
 
 def _state(cell: Cell) -> dict[str, int]:
@@ -164,7 +166,7 @@ _SIZE: list[tuple[type, Callable[..., int | str]]] = [
     (AttentionPooling, lambda module: len(module.query)),
     (EncoderDecoder, lambda module: module.vocab_size),
     (nn.Embedding, lambda module: module.embedding_dim),
-    (nn.LayerNorm, lambda module: module.normalized_shape[-1]),
+    (nn.LayerNorm, lambda module: ", ".join(map(str, module.normalized_shape))),
     (nn.Linear, lambda module: module.out_features),
     (nn.RNNBase, lambda module: (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1)),
 ]

@@ -9,13 +9,13 @@ from recurra.tasks.registry import TASKS, Task, find_task
 from recurra.tasks.run_folder import RunFolder, RunRecord
 
 if TYPE_CHECKING:
-    from recurra.tasks import translate
+    from recurra.tasks import prove, translate
 
-__all__ = ["TASKS", "RunFolder", "RunRecord", "Task", "find_task", "translate"]
+__all__ = ["TASKS", "RunFolder", "RunRecord", "Task", "find_task", "prove", "translate"]
 
 
 def __getattr__(name: str) -> Any:
-    """A task loads when it is first used."""
-    if name in TASKS:
-        return importlib.import_module(TASKS[name].module)
+    """A task loads when it is first used, and so does the proving ground."""
+    if name in (*TASKS, "prove"):
+        return importlib.import_module(f"recurra.tasks.{name}")
     raise AttributeError(f"module 'recurra.tasks' has no attribute {name!r}")

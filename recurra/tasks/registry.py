@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from types import ModuleType
 
-from recurra.errors import ConfigError, did_you_mean
+from recurra.checks import check_known
 
 __all__ = ["TASKS", "Task", "find_task"]
 
@@ -16,24 +16,22 @@ class Task:
     """One ready-made task.
 
     Args:
-        name: as it is typed.
+        name: as it is typed, and of its module.
         summary: from what to what, in half a line.
-        module: holds `Config`, `fit` and `load`; imported when the task is used.
     """
 
     name: str
     summary: str
-    module: str
 
     def load(self) -> ModuleType:
-        """Import the task."""
-        return importlib.import_module(self.module)
+        """Import the task when it is used: a module with `Config`, `fit` and `load`."""
+        return importlib.import_module(f"recurra.tasks.{self.name}")
 
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in [
-        Task("translate", "Sentence pairs become a translator.", "recurra.tasks.translate"),
+        Task("translate", "Sentence pairs become a translator."),
     ]
 }
 
@@ -44,6 +42,5 @@ def find_task(name: str) -> Task:
     Raises:
         ConfigError: there is none.
     """
-    if name not in TASKS:
-        raise ConfigError(f"Unknown task `{name}`.{did_you_mean(name, TASKS)} All: {', '.join(TASKS)}.")
+    check_known(name, TASKS, f"Unknown task `{name}`")
     return TASKS[name]

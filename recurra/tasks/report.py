@@ -16,7 +16,7 @@ from recurra.errors import DataError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AttentionMap", "draw_attention", "draw_curves"]
+__all__ = ["AttentionMap", "draw_attention", "draw_losses"]
 
 TRAIN, VALIDATION = SERIES[:2]
 MOST_PANELS = 12  # sentences in one picture
@@ -107,29 +107,12 @@ def _label(word: str) -> str:
     return word.replace("$", r"\$")
 
 
-@dataclass(frozen=True)
-class _Curve:
-    steps: list[float]
-    values: list[float]
-
-
-def draw_curves(
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    train: str,
-    validation: str,
-    steps: str,
-    unit: str,
-    train_label: str = "training",
-) -> bytes:
-    """A PNG of a quantity over training, on the training part and on the validation part.
+def draw_losses(rows: Sequence[Mapping[str, Any]], *, unit: str, train_label: str = "training") -> bytes:
+    """A PNG of the loss over training, on the training part and on the validation part.
 
     Args:
-        rows: lines of `metrics.jsonl`; a row without one of the keys is no point of that curve.
-        train: key of the quantity on the training part.
-        validation: key of the quantity on the validation part.
-        steps: key of the place in training.
-        unit: what the quantity is, for the axis.
+        rows: lines of `metrics.jsonl`; one without a loss, or with one that is not finite, is no point.
+        unit: what the loss is, for the axis.
         train_label: what the curve of the training part is called; it may be measured under other conditions.
 
     Raises:
@@ -137,15 +120,14 @@ def draw_curves(
     """
     figure = new_figure((7.2, 4.2))
     panel = figure.subplots()
-    learned, held_out = _curve(rows, steps, train), _curve(rows, steps, validation)
-    panel.plot(learned.steps, learned.values, color=TRAIN, linewidth=1.6, label=train_label)
-    panel.plot(held_out.steps, held_out.values, color=VALIDATION, linewidth=1.6, marker="o", markersize=4,
-               label="validation")  # fmt: skip
-    if held_out.values:
-        best = int(np.argmin(held_out.values))
+    panel.plot(*_curve(rows, "train"), color=TRAIN, linewidth=1.6, label=train_label)
+    steps, losses = _curve(rows, "validation")
+    panel.plot(steps, losses, color=VALIDATION, linewidth=1.6, marker="o", markersize=4, label="validation")
+    if losses:
+        best = int(np.argmin(losses))
         panel.annotate(
-            f"best {held_out.values[best]:.3f}",
-            (held_out.steps[best], held_out.values[best]),
+            f"best {losses[best]:.3f}",
+            (steps[best], losses[best]),
             xytext=(0, 10), textcoords="offset points", ha="right", color=VALIDATION, fontsize=9,
         )  # fmt: skip
     tidy(panel, "updates of the weights", unit)
@@ -153,6 +135,7 @@ def draw_curves(
     return to_png(figure)
 
 
-def _curve(rows: Sequence[Mapping[str, Any]], steps: str, key: str) -> _Curve:
-    points = [(row[steps], row[key]) for row in rows if row.get(key) is not None and steps in row]
-    return _Curve([float(x) for x, _ in points], [float(y) for _, y in points])
+def _curve(rows: Sequence[Mapping[str, Any]], split: str) -> tuple[list[float], list[float]]:
+    """Updates, and the losses after them."""
+    points = [(row["step"], row["loss"]) for row in rows if row["split"] == split and row.get("loss") is not None]
+    return [float(step) for step, _ in points], [float(loss) for _, loss in points]

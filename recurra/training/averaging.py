@@ -39,6 +39,7 @@ def weights_of(model: nn.Module) -> Weights:
 
 
 def copy_of(weights: Mapping[str, Tensor]) -> Weights:
+    """The same numbers in memory of their own."""
     return {name: tensor.clone() for name, tensor in weights.items()}
 
 

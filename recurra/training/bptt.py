@@ -101,7 +101,6 @@ class Truncation:
             index: which window, from 0; windows run in order.
             num_steps: T, of the whole sequence.
             carry: what the window before left; `Carry(0, initial state)` for the first.
-
             longest: T of the longest sequence, where this is only a part of a batch.
 
         Returns: the results of the window's own steps, in one piece or two; the state after; what to carry on.

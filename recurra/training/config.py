@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recurra.errors import ConfigError, did_you_mean
+from recurra.training.device import check_device
 
 __all__ = ["TrainingConfig", "parse_config"]
 
@@ -30,57 +31,77 @@ class TrainingConfig(BaseModel):
     }
 
     # how long
-    max_steps: int | None = Field(10_000, ge=1, description="Updates at most; none: `epochs` alone decides.")
-    epochs: int | None = Field(None, ge=1, description="Passes over the data at most; none: `max_steps` alone decides.")
-    patience: int | None = Field(
-        None, ge=1, description="Evaluations without a better `metric` before training stops early; none: never."
+    max_steps: int | None = Field(default=10_000, ge=1, description="Updates at most; none: `epochs` alone decides.")
+    epochs: int | None = Field(
+        default=None, ge=1, description="Passes over the data at most; none: `max_steps` alone decides."
     )
-    evaluate_every: int = Field(500, ge=1, description="Updates between two evaluations on the validation part.")
-    metric: str = Field("loss", description="Score of the validation part that says which weights are best.")
-    metric_goal: Literal["min", "max"] = Field("min", description="Whether a small or a large `metric` is good.")
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Evaluations without a better `metric` before training stops early; none: never.",
+    )
+    evaluate_every: int = Field(
+        default=500, ge=1, description="Updates between two evaluations on the validation part."
+    )
+    metric: str = Field(default="loss", description="Score of the validation part that says which weights are best.")
+    metric_goal: Literal["min", "max"] = Field(
+        default="min", description="Whether a small or a large `metric` is good."
+    )
 
     # how large the changes are
-    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = Field("adamw", description="Rule that changes the weights.")
-    learning_rate: float = Field(1e-3, gt=0, description="Largest learning rate, reached after the warm-up.")
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = Field(
+        default="adamw", description="Rule that changes the weights."
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="Largest learning rate, reached after the warm-up.")
     weight_decay: float = Field(
-        0.01, ge=0, description="Pull of weight matrices towards 0; biases and normalisations are left alone."
+        default=0.01, ge=0, description="Pull of weight matrices towards 0; biases and normalisations are left alone."
     )
     momentum: float | None = Field(
-        None, ge=0, lt=1, description="Momentum of sgd and rmsprop; none: 0.9 for sgd, 0 for rmsprop."
+        default=None, ge=0, lt=1, description="Momentum of sgd and rmsprop; none: 0.9 for sgd, 0 for rmsprop."
     )
-    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the average gradient in adam and adamw.")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of the average gradient in adam and adamw.")
     beta2: float | None = Field(
-        None,
+        default=None,
         ge=0,
         lt=1,
         description="Decay of the average square in adam, adamw and rmsprop; none: 0.999, for rmsprop 0.99.",
     )
-    epsilon: float = Field(1e-8, gt=0, description="Added to the root of the average square, against division by 0.")
-    warmup_steps: int = Field(0, ge=0, description="Updates over which the learning rate rises in a line from 0.")
+    epsilon: float = Field(
+        default=1e-8, gt=0, description="Added to the root of the average square, against division by 0."
+    )
+    warmup_steps: int = Field(
+        default=0, ge=0, description="Updates over which the learning rate rises in a line from 0."
+    )
     schedule: Literal["constant", "linear", "cosine", "plateau"] = Field(
-        "cosine",
+        default="cosine",
         description="Course of the learning rate after the warm-up, down to `final_fraction` at the last update; "
         "plateau: lower it when the metric no longer gets better.",
     )
-    final_fraction: float = Field(0.05, ge=0, le=1, description="Lowest learning rate, as a part of `learning_rate`.")
-    plateau_factor: float = Field(0.5, gt=0, lt=1, description="What a plateau multiplies the learning rate by.")
-    plateau_patience: int = Field(2, ge=1, description="Evaluations without a better metric that make a plateau.")
+    final_fraction: float = Field(
+        default=0.05, ge=0, le=1, description="Lowest learning rate, as a part of `learning_rate`."
+    )
+    plateau_factor: float = Field(
+        default=0.5, gt=0, lt=1, description="What a plateau multiplies the learning rate by."
+    )
+    plateau_patience: int = Field(
+        default=2, ge=1, description="Evaluations without a better metric that make a plateau."
+    )
 
     # what keeps them in bounds
     clip_norm: float | None = Field(
-        1.0, gt=0, description="Largest Euclidean norm of the gradient of all weights together; none: no limit."
+        default=1.0, gt=0, description="Largest Euclidean norm of the gradient of all weights together; none: no limit."
     )
     clip_value: float | None = Field(
-        None, gt=0, description="Largest size of each number of the gradient; none: no limit."
+        default=None, gt=0, description="Largest size of each number of the gradient; none: no limit."
     )
     clip_state_gradient: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="Largest size of each number of the gradient that flows from one time step to the one before; "
         "none: no limit.",
     )
     label_smoothing: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         lt=1,
         description="Probability taken from the right class and spread over all, against overconfidence.",
@@ -88,55 +109,56 @@ class TrainingConfig(BaseModel):
 
     # which weights are kept
     averaging: Literal["none", "ema", "last"] = Field(
-        "none",
+        default="none",
         description="Weights that are judged and kept: the newest, an exponential average, or the mean of the last.",
     )
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="Decay of the exponential average, per update.")
-    average_last: int = Field(5, ge=1, description="Evaluations whose weights `last` averages.")
+    ema_decay: float = Field(default=0.999, ge=0, lt=1, description="Decay of the exponential average, per update.")
+    average_last: int = Field(default=5, ge=1, description="Evaluations whose weights `last` averages.")
 
     # backpropagation through time
     k1: int | None = Field(
-        None, ge=1, description="Truncated BPTT: time steps between two backward passes; none: full BPTT."
+        default=None, ge=1, description="Truncated BPTT: time steps between two backward passes; none: full BPTT."
     )
     k2: int | None = Field(
-        None, ge=1, description="Truncated BPTT: time steps that a gradient flows back, at least k1; none: k1."
+        default=None, ge=1, description="Truncated BPTT: time steps that a gradient flows back, at least k1; none: k1."
     )
     accumulate: int = Field(
-        1, ge=1, description="Batches (windows of k1 steps under truncated BPTT) of one update, for less memory each."
+        default=1,
+        ge=1,
+        description="Batches (windows of k1 steps under truncated BPTT) of one update, for less memory each.",
     )
 
     # the machine
-    seed: int = Field(0, ge=0, lt=2**32, description="Start of all random numbers; the same seed, the same run.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Start of all random numbers; the same seed, the same run."
+    )
     precision: Literal["auto", "float32", "bf16"] = Field(
-        "float32",
+        default="float32",
         description="Number format of the products, weights stay float32; auto: bf16 where the hardware multiplies it.",
     )
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:<number>; auto: cuda where there is one.")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:<number>; auto: cuda where there is one.")
     threads: int | None = Field(
-        None, ge=1, le=1024, description="Processor threads; none: as many as torch takes by itself."
+        default=None, ge=1, le=1024, description="Processor threads; none: as many as torch takes by itself."
     )
 
     # what is written down
-    save_every: int | None = Field(None, ge=1, description="Updates between two checkpoints; none: by time alone.")
+    save_every: int | None = Field(
+        default=None, ge=1, description="Updates between two checkpoints; none: by time alone."
+    )
     save_seconds: float | None = Field(
-        60.0,
+        default=60.0,
         gt=0,
         description="Seconds between two checkpoints, the most that a killed run loses; none: never by time.",
     )
     watch_gradients: int | None = Field(
-        1000,
+        default=1000,
         ge=1,
         description="Updates between two looks at gradients through time, with a word when they vanish or explode; "
         "each runs one batch step by step in Python; none: never.",
     )
-    log_every: int = Field(50, ge=1, description="Updates between two lines of training loss in metrics.jsonl.")
+    log_every: int = Field(default=50, ge=1, description="Updates between two lines of training loss in metrics.jsonl.")
 
-    @field_validator("device")
-    @classmethod
-    def _device_exists(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-            raise ValueError(f"`device` must be auto, cpu, cuda or cuda:<number>, got {device!r}.")
-        return device
+    _is_a_device = field_validator("device")(check_device)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -8,7 +8,18 @@ import torch
 
 from recurra.errors import ConfigError
 
-__all__ = ["find_device"]
+__all__ = ["check_device", "find_device"]
+
+
+def check_device(name: str) -> str:
+    """Check the name of a device; whether it is there is another question.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ConfigError(f"`device` must be auto, cpu, cuda or cuda:<number>, got {name!r}.")
+    return name
 
 
 def find_device(name: str | torch.device, local_rank: int | None = None) -> torch.device:
@@ -21,11 +32,9 @@ def find_device(name: str | torch.device, local_rank: int | None = None) -> torc
     Raises:
         ConfigError: there is no such device.
     """
-    name = str(name)
+    name = check_device(str(name))
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise ConfigError(f"`device` must be auto, cpu, cuda or cuda:<number>, got {name!r}.")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"`device` {name} is not there: torch {torch.__version__} sees no GPU; use cpu or auto.")
     device = torch.device(name)

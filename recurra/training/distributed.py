@@ -43,16 +43,6 @@ class _Replica(nn.Module):
         return compute(self.model)
 
 
-class _Alone:
-    """A replica among none others."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def __call__(self, compute: Callable[[nn.Module], Result]) -> Result:
-        return compute(self.model)
-
-
 @dataclass(frozen=True)
 class Group:
     """The processes that train together.
@@ -78,9 +68,24 @@ class Group:
         A backward after such a call averages the gradients over all processes, unless inside `apart`.
         """
         if self.size == 1:
-            return _Alone(model)
+            return lambda compute: compute(model)
         device = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(_Replica(model), device_ids=device)
+
+    def expect_gradients(self, model: nn.Module) -> None:
+        """Look after a backward whether all weights had a part in it: the processes share gradients many at once.
+
+        Raises:
+            ConfigError: one had none, so that those which were to be shared with it were not.
+        """
+        if self.size == 1:
+            return
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and parameter.grad is None:
+                raise ConfigError(
+                    f"With several processes every weight must have a part in the loss of every batch, and `{name}` "
+                    "had none: freeze it with `requires_grad_(False)`, or train in one process."
+                )
 
     def apart(self, replica: Any, alone: bool) -> AbstractContextManager[None]:
         """Where `alone`, gradients stay in this process and add up; the next backward outside shares them."""

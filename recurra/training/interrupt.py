@@ -30,6 +30,9 @@ class Interrupted(KeyboardInterrupt):
             else f"Stopped after update {step}; nothing is saved, as no `checkpoint` was asked for."
         )
 
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int, Path | None]]:
+        return type(self), (self.step, self.checkpoint)  # a process of a pool sends it to the one that waits
+
 
 class StopRequest:
     """Whether somebody has asked to stop."""

@@ -19,12 +19,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from recurra.cells import ClipStateGradient
+from recurra.checks import check_choice
 from recurra.errors import ConfigError, RunError, did_you_mean
 from recurra.training.averaging import copy_of, make_average, set_weights, weights_in_use, weights_of
 from recurra.training.bptt import Truncation
@@ -125,6 +126,7 @@ def fit(
     files = _Files(None if checkpoint is None else Path(checkpoint), None if metrics is None else Path(metrics))
     if validate is None and (config.patience is not None or config.schedule == "plateau"):
         raise ConfigError("`patience` and the schedule `plateau` look at scores: give `validate`, or do without them.")
+    check_choice("progress", progress, get_args(ProgressKind))
     _expect_clipping(model, config.clip_state_gradient)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -255,6 +257,7 @@ class _Run:
             self._look_at_gradients()
         self.optimizer.zero_grad()
         losses = [self._forward_backward(piece.compute, piece.is_last) for piece in self.feed.next_update()]
+        self.group.expect_gradients(self.model)
         wishes = {"stop": float(stop.came), "save": float(self.group.is_first and self._is_save_due())}
         sums = self.group.sum({**sum_losses(losses), **wishes})
         self._check_count(sums["count"])

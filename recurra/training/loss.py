@@ -45,7 +45,7 @@ class Loss:
     extra: Mapping[str, Tensor | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.total.dim() != 0:
+        if not isinstance(self.total, Tensor) or self.total.dim() != 0:
             raise ShapeError(
                 f"`total` of a Loss must be a single number, the sum over items, got {describe(self.total)}."
             )

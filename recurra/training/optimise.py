@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from recurra.errors import RunError
+from recurra.errors import ConfigError, RunError
 from recurra.training.config import TrainingConfig
 
 __all__ = [
@@ -33,8 +33,13 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
     """The optimiser that the configuration names, fused where torch has that.
 
     Weight decay pulls on matrices alone: biases, gains of normalisations and other vectors are left free.
+
+    Raises:
+        ConfigError: the model has no weights that learn.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ConfigError("There is nothing to train: no parameter of the model requires a gradient.")
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},

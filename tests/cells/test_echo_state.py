@@ -138,6 +138,7 @@ def test_a_matrix_without_eigenvalues_cannot_be_scaled() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"seed": 1.5}, "`seed` must be a whole number from .* below 2.64, got 1.5"),
         ({"spectral_radius": 0}, "`spectral_radius` must be a number above 0, got 0"),
         ({"leak": 1.5}, "`leak` must be a number above 0 and at most 1, got 1.5"),
         ({"leak": 0.0}, "`leak` must be a number above 0, got 0.0"),

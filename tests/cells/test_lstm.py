@@ -59,10 +59,10 @@ def test_chrono_begins_with_memories_of_all_lengths(bias: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"proj_size": 4}, "`proj_size` must be within 0..3"),
-        ({"proj_size": -1}, "`proj_size` must be within 0..3"),
-        ({"proj_size": 1.5}, "`proj_size` must be within 0..3, below `hidden_size`, got 1.5"),
-        ({"proj_size": True}, "`proj_size` must be within 0..3, below `hidden_size`, got True"),
+        ({"proj_size": 4}, "`proj_size` must be below `hidden_size=4`, got 4"),
+        ({"proj_size": -1}, "`proj_size` must be a whole number of at least 0, got -1"),
+        ({"proj_size": 1.5}, "`proj_size` must be a whole number of at least 0, got 1.5"),
+        ({"proj_size": True}, "`proj_size` must be a whole number of at least 0, got True"),
         ({"forget_bias": "one"}, "`forget_bias` must be a number, got 'one'"),
         ({"forget_bias": 1.0, "coupled": True}, "there is no forget gate"),
         ({"forget_bias": 1.0, "bias": False}, "there is no forget bias"),

@@ -132,3 +132,8 @@ def test_a_file_in_the_place_of_the_folder_is_told_before_the_work(
 def test_a_run_must_be_given_something_to_read(learned_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(learned_run)]) == 2
     assert "What should the network" in capsys.readouterr().err
+
+
+def test_a_seed_that_no_generator_takes_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "rnn", "--seed", str(2**70)]) == 2
+    assert "--seed" in capsys.readouterr().err

@@ -237,10 +237,11 @@ def test_number_of_files(tmp_path: Path) -> None:
 
 def test_bad_options(tmp_path: Path) -> None:
     path = write(tmp_path, "x.tsv", TSV)
-    with pytest.raises(ConfigError, match=r"must be `error` or `skip`, got `skp`\. Did you mean `skip`\?"):
+    with pytest.raises(ConfigError, match=r"must be 'error' or 'skip', got 'skp'\. Did you mean `skip`\?"):
         read_pairs(path, on_bad="skp")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="`max_words` must be at least 1, got 0"):
-        read_pairs(path, max_words=0)
+    for limit in (0, "9"):
+        with pytest.raises(ConfigError, match=f"`max_words` must be a whole number of at least 1, got {limit!r}"):
+            read_pairs(path, max_words=limit)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Parallel text files have no columns"):
         read_pairs([tmp_path / "a", tmp_path / "b"], source_column="a", target_column="b")
 

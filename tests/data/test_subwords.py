@@ -89,6 +89,6 @@ def test_no_sentences_give_an_empty_batch() -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="from a `bpe` vocabulary only, got `word`"):
         SubwordSampler(train_tokenizer(LINES, "word", 100), LINES)
-    for dropout in (-0.1, 1.1):
-        with pytest.raises(ConfigError, match=f"`dropout` must lie within 0..1, got {dropout}"):
-            SubwordSampler(VOCABULARY, LINES, dropout)
+    for dropout in (-0.1, 1.1, "0.1"):
+        with pytest.raises(ConfigError, match=f"`dropout` must be a probability from 0 to 1, got {dropout!r}"):
+            SubwordSampler(VOCABULARY, LINES, dropout)  # type: ignore[arg-type]

@@ -221,13 +221,13 @@ def test_a_tokenizer_of_another_program_is_refused(bpe: Vocabulary) -> None:
 
 
 def test_bad_options_are_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"Unknown kind of vocabulary `words`\. Did you mean `word`\? All: `bpe`, `word`"
-    ):
+    with pytest.raises(ConfigError, match=r"Unknown kind of vocabulary `words`\. Did you mean `word`\? All: bpe, word"):
         train_tokenizer(LINES, "words")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="`vocab_size` must be above the 4 special pieces, got 4"):
         train_tokenizer(LINES, "bpe", 4)
-    with pytest.raises(ConfigError, match="`min_frequency` must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="`vocab_size` must be a whole number of at least 1, got '100'"):
+        train_tokenizer(LINES, "bpe", "100")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="`min_frequency` must be a whole number of at least 1, got 0"):
         train_tokenizer(LINES, "bpe", min_frequency=0)
 
 

@@ -40,3 +40,8 @@ def test_the_plane_keeps_the_two_directions_in_which_states_differ_most() -> Non
 def test_a_state_of_one_number_has_no_plane() -> None:
     with pytest.raises(ShapeError, match="two numbers a state"):
         project(torch.randn(4, 2, 1))
+
+
+def test_no_steps_and_no_sequences_have_no_points() -> None:
+    assert project(torch.randn(0, 2, 3)).shape == (0, 2, 2)
+    assert project(torch.randn(4, 0, 3)).shape == (4, 0, 2)

@@ -84,6 +84,21 @@ def test_outputs_are_those_of_any_engine() -> None:
     assert {passage.kind for passage in passages} == {"LSTM"}
 
 
+def test_the_kind_of_a_cell_is_that_inside_its_wrappers() -> None:
+    network = Recurrent(LSTM(2, 4), weight_drop=0.1, zoneout=0.1)
+    with record(network) as passages:
+        network(torch.randn(2, 1, 2))
+    assert passages[0].kind == "LSTM"
+
+
+def test_a_passage_is_shown_without_its_numbers() -> None:
+    cell = GRU(2, 4)
+    with record(cell, gates=True) as passages:
+        Recurrent(cell)(torch.randn(50, 1, 2))
+    assert len(passages[0].gates) == 3
+    assert len(repr(passages[0])) < 200
+
+
 def test_outside_the_block_engines_are_their_own_again() -> None:
     network = Recurrent(RNN(2, 3), engine="torch")
     with record(network) as passages:

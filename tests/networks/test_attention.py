@@ -204,8 +204,13 @@ def test_what_does_not_fit_is_refused() -> None:
         attention.prepare(Ragged.from_list([torch.zeros(5, 4)]), [5])
     with pytest.raises(ConfigError, match="`num_heads` must divide query_size=6, got 4"):
         MultiHeadAttention(6, 4, num_heads=4)
-    with pytest.raises(ConfigError, match="`memory_size` must be at least 1"):
-        GeneralAttention(6, 0)
+    for size in (0, 4.0, "4"):
+        with pytest.raises(ConfigError, match=f"`memory_size` must be a whole number of at least 1, got {size!r}"):
+            GeneralAttention(6, size)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=f"`num_heads` must be a whole number of at least 1, got {size!r}"):
+            MultiHeadAttention(6, 4, num_heads=size)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="`scale` must be a number, got None"):
+        DotAttention(4, scale=None)  # type: ignore[arg-type]
 
 
 def test_the_print_says_sizes() -> None:

@@ -367,6 +367,11 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         ({"input_feeding": True}, "the target embedding with the features gives 12"),
         ({"tie_output": True, "feature_size": 5}, "`tie_output` needs features of the size .* 6, got `feature_size=5`"),
         ({"dropout": 2.0}, "`dropout` must be a probability"),
+        *(({name: "no"}, f"`{name}` must be true or false, got 'no'") for name in ("tie_output", "variational")),
+        *(({name: "no"}, f"`{name}` must be true or false, got 'no'") for name in ("input_feeding", "lexical")),
+        ({"feature_size": 5.0}, "`feature_size` must be a whole number of at least 1, got 5.0"),
+        ({"embedding_scale": None}, "`embedding_scale` must be a number, got None"),
+        ({"encoder": GRU(6, 4)}, r"`encoder` must be a recurra\.Recurrent, got a GRU"),
         (
             {"decoder": Recurrent(GRU(12, 8), num_layers=2, variational_dropout=0.1), "input_feeding": True},
             "not with `input_feeding`",

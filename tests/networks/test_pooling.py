@@ -85,6 +85,8 @@ def test_an_unknown_pooling_is_refused() -> None:
             Pooling(kind)
     with pytest.raises(ConfigError, match=r"Unknown pooling `maen`\. Did you mean `mean`"):
         make_pooling("maen", 4, 1)
+    with pytest.raises(ConfigError, match="`size` must be a whole number of at least 1, got 0"):
+        AttentionPooling(0)
 
 
 def test_the_print_says_the_kind() -> None:

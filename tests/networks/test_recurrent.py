@@ -10,7 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from recurra.cells import GRU, LSTM, RNN, ClipStateGradient, LearnedInitialState, RecurrentDropout, WeightDrop, Zoneout
+from recurra.cells import (
+    ESN,
+    GRU,
+    LSTM,
+    MLSTM,
+    RNN,
+    SRU,
+    ClipStateGradient,
+    LearnedInitialState,
+    RecurrentDropout,
+    WeightDrop,
+    Zoneout,
+)
 from recurra.cells.wrapper import unwrap
 from recurra.engine.contract import Cell
 from recurra.errors import ConfigError, ShapeError
@@ -360,11 +372,27 @@ def test_empty_batches_pass_through() -> None:
         ({"residual": True}, "only one"),
         ({"bidirectional": "no"}, "`bidirectional` must be true or false, got 'no'"),
         ({"layer_norm": 1}, "`layer_norm` must be true or false, got 1"),
+        ({"weight_drop": 1.0}, "`weight_drop` must be a probability from 0 to below 1, got 1.0"),
+        ({"recurrent_dropout": -1}, "`recurrent_dropout` must be a probability from 0 to below 1, got -1"),
+        ({"zoneout": "a"}, "`zoneout` must be a probability from 0 to 1, got 'a'"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Recurrent(GRU(3, 4), **options)
+
+
+def test_what_an_option_needs_of_a_cell_is_said_under_its_name() -> None:
+    for option, message in (
+        ("weight_drop", "`weight_drop` does not go with this cell: `SRU` has no parameter `weight_hh`"),
+        ("recurrent_dropout", "`recurrent_dropout` does not go with this cell: .* `SRU` has no field `h`"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Recurrent(SRU(3, 4), **{option: 0.1})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"`weight_drop` .*: `ESN` has no parameter `weight_hh`\.$"):
+        Recurrent(ESN(3, 4), weight_drop=0.1)
+    with pytest.raises(ConfigError, match="`zoneout` does not go with this cell: No field of the state of `MLSTM`"):
+        Recurrent(MLSTM(3, 4), zoneout=0.1)
 
 
 def test_cells_that_do_not_fit_are_refused() -> None:
@@ -398,6 +426,11 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         network(Ragged.from_list([torch.zeros(2, 3)]), lengths=[2])
     with pytest.raises(ShapeError, match=r"`state` must be 2 cell states.*got 1"):
         network(torch.zeros(2, 5, 3), [torch.zeros(5, 4)])
+    step = network.step
+    with pytest.raises(ShapeError, match=r"`x` must have shape \[B, I=3\], got \[5, 4\]"):
+        step(torch.zeros(5, 4))
+    with pytest.raises(ShapeError, match=r"`state` must be 2 cell states.*got 3"):
+        step(torch.zeros(5, 3), [torch.zeros(5, 4)] * 3)
     with pytest.raises(ShapeError, match="got a int"):
         network(torch.zeros(2, 5, 3), 3)
     with pytest.raises(ConfigError, match="no single step"):

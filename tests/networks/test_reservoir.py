@@ -428,6 +428,24 @@ def test_the_score_is_the_share_of_variance_explained() -> None:
     assert model.score(x[:-1], x[1:]) == pytest.approx(float(expected))
 
 
+@pytest.mark.parametrize("options", [{}, {"activation": "softsign"}, {"activation": "softsign", "feedback": True}])
+def test_a_free_run_leaves_the_state_where_fitting_ended(options: dict[str, Any]) -> None:
+    x = chaos()[:100]
+    inputs = x[:-1, :0] if options.get("feedback") else x[:-1]
+    model = small(**options).fit(inputs, x[1:])
+    first = model.generate(5)
+    assert_close(model.generate(5), first)
+
+
+def test_options_that_change_count_from_the_next_fit_on() -> None:
+    x = chaos()[:100]
+    model = small().fit(x[:-1], x[1:])
+    first, answers = model.generate(5), model.predict(x)
+    model.set_params(feedback=True, dtype=torch.float32)
+    assert_close(model.generate(5), first)
+    assert_close(model.predict(x), answers)
+
+
 def test_what_is_not_fitted_cannot_answer() -> None:
     model = small()
     for ask in (
@@ -566,7 +584,9 @@ def test_a_free_run_with_feedback_needs_its_inputs() -> None:
         ({"readout": "rls", "ridge": 0.0}, "`ridge` must be above 0 for the read-out 'rls'"),
         ({"readout": "rls", "forgetting": "1"}, "`forgetting` must be a number above 0, got '1'"),
         ({"readout": "lms", "rate": "1"}, "`rate` must be a number above 0, got '1'"),
-        ({"seed": "0"}, "`seed` must be a whole number or None, got '0'"),
+        ({"seed": "0"}, "`seed` must be a whole number from .*, got '0'"),
+        ({"seed": 2**64}, "`seed` must be a whole number from .*, got 18446744073709551616"),
+        ({"ridge": True}, "`ridge` must be a number of at least 0, got True"),
         ({"plasticity": True}, "`plasticity` must be an IntrinsicPlasticity or None, got True"),
         ({"readout": "rls", "forgetting": 1.1}, "`forgetting` must be above 0 and at most 1, got 1.1"),
         ({"readout": "lms", "rate": 2.0}, "`rate` of the read-out 'lms' must be above 0 and below 2, got 2.0"),
@@ -598,6 +618,8 @@ def test_plasticity_needs_all_of_the_series_at_once() -> None:
     ("options", "message"),
     [
         ({"validation": 1.0}, "`validation` must be above 0 and below 1, got 1.0"),
+        ({"validation": "0.5"}, "`validation` must be a number above 0, got '0.5'"),
+        ({"seed": 0.5}, "`seed` must be a whole number from .*, got 0.5"),
         ({"trials": 0}, "`trials` must be a whole number of at least 1, got 0"),
         ({"ranges": {"lek": (0, 1)}}, "A search has no range `lek`. Did you mean `leak`"),
         ({"ranges": {"leak": (0.0, 1.0)}}, "The range `leak` must be two numbers above 0, the lower first"),

@@ -225,6 +225,13 @@ def test_what_does_not_fit_is_refused() -> None:
         OneToMany(4, GRU(5, 6), 5).start(torch.zeros(2, 5))
     with pytest.raises(ShapeError, match=r"fit for the next step, \[B, I=5\], got \[2, 3\]"):
         OneToMany(4, GRU(5, 6), 3).generate(torch.zeros(2, 4), 2)
+    for size in (2.5, "3", 0):
+        with pytest.raises(ConfigError, match=f"`output_size` must be a whole number of at least 1, got {size!r}"):
+            ManyToOne(GRU(5, 6), size)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=f"`size` must be a whole number of at least 1, got {size!r}"):
+            OneToMany(size, GRU(5, 6), 5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="`batch_first` must be true or false, got 'no'"):
+        ManyToMany(GRU(5, 6), 3, batch_first="no")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="`generate` is for vectors"):
         OneToMany(4, GRU(5, 6), 3, embedding=nn.Embedding(9, 5)).generate(torch.zeros(2, 4), 2)
 

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 from torch import nn
 
-from recurra.cells import GRU, LSTM, RNN
+from recurra.cells import GRU, LSTM, RNN, ConvGRU
 from recurra.networks.attention import DotAttention
 from recurra.networks.encoder_decoder import EncoderDecoder
 from recurra.networks.recurrent import Recurrent
@@ -40,7 +40,15 @@ def test_the_classic_classifier_counts_as_textbooks_do() -> None:
     assert [layer.output for layer in table.layers] == ["[T, B, 64]", "[T, B, 128]", "[B, 10]"]
     assert table.layers[1].state == {"h": 128, "c": 128}
     assert table.state_size == 256
-    assert "64,000 + 98,816 + 1,290 = 164,106" in str(table)
+    assert "64,000 + 98,816 + 1,290 = 164,106" in str(table) == repr(table)
+
+
+def test_the_norm_of_images_has_their_shape() -> None:
+    table = summary(Recurrent(ConvGRU(1, 2, size=(3, 5)), layer_norm=True))
+
+    assert {layer.kind: layer.output for layer in table.layers} == dict.fromkeys(
+        ["ConvGRU", "LayerNorm"], "[T, B, 2, 3, 5]"
+    )
 
 
 def test_frozen_parameters_are_not_trainable() -> None:

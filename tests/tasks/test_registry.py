@@ -21,6 +21,10 @@ def test_every_task_has_what_the_command_line_needs() -> None:
         assert all(field.description for field in module.Config.model_fields.values())
 
 
+def test_the_proving_ground_loads_when_it_is_used() -> None:
+    assert callable(recurra.tasks.prove.prove)
+
+
 def test_an_unknown_task_gets_a_neighbour() -> None:
     with pytest.raises(ConfigError, match="Did you mean `translate`"):
         find_task("transalte")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recurra.errors import DataError
-from recurra.tasks.report import AttentionMap, draw_attention, draw_curves
+from recurra.tasks.report import AttentionMap, draw_attention, draw_losses
 
 image = pytest.importorskip("matplotlib.image")
 
@@ -58,17 +58,19 @@ def test_dark_is_where_attention_is() -> None:
     assert (upper == left).mean() > 0.95
 
 
-def test_curves_are_drawn_from_rows_with_gaps() -> None:
-    rows = [{"step": 1, "train": 3.0}, {"step": 2, "validation": 2.5}, {"step": 2, "train": 2.0}, {"other": 1}]
+def test_losses_are_drawn_from_lines_with_gaps() -> None:
+    rows = [
+        {"split": "train", "step": 1, "loss": 3.0},
+        {"split": "gradients", "step": 2, "layers": {}},
+        {"split": "validation", "step": 2, "loss": 2.5},
+        {"split": "train", "step": 2, "loss": None},
+        {"split": "train", "step": 3, "loss": 2.0},
+    ]
 
-    picture = image.imread(
-        io.BytesIO(draw_curves(rows, train="train", validation="validation", steps="step", unit="loss"))
-    )
+    picture = image.imread(io.BytesIO(draw_losses(rows, unit="loss")))
 
     assert picture.shape[:2] == (630, 1080)
 
 
-def test_curves_without_a_validation_part_are_drawn_too() -> None:
-    assert draw_curves([{"step": 1, "train": 3.0}], train="train", validation="v", steps="step", unit="loss")[:4] == (
-        b"\x89PNG"
-    )
+def test_losses_without_a_validation_part_are_drawn_too() -> None:
+    assert draw_losses([{"split": "train", "step": 1, "loss": 3.0}], unit="loss").startswith(b"\x89PNG")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from typing import Any
 
 import pytest
@@ -65,3 +67,10 @@ def test_a_configuration_cannot_change() -> None:
 def test_a_configuration_survives_json() -> None:
     config = TrainingConfig(k1=3, k2=5, learning_rate=0.1)
     assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_checkers_of_types_know_that_every_option_has_a_default() -> None:
+    calls = [node for node in ast.walk(ast.parse(inspect.getsource(TrainingConfig))) if isinstance(node, ast.Call)]
+    fields = [call for call in calls if getattr(call.func, "id", "") == "Field"]
+    assert len(fields) == len(TrainingConfig.model_fields)
+    assert all("default" in {keyword.arg for keyword in call.keywords} for call in fields)  # they know it by name alone

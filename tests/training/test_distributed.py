@@ -102,6 +102,17 @@ def test_alone_everything_stays_as_it_is() -> None:
     assert group.from_first(b"x") == b"x"
     assert group.gather({})[0] == {}
     assert group.replicate(torch.nn.Linear(1, 1))(lambda model: model.in_features) == 1
+    group.expect_gradients(torch.nn.Linear(1, 1))
+
+
+def test_a_weight_without_a_gradient_is_refused_where_gradients_are_shared() -> None:
+    model = torch.nn.ModuleDict({"used": torch.nn.Linear(1, 1), "unused": torch.nn.Linear(1, 1)})
+    model["used"](torch.ones(1)).backward()
+    group = Group(0, 2, torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"`unused\.weight` had none: freeze it"):
+        group.expect_gradients(model)
+    model["unused"].requires_grad_(False)
+    group.expect_gradients(model)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Iterator
@@ -88,3 +89,8 @@ def test_outside_the_main_thread_nothing_is_listened_to() -> None:
     thread.start()
     thread.join()
     assert heard == [False]
+
+
+def test_what_a_process_was_stopped_by_can_be_sent_to_another() -> None:
+    stop = pickle.loads(pickle.dumps(Interrupted(3, Path("run"))))
+    assert (stop.step, stop.checkpoint, str(stop)) == (3, Path("run"), str(Interrupted(3, Path("run"))))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import recurra
-from recurra.errors import ConfigError, DataError, RunError
+from recurra.errors import ConfigError, DataError, RunError, ShapeError
 from recurra.training import Loss, TrainingConfig, fit, read_checkpoint, read_metrics, truncated_bptt
 from recurra.training.averaging import weights_of
 from recurra.training.bptt import cut_time
@@ -42,7 +42,7 @@ def network(dropout: float = 0.0, dtype: torch.dtype = torch.float32) -> TinyNet
 
 
 def plain(model: nn.Module, source: Any, config: TrainingConfig, **more: Any) -> Any:
-    return fit(model, source, more.pop("objective", objective), config, progress="none", **more)
+    return fit(model, source, more.pop("objective", objective), config, **{"progress": "none", **more})
 
 
 def assert_same_weights(got: nn.Module, expected: nn.Module) -> None:
@@ -314,7 +314,14 @@ def test_batches_of_no_steps_cannot_be_cut_into_windows() -> None:
         plain(network(), Empty(), TrainingConfig(k1=2), objective=stateful_objective)
 
 
+def test_a_word_for_progress_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"`progress` must be 'auto', 'bar', 'lines' or 'none', got 'line'"):
+        plain(network(), TinySource(), TrainingConfig(), progress="line")
+
+
 def test_a_loss_must_be_a_sum() -> None:
+    with pytest.raises(ShapeError, match=r"`total` of a Loss must be a single number.*got a float"):
+        Loss(1.5, 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"`total` of a Loss must be a single number.*got \[3\]"):
         Loss(torch.zeros(3), 3)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from recurra.errors import RunError
+from recurra.errors import ConfigError, RunError
 from recurra.training.config import TrainingConfig
 from recurra.training.optimise import (
     Judge,
@@ -66,6 +66,11 @@ def test_defaults_are_torchs_but_for_the_momentum_of_sgd(optimizer: Any, theirs:
     wanted = theirs(model.parameters(), lr=1e-3, **options).param_groups[0]
     for name in ("momentum", "alpha", "betas", "eps"):
         assert made.param_groups[0].get(name) == wanted.get(name), name
+
+
+def test_a_model_that_learns_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no parameter of the model requires a gradient"):
+        make_optimizer(nn.Linear(2, 3).requires_grad_(False), TrainingConfig())
 
 
 def test_momentum_and_decay_that_are_given_are_taken() -> None:

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.checks import check_count
-from recurra.errors import ConfigError, did_you_mean
+from recurra.checks import check_count, check_known, check_number
+from recurra.errors import ConfigError
 from recurra.networks.decoding.constraints import NEVER, Limits, log_probabilities
 from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step, hypotheses
 from recurra.networks.decoding.state import device_of, full_rows, num_rows, repeat_rows, select_rows
@@ -114,13 +114,8 @@ def _check(beam_size: int, num_best: int, length_penalty: str, alpha: float) -> 
     check_count("beam_size", beam_size)
     if check_count("num_best", num_best) > beam_size:
         raise ConfigError(f"`num_best` must lie within 1..{beam_size} (the beam size), got {num_best}.")
-    if length_penalty not in LENGTH_PENALTIES:
-        raise ConfigError(
-            f"Unknown `length_penalty` `{length_penalty}`.{did_you_mean(length_penalty, LENGTH_PENALTIES)} "
-            f"All: {', '.join(LENGTH_PENALTIES)}."
-        )
-    if not 0 <= alpha < float("inf"):
-        raise ConfigError(f"`alpha` must be at least 0, got {alpha}.")
+    check_known(length_penalty, LENGTH_PENALTIES, f"Unknown `length_penalty` `{length_penalty}`")
+    check_number("alpha", alpha, least=0)
 
 
 def length_penalty_of(kind: str, alpha: float, length: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.checks import check_count
+from recurra.checks import check_count, check_number
 from recurra.errors import ConfigError
 from recurra.networks.decoding.constraints import NEVER, Limits
 from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step
@@ -80,16 +80,15 @@ def sample(
 
 
 def _check(temperature: float, top_k: int, top_p: float, repetition_penalty: float, num_samples: int) -> None:
-    if not 0 < temperature < float("inf"):
-        raise ConfigError(f"`temperature` must be above 0, got {temperature}; the most probable is `greedy`.")
+    if temperature == 0:
+        raise ConfigError("`temperature` must be a number above 0, got 0; the most probable is `greedy`.")
+    check_number("temperature", temperature, above=0)
     check_count("top_k", top_k, least=0)
-    if not 0 < top_p <= 1:
-        raise ConfigError(f"`top_p` must lie above 0 and be at most 1, got {top_p}.")
-    if not 0 < repetition_penalty < float("inf"):
-        raise ConfigError(
-            f"`repetition_penalty` must be above 0 and finite, got {repetition_penalty}; "
-            "`no_repeat_ngram=1` rules repetition out."
-        )
+    if check_number("top_p", top_p, above=0) > 1:
+        raise ConfigError(f"`top_p` must be above 0 and at most 1, got {top_p}.")
+    if repetition_penalty == float("inf"):
+        raise ConfigError("`repetition_penalty` must be finite, got inf; `no_repeat_ngram=1` rules repetition out.")
+    check_number("repetition_penalty", repetition_penalty, above=0)
     check_count("num_samples", num_samples)
 
 

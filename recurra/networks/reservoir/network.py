@@ -258,7 +258,7 @@ class EchoStateNetwork:
         return inputs, targets
 
     def _input(self, x: Any) -> Series:
-        series = as_series("x", x, dtype=self.dtype)
+        series = as_series("x", x, dtype=self.dtype if self._drawn is None else self._drawn.state.output.dtype)
         columns = series.ragged.values.shape[1]
         if self._drawn is not None and columns != self._drawn.sizes[0]:
             raise ShapeError(f"`x` must have I={self._drawn.sizes[0]} columns as in `fit`, got {columns}.")
@@ -325,7 +325,7 @@ class EchoStateNetwork:
         """
         drawn = self.drawn_
         check_count("steps", steps)
-        if self.feedback:
+        if drawn.feedback:
             if prompt is not None:
                 raise ConfigError("`prompt` is for networks without feedback: `run` the series and give its `state`.")
             begin = drawn.state if state is None else drawn.checked(state)

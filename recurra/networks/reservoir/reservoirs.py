@@ -128,7 +128,8 @@ class Stepper:
     """
 
     def __init__(self, reservoirs: Reservoirs, states: States, like: Tensor) -> None:
-        self.reservoirs, self.states = reservoirs, states
+        self.reservoirs = reservoirs
+        self.states = [list(layer) for layer in states]  # what was handed in stays as it is
         self.batch = len(states[0][0])
         offsets = list(range(self.batch + 1))
         self.features = reservoirs.begin(like.new_zeros(self.batch, reservoirs.input_size))

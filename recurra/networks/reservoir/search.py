@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.checks import check_count
-from recurra.errors import ConfigError, did_you_mean
+from recurra.checks import check_count, check_known, check_number, check_seed
+from recurra.errors import ConfigError
 from recurra.networks.reservoir.network import EchoStateNetwork
 from recurra.networks.reservoir.readouts import Ridge
 from recurra.networks.reservoir.series import Series, as_series
@@ -105,7 +105,7 @@ def search(
         ConfigError: a range or an option cannot be, or no trial has a solution.
         ShapeError: a series is too short for the washout.
     """
-    if not 0 < validation < 1:
+    if check_number("validation", validation, above=0) >= 1:
         raise ConfigError(f"`validation` must be above 0 and below 1, got {validation!r}.")
     check_count("trials", trials)
     spans = _check_ranges(ranges or {})
@@ -115,7 +115,7 @@ def search(
         raise ConfigError("A search chooses radius, leak, scaling and ridge itself: use `ranges` to fix one of them.")
     inputs, targets = as_series("x", x, dtype=base.dtype), as_series("y", y, dtype=torch.float64)
     (early_x, late_x), (early_y, late_y) = (_cut(series, validation) for series in (inputs, targets))
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(check_seed("seed", seed))
     table: list[Trial] = []
     for _ in range(trials):
         chosen = {name: _draw(spans[name], name, draw) for name in RANGES if name != "ridge"}
@@ -128,8 +128,7 @@ def search(
 
 def _check_ranges(given: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     for name, span in given.items():
-        if name not in RANGES:
-            raise ConfigError(f"A search has no range `{name}`.{did_you_mean(name, RANGES)} All: {', '.join(RANGES)}.")
+        check_known(name, RANGES, f"A search has no range `{name}`")
         if not _is_range(span):
             raise ConfigError(f"The range `{name}` must be two numbers above 0, the lower first, got {span!r}.")
     return {**RANGES, **given}

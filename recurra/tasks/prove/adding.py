@@ -62,15 +62,8 @@ class Adding(Problem):
     shortest: int = 20
     test_size: int = 1000
 
-    @property
-    def input_size(self) -> int:
-        """The number and the mark."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """The sum."""
-        return 1
+    input_size: ClassVar[int] = 2  # the number and the mark
+    output_size: ClassVar[int] = 1  # the sum
 
     def draw(self, batch_size: int, random: Generator) -> Batch:
         """Shapes: x.values [N, 2], the last step of each sequence counts."""

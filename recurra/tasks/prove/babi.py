@@ -148,7 +148,8 @@ class Babi(Problem):
                 if story.words[step] == ASK
                 else len(self._answers) + self._words[story.words[step + 1]]
                 for step in steps.tolist()
-            ]
+            ],
+            dtype=torch.int64,
         )
 
 
@@ -156,7 +157,7 @@ def read_stories(text: str) -> list[Story]:
     """The stories of one file: lines `number words.`, and `number question?<tab>answer<tab>supporting lines`.
 
     Raises:
-        DataError: a line has no number, or a question no answer.
+        DataError: a line has no number, a question has no answer, or there is no question.
     """
     stories: list[Story] = []
     for place, line in enumerate(text.splitlines(), 1):
@@ -172,6 +173,12 @@ def read_stories(text: str) -> list[Story]:
         if answer:
             stories[-1].words.append(ASK)
             stories[-1].answers.append(answer[0].lower())
+        elif "?" in sentence:
+            raise DataError(
+                f"Line {place} of a bAbI file asks and has no answer, `{line[:40]}`: a tab stands before it."
+            )
+    if not any(story.answers for story in stories):
+        raise DataError("A bAbI file must have a question, got none.")
     return stories
 
 
@@ -187,7 +194,7 @@ def _counted(words: Sequence[str], foretell: bool) -> Tensor:
             steps += [*range(first, step - 2), step] if foretell else [step]  # the last word is the mark before it
         if word in (".", ASK):
             first = step + 1
-    return torch.tensor(steps)
+    return torch.tensor(steps, dtype=torch.int64)
 
 
 def _shuffled(story: Story, random: Generator) -> Story:

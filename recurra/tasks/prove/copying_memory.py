@@ -61,15 +61,8 @@ class CopyingMemory(Problem):
     kept: int = 10
     test_size: int = 128
 
-    @property
-    def input_size(self) -> int:
-        """Blank, eight symbols, mark."""
-        return 10
-
-    @property
-    def output_size(self) -> int:
-        """Blank, eight symbols."""
-        return 9
+    input_size: ClassVar[int] = 10  # blank, eight symbols, mark
+    output_size: ClassVar[int] = 9  # blank, eight symbols
 
     def draw(self, batch_size: int, random: Generator) -> Batch:
         """Shapes: x.values [N, 10], every step counts."""

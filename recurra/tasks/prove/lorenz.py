@@ -30,15 +30,8 @@ class Lorenz(Forecast):
     ahead: int = 5
     steps: int = 5000
 
-    @property
-    def input_size(self) -> int:
-        """x."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """x, y and z."""
-        return 3
+    input_size: ClassVar[int] = 1  # x
+    output_size: ClassVar[int] = 3  # x, y and z
 
     def series(self) -> Series:
         """Shapes: x [steps - ahead, 1], y [steps - ahead, 3]."""

@@ -37,15 +37,8 @@ class MackeyGlass(Forecast):
     ahead: int = 1
     steps: int = 2000
 
-    @property
-    def input_size(self) -> int:
-        """One number."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """One number."""
-        return 1
+    input_size: ClassVar[int] = 1  # one number
+    output_size: ClassVar[int] = 1  # one number
 
     def series(self) -> Series:
         """Shapes: x and y [steps - ahead, 1]."""

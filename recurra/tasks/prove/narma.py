@@ -30,15 +30,8 @@ class Narma(Forecast):
     order: int = 10
     steps: int = 6000
 
-    @property
-    def input_size(self) -> int:
-        """u."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """y."""
-        return 1
+    input_size: ClassVar[int] = 1  # u
+    output_size: ClassVar[int] = 1  # y
 
     def series(self) -> Series:
         """Shapes: x and y [steps - 1, 1]."""

@@ -49,15 +49,8 @@ class Parity(Problem):
     test_length: int = 256
     test_size: int = 2048
 
-    @property
-    def input_size(self) -> int:
-        """0 or 1."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """Even or odd."""
-        return 2
+    input_size: ClassVar[int] = 2  # 0 or 1
+    output_size: ClassVar[int] = 2  # even or odd
 
     def draw(self, batch_size: int, random: Generator) -> Batch:
         """Shapes: x.values [N, 2], every step counts."""
@@ -100,15 +93,8 @@ class ModularArithmetic(Problem):
     test_size: int = 2048
     times: bool = True
 
-    @property
-    def input_size(self) -> int:
-        """Five numbers, three operations."""
-        return 8
-
-    @property
-    def output_size(self) -> int:
-        """The numbers."""
-        return 5
+    input_size: ClassVar[int] = 8  # five numbers, three operations
+    output_size: ClassVar[int] = 5  # the numbers
 
     def draw(self, batch_size: int, random: Generator) -> Batch:
         """Shapes: x.values [N, 8], every other step counts."""

@@ -57,15 +57,8 @@ class Pixels(Problem):
     noise: float = 0.1
     test_size: int = 2000
 
-    @property
-    def input_size(self) -> int:
-        """One pixel."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """Ten digits."""
-        return 10
+    input_size: ClassVar[int] = 1  # one pixel
+    output_size: ClassVar[int] = 10  # ten digits
 
     def draw(self, batch_size: int, random: Generator) -> Batch:
         """Shapes: x.values [B size size, 1], the last step of each sequence counts."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from recurra.errors import ConfigError, did_you_mean
+from recurra.checks import check_known
+from recurra.errors import ConfigError
 from recurra.tasks.prove.adding import Adding
 from recurra.tasks.prove.associative_recall import AssociativeRecall
 from recurra.tasks.prove.babi import Babi
@@ -60,8 +61,7 @@ def make_problem(name: str, options: Mapping[str, Any] | None = None, *, data: s
     Raises:
         ConfigError: the name or an option is unknown, or an option has a value that cannot be.
     """
-    if name not in PROBLEMS:
-        raise ConfigError(f"Unknown problem `{name}`.{did_you_mean(name, PROBLEMS)} All: {', '.join(PROBLEMS)}.")
+    check_known(name, PROBLEMS, f"Unknown problem `{name}`")
     kind = PROBLEMS[name]
     known: dict[str, Any] = {field.name: field.default for field in fields(kind) if field.name != "data"}  # type: ignore[arg-type]
     given = {option: _checked(name, option, value, known) for option, value in (options or {}).items()}
@@ -71,10 +71,7 @@ def make_problem(name: str, options: Mapping[str, Any] | None = None, *, data: s
 
 
 def _checked(name: str, option: str, value: Any, known: Mapping[str, Any]) -> Any:
-    if option not in known:
-        raise ConfigError(
-            f"The problem `{name}` has no option `{option}`.{did_you_mean(option, known)} All: {', '.join(known)}."
-        )
+    check_known(option, known, f"The problem `{name}` has no option `{option}`")
     default = known[option]
     if isinstance(default, tuple) and type(value) is int and all(type(one) is int for one in default):
         return (value,)

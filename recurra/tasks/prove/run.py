@@ -11,9 +11,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from recurra.cells.registry import make_cell
-from recurra.checks import check_count
+from recurra.checks import check_count, check_known
 from recurra.engine.contract import Cell
-from recurra.errors import ConfigError, did_you_mean
+from recurra.errors import ConfigError
 from recurra.networks.recurrent import Recurrent
 from recurra.ragged import take_rows
 from recurra.tasks.prove.problem import Batch, Problem, Published, Settings
@@ -23,6 +23,7 @@ from recurra.training.averaging import copy_of, set_weights, weights_of
 __all__ = ["Outcome", "Result", "Solver", "prove"]
 
 VALIDATION, TEST = 1, 2  # streams of random numbers; 0 is that of training
+PRIME = 2**64 - 59  # what seeds of a generator are below
 TRAINING = (  # what `Settings.training` may have: the others have a setting of their own, or mean nothing here
     "optimizer", "weight_decay", "momentum", "beta1", "beta2", "epsilon",
     "warmup_steps", "schedule", "final_fraction", "plateau_factor", "plateau_patience",
@@ -159,10 +160,7 @@ def _cell(problem: Problem, name: str, settings: Settings) -> Cell:
 
 def _config(settings: Settings, seed: int, device: str) -> TrainingConfig:
     for name in settings.training:
-        if name not in TRAINING:
-            raise ConfigError(
-                f"`training_options` has no option `{name}`.{did_you_mean(name, TRAINING)} All: {', '.join(TRAINING)}."
-            )
+        check_known(name, TRAINING, f"`training_options` has no option `{name}`")
     options: dict[str, Any] = {
         "max_steps": settings.steps,
         "optimizer": "adam",
@@ -182,7 +180,7 @@ def _config(settings: Settings, seed: int, device: str) -> TrainingConfig:
 
 def _random(seed: int, stream: int, number: int) -> Generator:
     """Numbers of their own for every batch of every stream."""
-    return Generator().manual_seed((seed * 4 + stream) * 2**32 + number)
+    return Generator().manual_seed(((seed * 4 + stream) * 2**32 + number) % PRIME)
 
 
 class _Drawn:

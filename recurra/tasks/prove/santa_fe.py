@@ -34,15 +34,8 @@ class SantaFe(Forecast):
     data: str | None = None
     steps: int = 9000
 
-    @property
-    def input_size(self) -> int:
-        """The intensity."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """The intensity."""
-        return 1
+    input_size: ClassVar[int] = 1  # the intensity
+    output_size: ClassVar[int] = 1  # the intensity
 
     def series(self) -> Series:
         """Shapes: x and y [steps - 1, 1].

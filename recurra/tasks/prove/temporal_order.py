@@ -42,15 +42,8 @@ class TemporalOrder(Problem):
     length: int = 100
     test_size: int = 2560
 
-    @property
-    def input_size(self) -> int:
-        """Eight symbols."""
-        return 8
-
-    @property
-    def output_size(self) -> int:
-        """Four orders."""
-        return 4
+    input_size: ClassVar[int] = 8  # eight symbols
+    output_size: ClassVar[int] = 4  # four orders
 
     def draw(self, batch_size: int, random: Generator) -> Batch:
         """Shapes: x.values [N, 8], the last step of each sequence counts."""

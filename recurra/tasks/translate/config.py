@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from recurra.cells.registry import find_cell
+from recurra.checks import check_known
 from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
-from recurra.errors import did_you_mean
 from recurra.tasks.options import with_default
 from recurra.training.config import TrainingConfig
 
@@ -37,16 +37,18 @@ class TranslateConfig(TrainingConfig):
     source_column: str | None = Field(
         None, description="Name of the column (or key) of the source, or its number from 1; none: see the docs."
     )
-    target_column: str | None = Field(None, description="The same for the target.")
-    max_words: int | None = Field(MAX_WORDS, ge=1, description="Words of the longest sentence allowed; none: no limit.")
+    target_column: str | None = Field(default=None, description="The same for the target.")
+    max_words: int | None = Field(
+        default=MAX_WORDS, ge=1, description="Words of the longest sentence allowed; none: no limit."
+    )
     max_characters: int | None = Field(
-        MAX_CHARACTERS, ge=1, description="Characters of the longest sentence allowed; none: no limit."
+        default=MAX_CHARACTERS, ge=1, description="Characters of the longest sentence allowed; none: no limit."
     )
     on_bad: Literal["error", "skip"] = Field(
-        "error", description="What to do about lines that cannot be used: refuse the file, or leave them out."
+        default="error", description="What to do about lines that cannot be used: refuse the file, or leave them out."
     )
     validation_fraction: float = Field(
-        0.05,
+        default=0.05,
         gt=0,
         lt=1,
         description="Part of the sources set aside for validation, chosen by their hash, where no validation files "
@@ -55,16 +57,19 @@ class TranslateConfig(TrainingConfig):
 
     # vocabulary
     tokenizer: Literal["bpe", "word", "char"] = Field(
-        "bpe", description="Pieces that sentences are cut into: frequent subwords, words, or characters."
+        default="bpe", description="Pieces that sentences are cut into: frequent subwords, words, or characters."
     )
-    vocab_size: int = Field(6000, ge=5, description="Different pieces at most; the four special ones are among them.")
-    min_frequency: int = Field(2, ge=1, description="How often a piece must occur to be in the vocabulary.")
-    lowercase: bool = Field(False, description="Read and write lower case only.")
+    vocab_size: int = Field(
+        default=6000, ge=5, description="Different pieces at most; the four special ones are among them."
+    )
+    min_frequency: int = Field(default=2, ge=1, description="How often a piece must occur to be in the vocabulary.")
+    lowercase: bool = Field(default=False, description="Read and write lower case only.")
     shared_vocabulary: bool = Field(
-        True, description="One vocabulary and one embedding for both languages; good where they share an alphabet."
+        default=True,
+        description="One vocabulary and one embedding for both languages; good where they share an alphabet.",
     )
     bpe_dropout: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         lt=1,
         description="Probability that a join of subwords is left out, drawn anew each epoch: words are learned in many "
@@ -72,98 +77,109 @@ class TranslateConfig(TrainingConfig):
     )
 
     # network
-    cell: str = Field("lstm", description="Recurrent cell of encoder and decoder; `recurra cells` lists them.")
+    cell: str = Field(default="lstm", description="Recurrent cell of encoder and decoder; `recurra cells` lists them.")
     cell_options: dict[str, Any] = Field(
         default_factory=dict, description='Options of the cell by name, as JSON: {"peephole": true}.'
     )
-    embedding_size: int = Field(256, ge=1, description="Numbers that stand for one piece.")
+    embedding_size: int = Field(default=256, ge=1, description="Numbers that stand for one piece.")
     hidden_size: int = Field(
-        256, ge=2, description="Units of a decoder layer; each direction of the encoder has half as many."
+        default=256, ge=2, description="Units of a decoder layer; each direction of the encoder has half as many."
     )
-    encoder_layers: int = Field(2, ge=1, description="Recurrent layers of the encoder, each in both directions.")
-    decoder_layers: int = Field(2, ge=1, description="Recurrent layers of the decoder.")
-    residual: bool = Field(False, description="Add the input of a layer to its output, from the second layer on.")
+    encoder_layers: int = Field(
+        default=2, ge=1, description="Recurrent layers of the encoder, each in both directions."
+    )
+    decoder_layers: int = Field(default=2, ge=1, description="Recurrent layers of the decoder.")
+    residual: bool = Field(
+        default=False, description="Add the input of a layer to its output, from the second layer on."
+    )
     attention: Literal["general", "dot", "additive", "multi_head", "none"] = Field(
-        "general", description="How the decoder compares itself with the states of the encoder."
+        default="general", description="How the decoder compares itself with the states of the encoder."
     )
     bridge: Literal["tanh", "linear", "copy", "sum", "none"] = Field(
-        "tanh",
+        default="tanh",
         description="How the decoder begins where the encoder ended; none: it begins at zero and learns of the source "
         "through attention alone.",
     )
-    num_heads: int = Field(4, ge=1, description="Heads of the attention multi_head.")
+    num_heads: int = Field(default=4, ge=1, description="Heads of the attention multi_head.")
     scale_embeddings: bool = Field(
-        True,
+        default=True,
         description="Multiply embeddings by the root of their size as they enter; they begin small for the output.",
     )
     input_feeding: bool = Field(
-        False,
+        default=False,
         description="Give the decoder what it attended to at the step before; training then goes step by step and is "
         "several times slower.",
     )
     lexical: bool | None = Field(
-        None,
+        default=None,
         description="A way past the recurrent networks from the words attended to straight to the output, for what a "
         "word means in any company; none: where the attention is dot, general or additive.",
     )
     tie_embeddings: bool = Field(
-        True, description="Use the embedding of the target as the weights of the output layer."
+        default=True, description="Use the embedding of the target as the weights of the output layer."
     )
 
     # network: regularisation
-    dropout: float = Field(0.3, ge=0, lt=1, description="Part of the numbers between layers set to 0 while training.")
+    dropout: float = Field(
+        default=0.3, ge=0, lt=1, description="Part of the numbers between layers set to 0 while training."
+    )
     embedding_dropout: float | None = Field(
-        None, ge=0, lt=1, description="The same for embeddings; none: as `dropout`."
+        default=None, ge=0, lt=1, description="The same for embeddings; none: as `dropout`."
     )
     feature_dropout: float | None = Field(
-        None, ge=0, lt=1, description="The same for what the output layer reads; none: as `dropout`."
+        default=None, ge=0, lt=1, description="The same for what the output layer reads; none: as `dropout`."
     )
-    memory_dropout: float = Field(0.0, ge=0, lt=1, description="The same for what the attention looks at.")
+    memory_dropout: float = Field(default=0.0, ge=0, lt=1, description="The same for what the attention looks at.")
     variational: bool = Field(
-        False, description="Drop the same numbers at every step of a sentence, between layers and in embeddings."
+        default=False,
+        description="Drop the same numbers at every step of a sentence, between layers and in embeddings.",
     )
-    word_dropout: float = Field(0.0, ge=0, lt=1, description="Part of the pieces hidden wholly while training.")
+    word_dropout: float = Field(default=0.0, ge=0, lt=1, description="Part of the pieces hidden wholly while training.")
     weight_drop: float = Field(
-        0.0, ge=0, lt=1, description="Part of the weights from state to state set to 0, one draw a batch."
+        default=0.0, ge=0, lt=1, description="Part of the weights from state to state set to 0, one draw a batch."
     )
     recurrent_dropout: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         lt=1,
         description="Part of the units of the state dropped, the same at every step of a sentence; slow.",
     )
     zoneout: float = Field(
-        0.0, ge=0, lt=1, description="Probability that a unit keeps the value it had at the step before; slow."
+        default=0.0, ge=0, lt=1, description="Probability that a unit keeps the value it had at the step before; slow."
     )
 
     # translating
     beam_size: int = Field(
-        5, ge=1, description="Translations kept in the running at each step; 1 takes the best piece."
+        default=5, ge=1, description="Translations kept in the running at each step; 1 takes the best piece."
     )
     length_penalty: float = Field(
-        0.6, ge=0, description="Power of the length that scores are divided by; above 0 helps longer translations."
+        default=0.6,
+        ge=0,
+        description="Power of the length that scores are divided by; above 0 helps longer translations.",
     )
     unknown_words: Literal["copy", "keep", "drop"] = Field(
-        "copy",
+        default="copy",
         description="What stands for a piece that is not in the vocabulary: the source word attended to most, <unk>, "
         "or another piece that the network finds next best.",
     )
 
     # batches
     batch_tokens: int = Field(
-        1100,
+        default=1100,
         ge=1,
         description="Pieces of a batch at most, on either side, padding included; sentences of like length meet.",
     )
     report_sentences: int = Field(
-        2000, ge=1, description="Sentences of the validation part translated for the scores of the report, at most."
+        default=2000,
+        ge=1,
+        description="Sentences of the validation part translated for the scores of the report, at most.",
     )
-    plots: bool = Field(True, description="Draw the loss and the attention of some sentences into `plots/`.")
+    plots: bool = Field(default=True, description="Draw the loss and the attention of some sentences into `plots/`.")
 
     # defaults of training that fit this task
     max_steps: int | None = with_default(TrainingConfig, "max_steps", None)
     epochs: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Passes over the data at most; none, without `max_steps`: 16, and more for a small file, so that "
         "there are 1,500 updates.",
@@ -201,8 +217,7 @@ class TranslateConfig(TrainingConfig):
     @classmethod
     def _metric_exists(cls, name: str) -> str:
         known = ("loss", "perplexity", "accuracy", *SCORES_OF_TRANSLATIONS)
-        if name not in known:
-            raise ValueError(f"Unknown metric `{name}`.{did_you_mean(name, known)} All: {', '.join(known)}.")
+        check_known(name, known, f"Unknown metric `{name}`")
         return name
 
     @model_validator(mode="after")

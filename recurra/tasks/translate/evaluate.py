@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
 from typing import Literal, NamedTuple
 
 import torch
@@ -20,6 +18,7 @@ from recurra.tasks.translate.examples import read_as_fitted
 from recurra.tasks.translate.network import translation_loss
 from recurra.tasks.translate.predict import Translator, load
 from recurra.tasks.translate.scores import TranslationScores, score_translations
+from recurra.training.loss import sum_losses
 
 __all__ = ["Validation", "evaluate", "score_pairs"]
 
@@ -118,5 +117,5 @@ def _predict_references(network: nn.Module, batches: BucketedBatches) -> _Fit:
     network.eval()
     device = next(network.parameters()).device
     loss = translation_loss(label_smoothing=0.0)
-    total = reduce(add, (loss(network, batches.load(item).to(device)) for item in batches.plan(0)))
-    return _Fit(float(total.mean), float(total.extra["accuracy"]) / float(total.count))
+    sums = sum_losses(loss(network, batches.load(item).to(device)) for item in batches.plan(0))
+    return _Fit(sums["total"] / sums["count"], sums["accuracy"] / sums["count"])

@@ -11,9 +11,9 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from recurra.checks import check_count, check_number
+from recurra.checks import check_choice, check_count, check_number
 from recurra.data.tokenizer import MARK, Aligned, Vocabulary
-from recurra.errors import ConfigError, DataError, RunError, did_you_mean
+from recurra.errors import ConfigError, DataError, RunError
 from recurra.networks.decoding import Hypothesis
 from recurra.networks.encoder_decoder import EncoderDecoder
 from recurra.ragged import Ragged
@@ -28,7 +28,6 @@ from recurra.training.device import find_device
 
 __all__ = ["Candidate", "Translated", "Translator", "load"]
 
-UNKNOWN_WORDS = ("copy", "keep", "drop")
 SOURCE_TOKENS = 6000  # pieces of source times beam, padding included, that are translated together
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 END, UNKNOWN = "(end)", "<unk>"
@@ -268,9 +267,7 @@ class _How:
         check_number("length_penalty", self.length_penalty, least=0)
         if self.max_length is not None:
             check_count("max_length", self.max_length)
-        if self.unknown_words not in UNKNOWN_WORDS:
-            near = did_you_mean(self.unknown_words, UNKNOWN_WORDS)
-            raise ConfigError(f"`unknown_words` must be copy, keep or drop, got `{self.unknown_words}`.{near}")
+        check_choice("unknown_words", self.unknown_words, ("copy", "keep", "drop"))
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -11,7 +11,7 @@ import torch
 
 from recurra import __version__
 from recurra.data.readers import Pair
-from recurra.tasks.report import draw_attention, draw_curves
+from recurra.tasks.report import draw_attention, draw_losses
 from recurra.tasks.run_folder import RunFolder
 from recurra.tasks.translate.baseline import WordForWord
 from recurra.tasks.translate.config import TranslateConfig
@@ -99,18 +99,9 @@ def _score_lines(scores: TranslationScores, baseline: TranslationScores) -> list
 
 
 def _draw(translator: Translator, sample: Sequence[Pair], rows: Sequence[Mapping[str, Any]], folder: RunFolder) -> None:
-    train = [{"step": row["step"], "train": row["loss"]} for row in rows if row["split"] == "train"]
-    held_out = [{"step": row["step"], "validation": row["loss"]} for row in rows if row["split"] == "validation"]
     harder = [name for name in ("dropout", "label_smoothing") if getattr(translator.config, name)]
-    picture = draw_curves(
-        [*train, *held_out],
-        train="train",
-        validation="validation",
-        steps="step",
-        unit="loss (natural logarithm, a piece)",
-        train_label=" with ".join(["training", *([" and ".join(harder).replace("_", " ")] if harder else [])]),
-    )
-    folder.write(LOSS, picture)
+    label = " with ".join(["training", *([" and ".join(harder).replace("_", " ")] if harder else [])])
+    folder.write(LOSS, draw_losses(rows, unit="loss (natural logarithm, a piece)", train_label=label))
     least, most = WORDS_OF_A_MAP
     sentences = [pair.source for pair in sample if least <= len(pair.source.split()) <= most][:MAPS]
     translated = translator.translate(sentences or [pair.source for pair in sample[:MAPS]])

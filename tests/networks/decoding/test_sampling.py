@@ -169,12 +169,13 @@ def test_repetition_makes_tokens_that_came_less_probable() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, "`temperature` must be above 0, got 0.0; the most probable is `greedy`"),
+        ({"temperature": 0.0}, "`temperature` must be a number above 0, got 0; the most probable is `greedy`"),
+        ({"temperature": "1"}, "`temperature` must be a number above 0, got '1'"),
         ({"top_k": -1}, "`top_k` must be a whole number of at least 0, got -1"),
         ({"top_k": 2.5}, "`top_k` must be a whole number of at least 0, got 2.5"),
         ({"no_repeat_ngram": 1.5}, "`no_repeat_ngram` must be a whole number of at least 0, got 1.5"),
-        ({"top_p": 0.0}, "`top_p` must lie above 0"),
-        ({"repetition_penalty": 0.0}, "`repetition_penalty` must be above 0"),
+        ({"top_p": 0.0}, "`top_p` must be a number above 0"),
+        ({"repetition_penalty": 0.0}, "`repetition_penalty` must be a number above 0"),
         ({"repetition_penalty": math.inf}, "finite, got inf; `no_repeat_ngram=1` rules repetition out"),
         ({"num_samples": 0}, "`num_samples` must be a whole number of at least 1"),
     ],

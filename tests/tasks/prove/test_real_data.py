@@ -49,7 +49,10 @@ def test_a_story_is_its_words_with_a_step_for_each_answer() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [("Mary went.\n", "Line 1 of a bAbI file must begin with a number, got `Mary went.`"),
-     ("2 Mary went.\n", "Line 1 of a bAbI file must begin a story with the number 1, got 2.")],
+     ("2 Mary went.\n", "Line 1 of a bAbI file must begin a story with the number 1, got 2."),
+     ("1 Mary went.\n2 Where is Mary?\n", "Line 2 of a bAbI file asks and has no answer, `2 Where is Mary.`"),
+     ("1 Mary went.\n", "A bAbI file must have a question, got none."),
+     ("", "A bAbI file must have a question, got none.")],
 )  # fmt: skip
 def test_what_is_no_story_is_named_with_its_line(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -97,6 +100,16 @@ def test_every_twentieth_story_is_kept_for_the_goal(tmp_path: Path) -> None:
 
     assert {names[i] for i in unseen.target.tolist()} == {"19", "39"}
     assert {names[i] for i in learned.target.tolist()} == {str(i) for i in range(40) if i not in (19, 39)}
+
+
+def test_a_story_without_a_question_may_stand_among_others(tmp_path: Path) -> None:
+    (tmp_path / "qa1_facts_train.txt").write_text("1 Mary sat.\n" + TRAIN)
+    (tmp_path / "qa1_facts_test.txt").write_text(TEST)
+
+    batch = Babi(data=str(tmp_path)).draw(20, Generator().manual_seed(0))
+
+    assert len(batch.rows) == len(batch.target) > 0
+    assert batch.target.dtype == torch.int64
 
 
 def test_shuffled_stories_have_their_sentences_in_another_order_before_each_question(tmp_path: Path) -> None:

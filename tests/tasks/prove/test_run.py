@@ -12,6 +12,7 @@ from recurra.cells import CELLS, make_cell
 from recurra.errors import ConfigError, RecurraError
 from recurra.ragged import Ragged
 from recurra.tasks.prove import PROBLEMS, Batch, Problem, Settings, Solver, make_problem, prove
+from recurra.tasks.prove.run import _random
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "copy": {"bits": 2, "max_length": 2, "tests_at": [2], "test_size": 4},
@@ -65,6 +66,12 @@ def test_the_same_seed_gives_the_same_result_and_another_another() -> None:
     first, same, other = (prove(problem, "rnn", quick, seed=seed).results[0].value for seed in (0, 0, 1))
 
     assert first == same != other
+
+
+def test_any_seed_of_a_training_draws() -> None:
+    drawn = [torch.rand(3, generator=_random(seed, 2, 7)) for seed in (0, 2**30, 2**32 - 1)]
+    assert torch.equal(drawn[0], torch.rand(3, generator=torch.Generator().manual_seed(2 * 2**32 + 7)))
+    assert len({tuple(one.tolist()) for one in drawn}) == 3
 
 
 def test_training_ends_when_the_goal_is_reached() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from recurra.data.readers import Pair
 from recurra.errors import DataError
 from recurra.tasks.translate import evaluate, load
-from recurra.tasks.translate.evaluate import Validation
+from recurra.tasks.translate.evaluate import Validation, _predict_references
+from recurra.training import Loss
 from tests.tasks.translate.toy import PAIRS, write_pairs
 
 
@@ -21,6 +24,24 @@ def test_what_was_learned_by_heart_scores_full_marks(learned_run: Path, tmp_path
     assert scores.exact_match == 100
     assert scores.perplexity == pytest.approx(1, abs=0.1)
     assert scores.sentences == len(PAIRS)
+
+
+def test_losses_of_many_batches_are_added_up_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Many:
+        def plan(self, _epoch: int) -> list[float]:
+            return [2.0**24, *[1.0] * 100]  # beyond 2^24, float32 knows no odd number
+
+        def load(self, item: float) -> torch.Tensor:
+            return torch.tensor(item)
+
+    def as_it_is(**_: float) -> Any:
+        return lambda _, loss: Loss(loss, 1, {"accuracy": 1})
+
+    monkeypatch.setitem(Validation.__call__.__globals__, "translation_loss", as_it_is)
+
+    found = _predict_references(torch.nn.Linear(1, 1), Many())  # type: ignore[arg-type]
+
+    assert found == ((2**24 + 100) / 101, 1)
 
 
 def test_a_run_may_be_given_by_its_folder(learned_run: Path, tmp_path: Path) -> None:
