@@ -17,7 +17,7 @@ from recurra.errors import ConfigError, did_you_mean
 from recurra.networks.recurrent import Recurrent
 from recurra.ragged import take_rows
 from recurra.tasks.prove.problem import Batch, Problem, Published, Settings
-from recurra.training import Loss, TrainingConfig, fit, parse_config, seed_everything
+from recurra.training import Loss, TrainingConfig, fit, seed_everything
 from recurra.training.averaging import copy_of, set_weights, weights_of
 
 __all__ = ["Outcome", "Result", "Solver", "prove"]
@@ -177,7 +177,7 @@ def _config(settings: Settings, seed: int, device: str) -> TrainingConfig:
         "device": device,
         **settings.training,
     }
-    return parse_config(TrainingConfig, options)
+    return TrainingConfig(**options)
 
 
 def _random(seed: int, stream: int, number: int) -> Generator:
