@@ -33,7 +33,9 @@ def evaluate(
     ] = None,
     on_bad: Annotated[
         Literal["error", "skip"],
-        typer.Option("--on-bad", help="Refuse a file with lines that cannot be used, or leave them out."),
+        typer.Option(
+            "--on-bad", metavar="error|skip", help="Refuse a file with lines that cannot be used, or leave them out."
+        ),
     ] = "error",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     device: Device = "auto",

@@ -41,7 +41,7 @@ def _fixed_parameters() -> list[inspect.Parameter]:
         "paths": Annotated[
             list[Path] | None,
             typer.Argument(
-                metavar="PATHS...",
+                metavar="PATHS",
                 help="One file of sentence pairs (TSV, CSV, JSONL) or two parallel text files; plain or .gz. May "
                 "be left out with --resume.",
                 show_default=False,

@@ -38,7 +38,7 @@ def inspect(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN PATHS...|CELLS...",
+            metavar="RUN PATHS|CELLS",
             help='A run folder and sentence pairs to read, or cells by name: rnn lstm:{"forget_bias":5}.',
             show_default=False,
         ),

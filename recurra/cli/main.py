@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from recurra import __version__
 from recurra.cli import cells, data, evaluate, explain, fit, inspect, predict, prove, summary
+from recurra.cli.help import draw_whole_names
 from recurra.errors import RecurraError, did_you_mean, reason_of
 from recurra.tasks.registry import TASKS
 
@@ -37,6 +38,7 @@ class _InOurOrder(TyperGroup):
         return sorted(self.commands, key=ORDER.index)
 
 
+draw_whole_names()
 app = typer.Typer(
     name="recurra",
     cls=_InOurOrder,

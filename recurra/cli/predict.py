@@ -34,7 +34,7 @@ def predict(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="Sentences, one a line; plain or .gz. Stdin where not given.",
             show_default=False,
             parser=path_from,

@@ -43,7 +43,7 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder."
 PairFiles = Annotated[
     list[Path],
     typer.Argument(
-        metavar="PATHS...",
+        metavar="PATHS",
         help="One file of sentence pairs, or two parallel files.",
         show_default=False,
         parser=path_from,

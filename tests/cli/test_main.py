@@ -25,6 +25,17 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     assert spoken(capsys, "--version") == (0, f"recurra {recurra.__version__}\n", "")
 
 
+def test_help_names_options_whole_and_no_types_of_python(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["fit", "translate", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "<bool>" not in out
+    assert "Path]" not in out
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["fit"], ["fit", "translate", "-h"], ["predict", "-h"]])
 def test_help_is_there_at_every_level(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     code, out, err = spoken(capsys, *arguments)
@@ -45,7 +56,7 @@ def test_help_is_there_at_every_level(capsys: pytest.CaptureFixture[str], argume
         (["predict", "run", "--n-best", "many"], "`--n-best`"),
         (["fit", "translate", "p.tsv", "--out"], "requires an argument. Help: `recurra fit translate --help`"),
         (["cells", "--cite"], "requires an argument. Help: `recurra cells --help`"),
-        (["check-data", ""], "`PATHS...`: Expected a path, got an empty text"),
+        (["check-data", ""], "`PATHS`: Expected a path, got an empty text"),
         (["fit", "translate", "p.tsv", "--out", ""], "`--out`: Expected a path, got an empty text"),
         (["fit", "translate", "p.tsv", "--out", "r", "--threads", "9999"], "`--threads` must be less than or equal to"),
         (["cells", "gru", "--hidden-size", "1" + "0" * 16], "There is not enough memory for this: give smaller sizes"),
