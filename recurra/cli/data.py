@@ -77,7 +77,7 @@ def check_data(
 
 
 def _print_report(report: PairReport) -> None:
-    print_heading(f"{' and '.join(report.files)}: {report.pairs:,} usable pairs")
+    print_heading(f"{' and '.join(report.files)}: {report.pairs:,} usable pair{'' if report.pairs == 1 else 's'}")
     print()
     rows = []
     for name, side in (("source", report.source), ("target", report.target)):
@@ -108,7 +108,11 @@ def _print_report(report: PairReport) -> None:
         print()
         _print_findings("cannot be used", report.faults)
     print()
-    if report.usable:
+    if report.usable and report.source.distinct_sentences == 1:
+        print(
+            "Ready for `recurra fit` with `--validation FILE`: of one source, no part can be set aside to validate on."
+        )
+    elif report.usable:
         print("Ready for `recurra fit`.")
     elif "unequal" in report.faults:
         print("Not ready: give two files with the same number of lines.")

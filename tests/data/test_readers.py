@@ -215,6 +215,12 @@ def test_unclosed_quote_in_csv(tmp_path: Path) -> None:
     assert refusal(path) == f"`{path}` line 2 is not CSV (unexpected end of data): check the quotes from here on."
 
 
+def test_quoted_cells_with_semicolons_between_them_are_called_so(tmp_path: Path) -> None:
+    path = write(tmp_path, "x.csv", '"a, b";"c, d"\n')
+    looks = "It looks like semicolons between columns: save it with commas as .csv or with tabs as .tsv."
+    assert refusal(path) == f"`{path}` line 1 is not CSV. {looks}"
+
+
 def test_damaged_gzip(tmp_path: Path) -> None:
     path = tmp_path / "x.tsv.gz"
     path.write_bytes(gzip.compress(TSV.encode())[:-9])
