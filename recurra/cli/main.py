@@ -85,6 +85,8 @@ def run() -> None:
 
     What goes to stdout is UTF-8, as all files and what comes from stdin are, whatever the terminal speaks.
     """
+    if sys.stdout is None:  # closed by who called: `>&-`
+        sys.stdout = io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # names of files may be any bytes
     sys.exit(main(sys.argv[1:]))
@@ -113,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
             raise
         return _refuse("There is not enough memory for this: give smaller sizes, or smaller batches.", debug)
     except OSError as error:  # a disk, a permission: the user's, not a fault of this program
-        where = f"`{error.filename}`: " if error.filename else ""
+        where = f"`{error.filename}`: " if error.filename else "Reading or writing failed: "
         return _refuse(f"{where}{reason_of(error)}.", debug)
     except SystemExit as error:  # how typer leaves when the reader of a pipe has gone
         return _leave_quietly() if error.code == 1 else int(error.code or 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import recurra
-from recurra.cli.main import main
+from recurra.cli.main import main, run
 from recurra.data.samples import SAMPLES, Sample
 
 
@@ -111,6 +111,26 @@ def test_what_goes_to_stdout_is_utf8_whatever_the_terminal_speaks() -> None:
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True)
 
     assert "σ(W_r x" in done.stdout.decode("utf-8")
+
+
+def test_a_closed_stdout_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["recurra", "cells", "lstm"])
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as left:
+        run()
+    assert left.value.code == 0
+
+
+def test_a_full_disk_behind_stdout_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "flush", full)
+        assert main(["cells", "lstm"]) == 2
+    assert capsys.readouterr().err == "Reading or writing failed: no space left on device.\n"
 
 
 def test_other_errors_of_the_program_are_not_called_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:

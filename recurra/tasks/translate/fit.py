@@ -118,8 +118,10 @@ def _resume(
         raise
     _expect_same_options(folder, record, config, options)
     if folder.is_finished:
-        say(f"The run in {folder} has ended before; there is nothing to resume.")
+        say(f"The run in {folder} has ended before, there is nothing to resume; for a longer one begin a new run.")
         return load(folder.path)
+    if not folder.checkpoint.exists():
+        say(f"There is no checkpoint in {folder}: the run begins anew.")
     _expect_packages(config)
     examples = read_examples(list(paths) or record.data["files"], validation or record.data["validation_files"], config)
     if examples.facts["digest"] != record.data["digest"]:
