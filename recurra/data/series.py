@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recurra.checks import check_count, check_number
 from recurra.errors import ConfigError
 
 __all__ = ["lorenz", "mackey_glass", "narma"]
@@ -46,12 +47,9 @@ def mackey_glass(
 
     Source: Mackey and Glass 1977, "Oscillation and chaos in physiological control systems".
     """
-    _check_steps(steps, discard)
-    if not (tau > 0 and interval > 0 and substeps >= 1 and interval / substeps <= tau):
-        raise ConfigError(
-            f"`tau` and `interval` must be above 0 and a substep at most `tau` long, got {tau!r}, {interval!r} and "
-            f"{substeps!r} substeps."
-        )
+    _check_steps(steps, discard, interval, substeps)
+    if interval / substeps > check_number("tau", tau, above=0):
+        raise ConfigError(f"`tau` must be at least `interval` / `substeps` = {interval / substeps:g}, got {tau!r}.")
     if seed is not None:
         start += 0.2 * float(torch.rand((), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)) - 0.1
     h = interval / substeps
@@ -117,9 +115,7 @@ def lorenz(
 
     Source: Lorenz 1963, "Deterministic nonperiodic flow".
     """
-    _check_steps(steps, discard)
-    if not (interval > 0 and substeps >= 1):
-        raise ConfigError(f"`interval` must be above 0 and `substeps` at least 1, got {interval!r} and {substeps!r}.")
+    _check_steps(steps, discard, interval, substeps)
     h = interval / substeps
 
     def slope(p: tuple[float, ...]) -> tuple[float, ...]:
@@ -161,9 +157,8 @@ def narma(steps: int, *, order: int = 10, seed: int = 0) -> tuple[Tensor, Tensor
 
     Source: Atiya and Parlos 2000, "New results on recurrent network training".
     """
-    _check_steps(steps, 0)
-    if order < 1:
-        raise ConfigError(f"`order` must be at least 1, got {order!r}.")
+    check_count("steps", steps)
+    check_count("order", order)
     draw = torch.Generator().manual_seed(seed)
     for _ in range(20):
         u = torch.rand(steps, generator=draw, dtype=torch.float64) / 2
@@ -182,6 +177,8 @@ def _narma(u: list[float], order: int) -> list[float]:
     return y
 
 
-def _check_steps(steps: int, discard: int) -> None:
-    if steps < 1 or discard < 0:
-        raise ConfigError(f"`steps` must be at least 1 and `discard` at least 0, got {steps!r} and {discard!r}.")
+def _check_steps(steps: int, discard: int, interval: float, substeps: int) -> None:
+    check_count("steps", steps)
+    check_count("discard", discard, least=0)
+    check_number("interval", interval, above=0)
+    check_count("substeps", substeps)

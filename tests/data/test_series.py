@@ -68,6 +68,8 @@ def test_narma_solves_its_equation() -> None:
         lambda: lorenz(5, interval=0.0),
         lambda: lorenz(5, discard=-1),
         lambda: narma(5, order=0),
+        lambda: mackey_glass(10.5),  # type: ignore[arg-type]
+        lambda: mackey_glass(5, tau="17"),  # type: ignore[arg-type]
     ],
 )
 def test_what_cannot_be_computed_is_refused(make: object) -> None:
