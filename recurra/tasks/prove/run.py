@@ -104,6 +104,8 @@ def prove(
         ConfigError: the cell is unknown, cannot read this problem, or diverges; or a setting cannot be.
         DataError: the problem reads a file that is not there.
     """
+    if not isinstance(problem, Problem):
+        raise ConfigError(f"`problem` must be a Problem, as `make_problem` makes one by its name, got {problem!r}.")
     settings = problem.settings_of(cell) if settings is None else settings
     for name in ("steps", "batch_size"):
         check_count(name, getattr(settings, name))
