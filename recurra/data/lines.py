@@ -83,7 +83,7 @@ def raw_lines(file: Iterable[bytes]) -> Iterator[bytes]:
 
 def _open(path: Path) -> BufferedReader | gzip.GzipFile:
     if path.is_dir():
-        raise DataError(f"`{path}` is a directory, expected a file of sentences.")
+        raise DataError(f"`{path}` is a folder, expected a file of sentences.")
     try:
         file = path.open("rb")
     except FileNotFoundError:

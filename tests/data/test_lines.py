@@ -78,7 +78,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r" is a directory, expected a file of sentences\.$"):
+    with pytest.raises(DataError, match=r" is a folder, expected a file of sentences\.$"):
         list(read_lines(tmp_path))
 
 

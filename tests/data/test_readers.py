@@ -131,7 +131,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_directory(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"`{tmp_path}` is a directory, expected a file of sentences."
+    assert refusal(tmp_path) == f"`{tmp_path}` is a folder, expected a file of sentences."
 
 
 @pytest.mark.parametrize(
