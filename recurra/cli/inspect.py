@@ -10,7 +10,7 @@ import typer
 
 from recurra.cells.registry import CELLS, make_cell
 from recurra.cli.options import as_typed, cell_from
-from recurra.cli.shared import SourceColumn, TargetColumn, expect_room_for_pictures, refuse_typed
+from recurra.cli.shared import SourceColumn, TargetColumn, expect_room_for_pictures, refuse_typed, say_on_terminal
 from recurra.cli.show import print_table
 from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
 from recurra.engine.contract import Cell
@@ -76,6 +76,7 @@ def inspect(
         refuse_typed(context, OF_A_RUN, "is of a run that reads sentence pairs: leave it out.")
     folder = out or (Path(what[0]) / "inspect" if is_run else Path("inspect"))
     expect_room_for_pictures(folder)
+    say_on_terminal(f"Looking into {what[0] if is_run else ', '.join(what)}, and drawing it ...")
     if is_run:
         with as_typed(["source_column", "target_column"]):
             found = _of_run(Path(what[0]), [Path(path) for path in what[1:]], (source_column, target_column), limit)

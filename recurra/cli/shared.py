@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ __all__ = [
     "expect_room_for_pictures",
     "path_from",
     "refuse_typed",
+    "say_on_terminal",
 ]
 
 
@@ -43,6 +45,12 @@ def expect_room_for_pictures(folder: Path) -> None:
         raise RunError(f"`{nearest}` is a file: name a folder for the pictures.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise RunError(f"`{nearest}` may not be written to: name another folder for the pictures.")
+
+
+def say_on_terminal(note: str) -> None:
+    """What takes a while, to a person who waits: on stderr, where that is a terminal."""
+    if sys.stderr.isatty():
+        print(note, file=sys.stderr)
 
 
 def refuse_typed(context: typer.Context, names: Iterable[str], why: str) -> None:

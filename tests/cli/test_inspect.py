@@ -120,6 +120,14 @@ def test_options_that_would_do_nothing_are_refused(learned_run: Path, capsys: py
     assert capsys.readouterr().err == "`--limit` is of a run that reads sentence pairs: leave it out.\n"
 
 
+def test_who_waits_at_a_terminal_is_told_what_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert main(["inspect", "rnn", "gruu", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("Looking into rnn, gruu, and drawing it ...\n")
+
+
 def test_a_file_in_the_place_of_the_folder_is_told_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
