@@ -86,6 +86,8 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 def no_such_file(path: Path | str) -> str:
     """The sentence about a file that is not there: what is named like it in its folder, or what to look at."""
     path = Path(path)
+    if path.is_dir():
+        return f"`{path}` is a folder, expected a file."
     beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     return f"There is no file `{path}`.{did_you_mean(path.name, beside) or ' Check its name and its folder.'}"
 

@@ -350,7 +350,10 @@ class Ragged:
         if lengths is None:
             lengths = torch.full((batch_size,), num_steps, device=padded.device)
         if not isinstance(lengths, Tensor):
-            lengths = torch.tensor(lengths, device=padded.device)
+            try:
+                lengths = torch.tensor(lengths, device=padded.device)
+            except (TypeError, ValueError, RuntimeError):
+                raise ShapeError(f"`lengths` must be {batch_size} whole numbers, got {lengths!r}.") from None
             lengths = lengths if lengths.numel() else lengths.to(torch.int64)
         if lengths.shape != (batch_size,) or lengths.dtype not in WHOLE_NUMBERS:
             raise ShapeError(

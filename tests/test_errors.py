@@ -52,6 +52,7 @@ def test_a_missing_file_is_answered_with_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").touch()
     assert no_such_file(tmp_path / "pars.tsv").endswith("pars.tsv`. Did you mean `pairs.tsv`?")
     assert no_such_file(tmp_path / "other").endswith("other`. Check its name and its folder.")
+    assert no_such_file(tmp_path) == f"`{tmp_path}` is a folder, expected a file."
     assert no_such_file("nowhere/at/all") == "There is no file `nowhere/at/all`. Check its name and its folder."
 
 

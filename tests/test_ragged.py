@@ -515,6 +515,7 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         lambda: Ragged.from_padded(numbered([2, 1]).to_nested()),
         "`padded` is a nested tensor: take `Ragged.from_nested`.",
     ),
+    "lengths as a text": (lambda: Ragged.from_padded(V, "12"), "`lengths` must be 2 whole numbers, got '12'."),
     "one length": (lambda: Ragged.from_padded(V, 3), "must be 2 whole numbers, got torch.int64 of shape []."),
     "lengths of floats": (
         lambda: Ragged.from_padded(V, [1.0, 2.0]),

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def cells(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One cell: its equations and options.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One cell: its equations and options.")] = None,
     cite: Annotated[str | None, typer.Option("--cite", metavar="NAME", help="BibTeX of a cell's papers.")] = None,
     input_size: Annotated[
         int, typer.Option("--input-size", metavar="INTEGER", min=1, help="Numbers in one input vector, for the counts.")

@@ -78,7 +78,7 @@ def check_data(
 
 
 def _print_report(report: PairReport) -> None:
-    print_heading(f"{' and '.join(report.files)}: {report.pairs:,} usable pairs")
+    print_heading(f"{' and '.join(report.files)}: {report.pairs:,} usable pair{'' if report.pairs == 1 else 's'}")
     print()
     rows = []
     for name, side in (("source", report.source), ("target", report.target)):
@@ -109,7 +109,11 @@ def _print_report(report: PairReport) -> None:
         print()
         _print_findings("cannot be used", report.faults)
     print()
-    if report.usable:
+    if report.usable and report.source.distinct_sentences == 1:
+        print(
+            "Ready for `recurra fit` with `--validation FILE`: of one source, no part can be set aside to validate on."
+        )
+    elif report.usable:
         print("Ready for `recurra fit`.")
     elif "unequal" in report.faults:
         print("Not ready: give two files with the same number of lines.")
@@ -140,7 +144,7 @@ def _print_findings(title: str, findings: dict[str, Finding], most: int | None =
 
 def sample(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Which sample; without a name they are listed.")
+        str | None, typer.Argument(metavar="NAME", help="Which sample; without a name they are listed.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write its files to.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of an earlier sample.")] = False,

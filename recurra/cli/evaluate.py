@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from recurra.cli.options import as_typed
-from recurra.cli.shared import Beam, Device, PairFiles, RunArgument, SourceColumn, TargetColumn
+from recurra.cli.shared import Beam, Device, PairFiles, RunArgument, SourceColumn, TargetColumn, say_on_terminal
 from recurra.cli.show import print_table
 from recurra.tasks.translate import TranslationScores, load
 from recurra.tasks.translate import evaluate as evaluate_translator
@@ -33,7 +33,9 @@ def evaluate(
     ] = None,
     on_bad: Annotated[
         Literal["error", "skip"],
-        typer.Option("--on-bad", help="Refuse a file with lines that cannot be used, or leave them out."),
+        typer.Option(
+            "--on-bad", metavar="error|skip", help="Refuse a file with lines that cannot be used, or leave them out."
+        ),
     ] = "error",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     device: Device = "auto",
@@ -41,6 +43,7 @@ def evaluate(
     """Score a run on sentence pairs: BLEU and chrF with their signatures, exact match, perplexity."""  # fmt: skip
     with as_typed(["device"]):
         model = load(run, device=device)
+    say_on_terminal(f"Translating the sentences of {' and '.join(map(str, paths))} ...")
     with as_typed(["source_column", "target_column", "beam", "on_bad"]):
         scores = evaluate_translator(
             model,

@@ -41,7 +41,7 @@ def _fixed_parameters() -> list[inspect.Parameter]:
         "paths": Annotated[
             list[Path] | None,
             typer.Argument(
-                metavar="PATHS...",
+                metavar="PATHS",
                 help="One file of sentence pairs (TSV, CSV, JSONL) or two parallel text files; plain or .gz. May "
                 "be left out with --resume.",
                 show_default=False,
@@ -130,14 +130,16 @@ def _command(task: Task) -> Callable[..., None]:
 
 
 def _say_how_to_resume(stop: KeyboardInterrupt, task: Task, out: Path) -> None:
-    if not RunFolder(out).checkpoint.exists():
+    run = RunFolder(out)
+    if not run.checkpoint.exists():
         print("Stopped before the first update; nothing was saved.", file=sys.stderr)
         return
-    what = (
-        f"after update {stop.step:,}; all is saved"
-        if isinstance(stop, Interrupted)
-        else "at once; what came after the last save is lost"
-    )
+    if isinstance(stop, Interrupted):
+        what = f"after update {stop.step:,}; all is saved"
+    elif run.weights.exists():
+        what = "after the training, before its report; the weights are saved"
+    else:
+        what = "at once; what came after the last save is lost"
     print(f"Stopped {what}. Go on with: {_resume_command(task, out)}", file=sys.stderr)
 
 

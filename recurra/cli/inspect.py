@@ -10,11 +10,11 @@ import typer
 
 from recurra.cells.registry import CELLS, make_cell
 from recurra.cli.options import as_typed, cell_from
-from recurra.cli.shared import SourceColumn, TargetColumn, refuse_typed
+from recurra.cli.shared import SourceColumn, TargetColumn, expect_room_for_pictures, refuse_typed, say_on_terminal
 from recurra.cli.show import print_table
 from recurra.data.readers import MAX_CHARACTERS, MAX_WORDS
 from recurra.engine.contract import Cell
-from recurra.errors import ConfigError, DataError, RunError, did_you_mean, import_extra
+from recurra.errors import ConfigError, DataError, did_you_mean, import_extra
 from recurra.inspect import gradient_flow, record
 from recurra.networks.recurrent import Recurrent
 from recurra.tasks.inspection import Inspection, Layer, jacobians_if_small
@@ -38,7 +38,7 @@ def inspect(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN PATHS...|CELLS...",
+            metavar="RUN PATHS|CELLS",
             help='A run folder and sentence pairs to read, or cells by name: rnn lstm:{"forget_bias":5}.',
             show_default=False,
         ),
@@ -77,8 +77,8 @@ def inspect(
     else:
         refuse_typed(context, OF_A_RUN, "is of a run that reads sentence pairs: leave it out.")
     folder = out or (Path(what[0]) / "inspect" if is_run else Path("inspect"))
-    if folder.exists() and not folder.is_dir():  # said before minutes of work, not after
-        raise RunError(f"`{folder}` is a file: name a folder for the pictures.")
+    expect_room_for_pictures(folder)
+    say_on_terminal(f"Looking into {what[0] if is_run else ', '.join(what)}, and drawing it ...")
     if is_run:
         with as_typed(["source_column", "target_column"]):
             found = _of_run(Path(what[0]), [Path(path) for path in what[1:]], (source_column, target_column), limit)

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from recurra import __version__
 from recurra.cli import cells, data, evaluate, explain, fit, inspect, predict, prove, summary
+from recurra.cli.help import draw_whole_names
 from recurra.errors import RecurraError, did_you_mean, reason_of
 from recurra.tasks.registry import TASKS
 
@@ -37,6 +38,7 @@ class _InOurOrder(TyperGroup):
         return sorted(self.commands, key=ORDER.index)
 
 
+draw_whole_names()
 app = typer.Typer(
     name="recurra",
     cls=_InOurOrder,
@@ -83,6 +85,8 @@ def run() -> None:
 
     What goes to stdout is UTF-8, as all files and what comes from stdin are, whatever the terminal speaks.
     """
+    if sys.stdout is None:  # closed by who called: `>&-`
+        sys.stdout = io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # names of files may be any bytes
     sys.exit(main(sys.argv[1:]))
@@ -111,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
             raise
         return _refuse("There is not enough memory for this: give smaller sizes, or smaller batches.", debug)
     except OSError as error:  # a disk, a permission: the user's, not a fault of this program
-        where = f"`{error.filename}`: " if error.filename else ""
+        where = f"`{error.filename}`: " if error.filename else "Reading or writing failed: "
         return _refuse(f"{where}{reason_of(error)}.", debug)
     except SystemExit as error:  # how typer leaves when the reader of a pipe has gone
         return _leave_quietly() if error.code == 1 else int(error.code or 0)

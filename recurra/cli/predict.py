@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from recurra.cli.options import as_typed
-from recurra.cli.shared import Beam, Device, RunArgument, path_from
+from recurra.cli.shared import Beam, Device, RunArgument, expect_room_for_pictures, path_from
 from recurra.data.lines import raw_lines, read_lines
 from recurra.errors import ConfigError, DataError, import_extra
 from recurra.tasks.report import AttentionMap, draw_attention
@@ -34,7 +34,7 @@ def predict(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="Sentences, one a line; plain or .gz. Stdin where not given.",
             show_default=False,
             parser=path_from,
@@ -99,6 +99,7 @@ def predict(
         import_extra("matplotlib", "plot")
         if attention.suffix.lower() != ".png":
             raise ConfigError(f"`--attention` draws a PNG: name a file that ends in .png, got `{attention}`.")
+        expect_room_for_pictures(attention.parent)
     with as_typed(["device"]):
         model = load(run, device=device)
     if attention is not None and model.config.attention == "none":

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def prove_command(
     problem: Annotated[
-        str | None, typer.Argument(metavar="[PROBLEM]", help="One by name; without it all are listed.")
+        str | None, typer.Argument(metavar="PROBLEM", help="One by name; without it all are listed.")
     ] = None,
     cell: Annotated[
         list[str] | None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +11,20 @@ from typing import Annotated
 import typer
 
 from recurra.cli.options import option_name
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, RunError
 
-__all__ = ["Beam", "Device", "PairFiles", "RunArgument", "SourceColumn", "TargetColumn", "path_from", "refuse_typed"]
+__all__ = [
+    "Beam",
+    "Device",
+    "PairFiles",
+    "RunArgument",
+    "SourceColumn",
+    "TargetColumn",
+    "expect_room_for_pictures",
+    "path_from",
+    "refuse_typed",
+    "say_on_terminal",
+]
 
 
 def path_from(text: str) -> Path:
@@ -19,6 +32,25 @@ def path_from(text: str) -> Path:
     if not text:
         raise typer.BadParameter("Expected a path, got an empty text")
     return Path(text)
+
+
+def expect_room_for_pictures(folder: Path) -> None:
+    """Refuse a folder, there or not yet, that takes no files: said before minutes of work, not after.
+
+    Raises:
+        RunError: it is a file, lies below one, or may not be written to.
+    """
+    nearest = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not nearest.is_dir():
+        raise RunError(f"`{nearest}` is a file: name a folder for the pictures.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RunError(f"`{nearest}` may not be written to: name another folder for the pictures.")
+
+
+def say_on_terminal(note: str) -> None:
+    """What takes a while, to a person who waits: on stderr, where that is a terminal."""
+    if sys.stderr.isatty():
+        print(note, file=sys.stderr)
 
 
 def refuse_typed(context: typer.Context, names: Iterable[str], why: str) -> None:
@@ -43,7 +75,7 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder."
 PairFiles = Annotated[
     list[Path],
     typer.Argument(
-        metavar="PATHS...",
+        metavar="PATHS",
         help="One file of sentence pairs, or two parallel files.",
         show_default=False,
         parser=path_from,

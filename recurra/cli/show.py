@@ -1,4 +1,4 @@
-"""Tables on stdout: framed where somebody looks at a terminal, plain lines where a program reads."""
+"""Tables on stdout: framed where somebody looks at a wide terminal, plain lines where a program reads."""
 
 from __future__ import annotations
 
@@ -24,14 +24,28 @@ def print_heading(text: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
-    """One table.
+    """One table; on a terminal too narrow for its words it is plain lines, too, for a frame would cut numbers in two.
 
     Args:
         columns: headings; where all are empty, none are printed.
         rows: cells as text.
         numbers: headings of columns whose cells stand at the right.
     """
-    framed = sys.stdout.isatty()
+    console, rows = Console(highlight=False), list(rows)
+    if sys.stdout.isatty():
+        table = _table(columns, rows, numbers, framed=True)
+        needed = console.measure(table, options=console.options.update(width=PLAIN_WIDTH)).minimum
+        if needed <= console.width:
+            console.print(table)
+            return
+    console = Console(highlight=False, width=PLAIN_WIDTH, no_color=True)
+    with console.capture() as captured:
+        console.print(_table(columns, rows, numbers, framed=False))
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str], *, framed: bool) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD if framed else None,
         show_header=any(columns),
@@ -43,11 +57,4 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, number
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))  # Text: brackets in a cell are brackets
-    if framed:
-        Console(highlight=False).print(table)
-        return
-    console = Console(highlight=False, width=PLAIN_WIDTH, no_color=True)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        print(line.rstrip())
+    return table

@@ -55,7 +55,7 @@ def read_lines(path: Path) -> Iterator[Line]:
         path: a text file; gzip is recognised by its first two bytes.
 
     Raises:
-        DataError: the file is missing, a directory, not readable, or a damaged gzip.
+        DataError: the file is missing, a directory, not readable, a damaged gzip, or UTF-16.
     """
     number = 0
     try:
@@ -83,7 +83,7 @@ def raw_lines(file: Iterable[bytes]) -> Iterator[bytes]:
 
 def _open(path: Path) -> BufferedReader | gzip.GzipFile:
     if path.is_dir():
-        raise DataError(f"`{path}` is a directory, expected a file of sentences.")
+        raise DataError(f"`{path}` is a folder, expected a file of sentences.")
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -110,12 +110,12 @@ class _ClosingGzip(gzip.GzipFile):
 
 def _decode(path: Path, number: int, raw: bytes) -> Line:
     if number == 1:
+        if raw.startswith(UTF16_MARKS):
+            raise DataError(f"`{path}` is UTF-16: save it as UTF-8.")
         raw = raw.removeprefix(UTF8_MARK)
     raw = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:
         return Line(number, raw.decode("utf-8"), None)
     except UnicodeDecodeError as error:
-        utf16 = number == 1 and raw.startswith(UTF16_MARKS)
-        advice = "it looks like UTF-16, save the file as UTF-8" if utf16 else "save the file as UTF-8"
-        what = f"is not UTF-8 (byte {error.start + 1} is 0x{raw[error.start]:02x}): {advice}"
+        what = f"is not UTF-8 (byte {error.start + 1} is 0x{raw[error.start]:02x}): save the file as UTF-8"
         return Line(number, raw.decode("utf-8", errors="replace"), Fault.at(path, number, "encoding", what))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
@@ -36,6 +37,7 @@ Names = tuple[str, str] | None
 
 CSV_ENDINGS = (".csv",)
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
+QUOTED_BY_OTHERS = re.compile('"[;\t]|[;\t]"')  # cells in quotes, but not with commas between them
 PAIR_ENDINGS = (".tsv", *CSV_ENDINGS, *JSON_ENDINGS)
 
 
@@ -224,12 +226,15 @@ def _tab_rows(path: Path) -> Iterator[tuple[int, list[str] | Fault]]:
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | Fault]]:
     faults: list[Fault] = []
+    text = ""
 
     def texts() -> Iterator[str]:
+        nonlocal text
         for line in read_lines(path):
             if line.fault:
                 faults.append(line.fault)
-            yield line.text + "\n"
+            text = line.text
+            yield text + "\n"
 
     reader = csv.reader(texts(), strict=True)
     while True:
@@ -239,7 +244,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | Fault]]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, Fault.at(path, number, "csv", f"is not CSV ({error}): check the quotes from here on")
+            advice = other_separator([text]) if QUOTED_BY_OTHERS.search(text) else ""
+            what = f"is not CSV ({error}): check the quotes from here on"
+            yield number, Fault.at(path, number, "csv", f"is not CSV.{advice.removesuffix('.')}" if advice else what)
         else:
             yield number, faults[0] if faults else row
         faults.clear()

@@ -15,7 +15,7 @@ from torch.serialization import add_safe_globals
 
 from recurra.engine.identity import Identity
 from recurra.errors import ConfigError, ShapeError
-from recurra.shapes import describe
+from recurra.shapes import describe, shape_text
 
 if TYPE_CHECKING:
     from recurra.engine.kernel import Kernel
@@ -190,8 +190,17 @@ class Cell(nn.Module):
         raise NotImplementedError(f"`{type(self).__name__}` has no `step(x, state) -> (output, state)`.")
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """One time step from `state`, or from the initial state where none is given."""
+        """One time step from `state`, or from the initial state where none is given.
+
+        Raises:
+            ShapeError: no state is given, and x is no step: a whole sequence would be computed as something else.
+        """
         if state is None:
+            if not isinstance(x, Tensor) or x.shape[1:] != self.input_shape:
+                raise ShapeError(
+                    f"`x` must be one step {shape_text('B', I=self.input_shape)} for `{type(self).__name__}`, got "
+                    f"{describe(x)}: `recurra.scan` runs whole sequences."
+                )
             state = self.initial_state(x.shape[0], dtype=x.dtype, device=x.device)
         return self.step(x, state)
 

@@ -141,9 +141,10 @@ def find_slots(module: nn.Module) -> list[list[Slot]]:
     if isinstance(module, nn.RNNCellBase):
         mode = f"RNN_{module.nonlinearity}" if isinstance(module, nn.RNNCell) else type(module).__name__
         return [[Slot(module, "", _torch_form(mode.removesuffix("Cell")))]]
+    hint = ": load it into such a module first, by `load_state_dict`" if isinstance(module, Mapping) else ""
     raise ConfigError(
         "Weights stand in a recurra cell, a recurra.Recurrent or a recurrent module of torch.nn, "
-        f"got a {type(module).__name__}."
+        f"got a {type(module).__name__}{hint}."
     )
 
 

@@ -169,7 +169,8 @@ class RunFolder:
         """Write one file of the folder, atomically; returns its path."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content.encode() if isinstance(content, str) else content)
+        # names of files may be any bytes: what is no character of them becomes an escape, which JSON reads back
+        write_atomically(path, content.encode(errors="backslashreplace") if isinstance(content, str) else content)
         return path
 
     def save_record(self, task: str, options: Mapping[str, Any], data: Mapping[str, Any]) -> RunRecord:

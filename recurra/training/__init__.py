@@ -2,7 +2,7 @@
 
 from recurra.training.bptt import Window, cut_time, truncated_bptt
 from recurra.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from recurra.training.config import TrainingConfig, parse_config
+from recurra.training.config import TrainingConfig
 from recurra.training.files import write_atomically
 from recurra.training.interrupt import Interrupted
 from recurra.training.loop import FitResult, fit
@@ -22,7 +22,6 @@ __all__ = [
     "Window",
     "cut_time",
     "fit",
-    "parse_config",
     "read_checkpoint",
     "read_metrics",
     "seed_everything",

@@ -59,14 +59,16 @@ class Checkpoint:
             header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["recurra.checkpoint"])
             version, checksum, values = header["format"], header["checksum"], header["values"]
         except (SafetensorError, ValueError, KeyError, TypeError):
-            raise RunError(f"`{path}` is damaged or no checkpoint of Recurra; start the run anew without it.") from None
+            raise RunError(
+                f"`{path}` is damaged or no checkpoint of Recurra: remove it to begin the run anew."
+            ) from None
         if version > FORMAT:
             raise RunError(
                 f"`{path}` is a checkpoint of a newer Recurra (format {version}, this one reads {FORMAT}); "
                 "upgrade with `pip install -U recurra`."
             )
         if checksum != _checksum(tensors, values):
-            raise RunError(f"`{path}` is damaged: its checksum is wrong; start the run anew without it.")
+            raise RunError(f"`{path}` is damaged, its checksum is wrong: remove it to begin the run anew.")
         return cls(tensors, values)
 
 

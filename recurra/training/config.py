@@ -1,23 +1,37 @@
-"""`TrainingConfig`: every option of training, with its unit and its reason; and options as a person typed them."""
+"""`TrainingConfig`: every option of training, with its unit and its reason."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recurra.errors import ConfigError, did_you_mean
 from recurra.training.device import check_device
 
-__all__ = ["TrainingConfig", "parse_config"]
+__all__ = ["TrainingConfig"]
 
 
 class TrainingConfig(BaseModel):
     """How a network is trained. Tasks add their own fields by inheriting; one update is one change of the weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    if not TYPE_CHECKING:  # checkers of types see a parameter for each field
+
+        def __init__(self, **options: Any) -> None:
+            """Options by name, also as typed on a command line or read from a file.
+
+            Raises:
+                ConfigError: an option is unknown or has a value that cannot be; one sentence about the first of them.
+            """
+            try:
+                super().__init__(**options)
+            except ValidationError as error:
+                # without `from`: the sentence says it all, pydantic's report would only repeat it
+                raise ConfigError(_sentence(error.errors()[0], type(self))) from None
 
     # titles of the groups of options, each by the first field of its group
     panels: ClassVar[Mapping[str, str]] = {
@@ -171,22 +185,6 @@ class TrainingConfig(BaseModel):
                 f"`schedule` {self.schedule} must know the last update: under truncated BPTT give `max_steps` too."
             )
         return self
-
-
-Config = TypeVar("Config", bound=BaseModel)
-
-
-def parse_config(cls: type[Config], options: Mapping[str, Any]) -> Config:
-    """A configuration from options by name, as typed on a command line or read from a file.
-
-    Raises:
-        ConfigError: an option is unknown or has a value that cannot be; one sentence about the first of them.
-    """
-    try:
-        return cls(**options)
-    except ValidationError as error:
-        # without `from`: the sentence says it all, pydantic's report would only repeat it
-        raise ConfigError(_sentence(error.errors()[0], cls)) from None
 
 
 def _sentence(problem: Any, cls: type[BaseModel]) -> str:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from recurra.errors import DataError, RunError
+from recurra.errors import ConfigError, DataError, RunError
 from recurra.training.bptt import Carry, Truncation, cut_time, num_steps_of
 from recurra.training.distributed import Group, shares_of
-from recurra.training.loss import BatchSource, Loss, Objective, StatefulObjective
+from recurra.training.loss import BatchSource, Loss, Objective, StatefulObjective, check_loss
 
 __all__ = ["Feed", "Piece"]
 
@@ -141,7 +141,7 @@ class Feed:
     def _compute(self, model: nn.Module) -> Loss:
         batch = self._open()
         if self.truncation is None:
-            loss = cast(Objective, self.objective)(model, batch.data)
+            loss = check_loss(cast(Objective, self.objective)(model, batch.data))
             return loss if batch.is_share else loss.muted()
         if self.window >= self.truncation.count(batch.num_steps):  # others have longer sequences
             (loss, *_), _, _ = self.truncation.run(self._step(model), 0, max(1, batch.num_steps), Carry(0, None))
@@ -154,7 +154,16 @@ class Feed:
 
     def _step(self, model: nn.Module) -> Callable[[int, int, Any], tuple[Loss, Any]]:
         objective, data = cast(StatefulObjective, self.objective), self._open().data
-        return lambda begin, end, state: objective(model, cut_time(data, begin, end), state)
+
+        def step(begin: int, end: int, state: Any) -> tuple[Loss, Any]:
+            result = objective(model, cut_time(data, begin, end), state)
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise ConfigError(
+                    f"With `k1` the objective must return the pair (Loss, state), got a {type(result).__name__}."
+                )
+            return check_loss(result[0]), result[1]
+
+        return step
 
     # --- the checkpoint ------------------------------------------------------------------------------------------
 

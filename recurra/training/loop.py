@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from recurra.cells import ClipStateGradient
 from recurra.checks import check_choice
 from recurra.errors import ConfigError, RunError, did_you_mean
+from recurra.shapes import describe
 from recurra.training.averaging import copy_of, make_average, set_weights, weights_in_use, weights_of
 from recurra.training.bptt import Truncation
 from recurra.training.checkpoint import Checkpoint, read_bytes, write_checkpoint
@@ -34,7 +35,7 @@ from recurra.training.config import TrainingConfig
 from recurra.training.distributed import Group, join
 from recurra.training.feed import Feed
 from recurra.training.interrupt import Interrupted, StopRequest, listening
-from recurra.training.loss import BatchSource, Loss, Objective, StatefulObjective, sum_losses
+from recurra.training.loss import BatchSource, Loss, Objective, StatefulObjective, check_source, sum_losses
 from recurra.training.metrics import append_metrics, keep_metrics_until
 from recurra.training.optimise import (
     Judge,
@@ -117,10 +118,13 @@ def fit(
 
     Raises:
         Interrupted: Ctrl-C; the checkpoint is saved first. A KeyboardInterrupt.
-        ConfigError: the loss is no longer finite, or an option needs something that is not there.
+        ConfigError: the loss is no longer finite, an option needs something that is not there, or a part is of another
+            kind.
         RunError: the checkpoint cannot be written, or cannot be resumed from.
         DataError: there are no batches.
     """
+    _expect_parts(model, source, config)
+    check_choice("progress", progress, get_args(ProgressKind))
     if config.max_steps is None and config.epochs is None:
         raise ConfigError("`max_steps` and `epochs` cannot both be none: training would never end; give one.")
     files = _Files(None if checkpoint is None else Path(checkpoint), None if metrics is None else Path(metrics))
@@ -153,6 +157,8 @@ class _Files:
         if resume and self.checkpoint is None:
             raise ConfigError("`resume` needs `checkpoint`, the file to go on from.")
         for path in (self.checkpoint, self.metrics):
+            if path is not None and path.is_dir():
+                raise RunError(f"`{path}` is a folder: name a file.")
             if not resume and path is not None and path.exists():
                 raise RunError(f"`{path}` is there from another run: go on with `resume=True`, or remove it first.")
 
@@ -351,7 +357,12 @@ class _Run:
         if self.group.is_first:
             self.model.eval()
             with torch.no_grad(), same_random_numbers_after():
-                scores = {name: float(score) for name, score in validate(self.model).items()}
+                found = validate(self.model)
+                if not isinstance(found, Mapping):
+                    raise ConfigError(
+                        f"`validate` must return scores by name, {{'loss': 0.5}}, got a {type(found).__name__}."
+                    )
+                scores = {name: float(score) for name, score in found.items()}
             self.model.train()
         scores = json.loads(self.group.from_first(json.dumps(scores).encode()))
         if self.config.metric not in scores:
@@ -452,6 +463,19 @@ class _Run:
                 f"The run was stopped inside a long batch by {values['processes']} processes and can be resumed only "
                 f"by as many, not {self.group.size}."
             )
+
+
+def _expect_parts(model: Any, source: Any, config: Any) -> None:
+    """Refuse parts of another kind, which fail far inside and say nothing there."""
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"`model` must be an nn.Module, got {describe(model)}.")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("`model` has nothing to train: no parameter of it requires a gradient.")
+    check_source(source)
+    if not isinstance(config, TrainingConfig):
+        raise ConfigError(
+            f"`config` must be a TrainingConfig, `TrainingConfig(max_steps=1000)`, got {describe(config)}."
+        )
 
 
 def _expect_clipping(model: nn.Module, limit: float | None) -> None:

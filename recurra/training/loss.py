@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from recurra.errors import ConfigError, ShapeError
 from recurra.shapes import describe
 
-__all__ = ["BatchSource", "Loss", "Objective", "StatefulObjective", "sum_losses"]
+__all__ = ["BatchSource", "Loss", "Objective", "StatefulObjective", "check_loss", "check_source", "sum_losses"]
 
 
 # what an update is counted by, and what a line of the metrics says beside the means
@@ -73,6 +73,37 @@ class Loss:
         """The same numbers without their graph."""
         extra = {name: value.detach() if isinstance(value, Tensor) else value for name, value in self.extra.items()}
         return Loss(self.total.detach(), self.count, extra)
+
+
+def check_loss(loss: Any) -> Loss:
+    """What an objective returned, if it is a loss that gradients flow from where gradients are asked for.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(loss, Loss):
+        raise ConfigError(
+            f"The objective must return a `Loss(total, count)`, the sum over items and how many they are, got a "
+            f"{type(loss).__name__}."
+        )
+    if torch.is_grad_enabled() and not loss.total.requires_grad:
+        raise ConfigError(
+            "No gradient flows from the `total` of the objective's Loss: it was detached, or is of no weight."
+        )
+    return loss
+
+
+def check_source(source: Any) -> None:
+    """Refuse what gives no batches by their number.
+
+    Raises:
+        ConfigError: it has no `plan` or no `load`.
+    """
+    if not (callable(getattr(source, "plan", None)) and callable(getattr(source, "load", None))):
+        raise ConfigError(
+            f"`source` must have the methods `plan(epoch)`, the items of an epoch, and `load(item)`, a batch, got "
+            f"{describe(source)}."
+        )
 
 
 def sum_losses(losses: Iterable[Loss]) -> dict[str, float]:

@@ -28,15 +28,26 @@ def append_metrics(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """All lines in order; a last line that a killed process left half written is not one. No file, no lines."""
+    """All lines in order; a last line that a killed process left half written is not one. No file, no lines.
+
+    Raises:
+        RunError: a line is none of training.
+    """
     path = Path(path)
     if not path.exists():
         return []
-    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return [_row(path, number, line) for number, line in enumerate(whole.splitlines(), start=1)]
+
+
+def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        return [json.loads(line) for line in whole.splitlines()]
-    except ValueError as error:
-        raise RunError(f"`{path}` is damaged: {error}.") from None
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        raise RunError(f"`{path}` line {number} is damaged, expected a JSON object with `step`: remove that line.")
+    return row
 
 
 def keep_metrics_until(path: str | os.PathLike[str], step: int) -> None:

@@ -15,6 +15,7 @@ __all__ = ["Progress", "ProgressKind", "showing"]
 
 ProgressKind = Literal["auto", "bar", "lines", "none"]
 SECONDS_BETWEEN_LINES = 5.0
+BAR_COLUMNS = 60  # of a terminal: on a narrower one the numbers beside the bar would be cut off
 
 
 class Progress(Protocol):
@@ -35,13 +36,13 @@ def showing(kind: ProgressKind, *, start: int, total: int | None, unit: str) -> 
     """Show progress inside.
 
     Args:
-        kind: `auto` is `bar` where stderr is a terminal, else `lines`; `none` shows nothing.
+        kind: `auto` is `bar` where stderr is a terminal of some width, else `lines`; `none` shows nothing.
         start: updates made before, in a resumed run.
         total: updates in all, where known.
         unit: what items are, in the plural, for "12,000 tokens/s".
     """
     if kind == "auto":
-        kind = "bar" if sys.stderr.isatty() else "lines"
+        kind = "bar" if _has_room() else "lines"
     if kind == "none":
         yield _Nothing()
     elif kind == "lines":
@@ -49,6 +50,14 @@ def showing(kind: ProgressKind, *, start: int, total: int | None, unit: str) -> 
     else:
         with _bar(start, total, unit) as bar:
             yield bar
+
+
+def _has_room() -> bool:
+    if not sys.stderr.isatty():
+        return False
+    from rich.console import Console
+
+    return Console(file=sys.stderr).width >= BAR_COLUMNS
 
 
 class _Pace:

@@ -21,6 +21,13 @@ def test_a_good_file_is_counted_and_ready(tmp_path: Path, capsys: pytest.Capture
     assert "source, words" in out
 
 
+def test_one_source_is_ready_with_a_file_to_validate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-data", str(write_pairs(tmp_path / "p.tsv", [("hello", "bonjour")]))]) == 0
+    out = capsys.readouterr().out
+    assert "1 usable pair\n" in out
+    assert "Ready for `recurra fit` with `--validation FILE`" in out
+
+
 def test_faults_and_remarks_are_shown_by_line_and_the_exit_code_tells(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -220,6 +220,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(unbroken: Path, tmp_path: Path) -> N
     assert (out / "model.safetensors").read_bytes() == (unbroken / "run" / "model.safetensors").read_bytes()
 
 
+def test_ctrl_c_after_the_training_says_that_nothing_of_it_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*paths: Path, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recurra.tasks.translate.fit", stopped)
+    for name, what in [("checkpoint", "is lost."), ("model", "before its report; the weights are saved.")]:
+        (tmp_path / f"{name}.safetensors").touch()
+        assert main(["fit", "translate", "--out", str(tmp_path), "--resume"]) == 130
+        assert f"{what} Go on with: recurra fit translate --out {tmp_path} --resume" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("package", "extra"), [("tokenizers", "text"), ("sacrebleu", "text"), ("matplotlib", "plot")])
 def test_a_missing_extra_is_named_before_anything_happens(
     pairs: Path,

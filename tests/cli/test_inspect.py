@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,14 @@ def test_options_that_would_do_nothing_are_refused(learned_run: Path, capsys: py
     assert capsys.readouterr().err == "`--limit` is of a run that reads sentence pairs: leave it out.\n"
 
 
+def test_who_waits_at_a_terminal_is_told_what_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert main(["inspect", "rnn", "gruu", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("Looking into rnn, gruu, and drawing it ...\n")
+
+
 def test_a_file_in_the_place_of_the_folder_is_told_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +136,14 @@ def test_a_file_in_the_place_of_the_folder_is_told_before_the_work(
     assert main(["inspect", "rnn", "--steps", "100000", "--out", str(file)]) == 2
     assert capsys.readouterr().err == f"`{file}` is a file: name a folder for the pictures.\n"
     assert file.read_text() == "mine"
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert main(["inspect", "rnn", "--steps", "100000", "--out", str(tmp_path / "a" / "b")]) == 2
+    assert capsys.readouterr().err == f"`{tmp_path}` may not be written to: name another folder for the pictures.\n"
 
 
 def test_a_run_must_be_given_something_to_read(learned_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

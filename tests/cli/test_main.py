@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import recurra
-from recurra.cli.main import main
+from recurra.cli.main import main, run
 from recurra.data.samples import SAMPLES, Sample
 
 
@@ -23,6 +23,17 @@ def spoken(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert spoken(capsys, "--version") == (0, f"recurra {recurra.__version__}\n", "")
+
+
+def test_help_names_options_whole_and_no_types_of_python(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["fit", "translate", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "<bool>" not in out
+    assert "Path]" not in out
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["fit"], ["fit", "translate", "-h"], ["predict", "-h"]])
@@ -45,7 +56,7 @@ def test_help_is_there_at_every_level(capsys: pytest.CaptureFixture[str], argume
         (["predict", "run", "--n-best", "many"], "`--n-best`"),
         (["fit", "translate", "p.tsv", "--out"], "requires an argument. Help: `recurra fit translate --help`"),
         (["cells", "--cite"], "requires an argument. Help: `recurra cells --help`"),
-        (["check-data", ""], "`PATHS...`: Expected a path, got an empty text"),
+        (["check-data", ""], "`PATHS`: Expected a path, got an empty text"),
         (["fit", "translate", "p.tsv", "--out", ""], "`--out`: Expected a path, got an empty text"),
         (["fit", "translate", "p.tsv", "--out", "r", "--threads", "9999"], "`--threads` must be less than or equal to"),
         (["cells", "gru", "--hidden-size", "1" + "0" * 16], "There is not enough memory for this: give smaller sizes"),
@@ -100,6 +111,26 @@ def test_what_goes_to_stdout_is_utf8_whatever_the_terminal_speaks() -> None:
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True)
 
     assert "σ(W_r x" in done.stdout.decode("utf-8")
+
+
+def test_a_closed_stdout_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["recurra", "cells", "lstm"])
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as left:
+        run()
+    assert left.value.code == 0
+
+
+def test_a_full_disk_behind_stdout_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "flush", full)
+        assert main(["cells", "lstm"]) == 2
+    assert capsys.readouterr().err == "Reading or writing failed: no space left on device.\n"
 
 
 def test_other_errors_of_the_program_are_not_called_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,7 @@ def test_lines_of_pairs_are_said_to_be_translated_whole(
         (["--beam", "2", "--n-best", "3"], "a", "`--n-best` must be at most `--beam` = 2"),
         (["--unknown-words", "cpy"], "a", "Did you mean `copy`"),
         (["--attention", "a.jpg"], "a", "ends in .png"),
+        (["--attention", "/dev/null/a.png"], "a", "`/dev/null` is a file: name a folder for the pictures"),
         (["none.txt"], "", "There is no file `none.txt`"),
         (["--device", "gpu"], "a", "`--device` must be auto, cpu, cuda or cuda:<number>, got 'gpu'"),
         ([], b"fine\n\xff\n", "Line 2 of stdin is not UTF-8"),

@@ -24,3 +24,13 @@ def test_a_terminal_gets_a_frame(capsys: pytest.CaptureFixture[str], monkeypatch
     out = capsys.readouterr().out
     assert "Numbers" in out
     assert "─" in out
+
+
+def test_a_terminal_that_is_too_narrow_gets_whole_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(["name", "count"], [["convolutional", "1,000,000"]], numbers=["count"])
+
+    assert capsys.readouterr().out == "name               count\nconvolutional  1,000,000\n"

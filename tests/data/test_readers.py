@@ -131,7 +131,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_directory(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"`{tmp_path}` is a directory, expected a file of sentences."
+    assert refusal(tmp_path) == f"`{tmp_path}` is a folder, expected a file of sentences."
 
 
 @pytest.mark.parametrize(
@@ -213,6 +213,12 @@ def test_bad_json_line(tmp_path: Path, line: str, what: str) -> None:
 def test_unclosed_quote_in_csv(tmp_path: Path) -> None:
     path = write(tmp_path, "x.csv", 'a,b\n"c,d\ne,f\n')
     assert refusal(path) == f"`{path}` line 2 is not CSV (unexpected end of data): check the quotes from here on."
+
+
+def test_quoted_cells_with_semicolons_between_them_are_called_so(tmp_path: Path) -> None:
+    path = write(tmp_path, "x.csv", '"a, b";"c, d"\n')
+    looks = "It looks like semicolons between columns: save it with commas as .csv or with tabs as .tsv."
+    assert refusal(path) == f"`{path}` line 1 is not CSV. {looks}"
 
 
 def test_damaged_gzip(tmp_path: Path) -> None:

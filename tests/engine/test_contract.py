@@ -91,6 +91,14 @@ def test_calling_a_cell_is_one_step_from_the_initial_state() -> None:
     assert torch.equal(cell(x)[0], cell.step(x, cell.initial_state(2))[0])
 
 
+def test_a_cell_that_is_called_on_a_sequence_says_what_runs_it() -> None:
+    # as many steps as sequences: numbers would come out, and be those of something else
+    with pytest.raises(
+        ShapeError, match=r"must be one step \[B, I=3\] for `GRU`, got \[5, 5, 3\]: `recurra.scan` runs"
+    ):
+        recurra.GRU(3, 4)(torch.zeros(5, 5, 3))
+
+
 def test_states_are_taken_as_tuples_and_refused_with_their_shape() -> None:
     cell, x = Users(3, 4), torch.randn(5, 2, 3)
     outputs, _ = recurra.scan(cell, x, [torch.zeros(2, 4), torch.zeros(2, 4)])

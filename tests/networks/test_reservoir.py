@@ -458,6 +458,24 @@ def test_what_is_not_fitted_cannot_answer() -> None:
             ask()
 
 
+def test_arrays_that_run_backwards_or_are_read_only_are_taken() -> None:
+    x = np.sin(np.arange(100.0))
+    x.setflags(write=False)
+    answers = small().fit(x[::-1][:-1], x[::-1][1:]).predict(x)
+    np.testing.assert_array_equal(answers, small().fit(x[::-1][:-1].copy(), x[::-1][1:].copy()).predict(x.copy()))
+
+
+def test_a_list_of_rows_is_answered_by_rows() -> None:
+    x = chaos()[:100, 0]
+    answers = small().fit([x[:60], x[40:]], [x[:60], x[40:]]).predict([x[:5], x[:7]])
+    assert [list(answer.shape) for answer in answers] == [[5], [7]]
+
+
+def test_an_option_that_is_a_text_is_called_no_number() -> None:
+    with pytest.raises(ConfigError, match=r"`spectral_radius` must be a number .*, got '0\.9'"):
+        small(spectral_radius="0.9").fit(chaos()[:60], chaos()[:60])
+
+
 def test_a_series_without_steps_is_refused() -> None:
     with pytest.raises(ShapeError, match="nothing to fit to yet"):
         EchoStateNetwork(units=5).fit(np.zeros(0), np.zeros(0))
@@ -491,7 +509,8 @@ def test_a_number_that_is_none_is_named_by_its_row(number: float) -> None:
         (torch.zeros(30, 0), torch.zeros(30, 1), "`x` must have I=1 column or more, or `feedback`"),
         (torch.zeros(30, 1), torch.zeros(30, 0), "`y` must have O=1 column or more, got 0"),
         (torch.zeros(3, 3, 3, 3), torch.zeros(30, 1), r"`x` must have shape \[T, I\], \[T\] or \[T, B, I\], got"),
-        ("words", torch.zeros(30, 1), "`x` must be an array or tensor of numbers, got a str"),
+        ("words", torch.zeros(30, 1), "`x` must be an array or tensor of numbers, got a str: could not convert"),
+        (np.arange(30).astype("datetime64[D]"), torch.zeros(30, 1), "got a ndarray: datetime64.D. is no type of them"),
         ([torch.zeros(3, 1), torch.zeros(3, 2)], torch.zeros(30, 1), "`x` must be a list of series .* the same I"),
         (
             Ragged(torch.zeros(3, 1), torch.tensor([0, 3]), torch.tensor([1])),

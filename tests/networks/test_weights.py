@@ -135,6 +135,7 @@ def test_a_target_with_biases_takes_weights_without_as_zeros() -> None:
             r"has 1 layer of 1 direction\(s\), the weights are for 2 layers",
         ),
         (lambda: LSTM(4, 6), lambda: nn.Linear(4, 6), "got a Linear"),
+        (lambda: LSTM(4, 6), lambda: nn.LSTM(4, 6).state_dict(), "got a OrderedDict: load it into such a module first"),
         (
             lambda: Recurrent(LSTM(4, 6), bidirectional=True, num_layers=2),
             lambda: nn.LSTM(4, 7, 2, bidirectional=True),

@@ -8,7 +8,7 @@ import pytest
 
 from recurra.errors import ConfigError
 from recurra.tasks.options import read_options_file, with_default
-from recurra.training.config import TrainingConfig, parse_config
+from recurra.training.config import TrainingConfig
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_another_default_keeps_description_and_limits_and_leaves_the_base_alone(
     class Fast(TrainingConfig):
         learning_rate: float = with_default(TrainingConfig, "learning_rate", 0.5)
 
-    assert parse_config(Fast, {}).learning_rate == 0.5
-    assert parse_config(TrainingConfig, {}).learning_rate != 0.5
+    assert Fast().learning_rate == 0.5
+    assert TrainingConfig().learning_rate != 0.5
     assert Fast.model_fields["learning_rate"].description == TrainingConfig.model_fields["learning_rate"].description
     with pytest.raises(ConfigError, match="greater than 0"):
-        parse_config(Fast, {"learning_rate": -1})
+        Fast(learning_rate=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,13 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert folder.record().options == {"mark": "old"}
     assert folder.load_weights()["w"].tolist() == [1, 1]
     assert folder.is_finished
+
+
+def test_a_name_of_any_bytes_is_kept(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    name = os.fsdecode(b"caf\xe9.tsv")
+    folder.save_record("translate", {}, {"files": [name]})
+    assert folder.record().data["files"] == [name]
 
 
 @pytest.mark.parametrize("there", ["nothing", "an empty folder", "hidden files"])

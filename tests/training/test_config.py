@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from recurra.errors import ConfigError
-from recurra.training.config import TrainingConfig, parse_config
+from recurra.training.config import TrainingConfig
 
 
 def test_every_option_says_what_it_is() -> None:
@@ -43,7 +43,7 @@ def test_every_option_says_what_it_is() -> None:
 )
 def test_a_wrong_option_is_refused_in_one_sentence(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        parse_config(TrainingConfig, options)
+        TrainingConfig(**options)
     assert str(refused.value) == sentence
     assert refused.value.__cause__ is None
 
@@ -53,10 +53,10 @@ def test_a_task_that_adds_an_option_gets_the_same_sentences() -> None:
         pairs: str = Field(description="File of pairs.")
 
     with pytest.raises(ConfigError, match="The option `pairs` must be given"):
-        parse_config(TaskConfig, {})
+        TaskConfig()
     with pytest.raises(ConfigError, match="Did you mean `pairs`"):
-        parse_config(TaskConfig, {"pairs": "a.tsv", "pears": 1})
-    assert parse_config(TaskConfig, {"pairs": "a.tsv", "max_steps": "12"}).max_steps == 12
+        TaskConfig(pairs="a.tsv", pears=1)
+    assert TaskConfig(pairs="a.tsv", max_steps="12").max_steps == 12
 
 
 def test_a_configuration_cannot_change() -> None:

@@ -45,6 +45,10 @@ def plain(model: nn.Module, source: Any, config: TrainingConfig, **more: Any) ->
     return fit(model, source, more.pop("objective", objective), config, **{"progress": "none", **more})
 
 
+def objective_alone(model: nn.Module, batch: Any, state: Any) -> Loss:
+    return stateful_objective(model, batch, state)[0]
+
+
 def assert_same_weights(got: nn.Module, expected: nn.Module) -> None:
     for a, b in zip(got.parameters(), expected.parameters(), strict=True):
         assert_close(a.detach(), b.detach())
@@ -283,6 +287,26 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
             ConfigError,
             "The batches of update 1 have no items: their `count` is 0",
         ),
+        (
+            {},
+            {"objective": lambda model, batch: objective(model, batch).total},
+            ConfigError,
+            "The objective must return a `Loss(total, count)`, the sum over items and how many they are, got a Tensor",
+        ),
+        (
+            {},
+            {"objective": lambda model, batch: objective(model, batch).detach()},
+            ConfigError,
+            "No gradient flows from",
+        ),
+        ({"k1": 2}, {"objective": objective_alone}, ConfigError, "must return the pair (Loss, state), got a Loss"),
+        (
+            {"evaluate_every": 1},
+            {"validate": lambda model: 0.5},
+            ConfigError,
+            "scores by name, {'loss': 0.5}, got a float",
+        ),
+        ({}, {"checkpoint": "/"}, RunError, "`/` is a folder: name a file"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
@@ -291,6 +315,20 @@ def test_what_cannot_be_trained_is_refused(
     with pytest.raises(refusal) as refused:
         plain(network(), TinySource(), TrainingConfig(**options), **more)
     assert sentence in str(refused.value)
+
+
+def test_parts_of_another_kind_are_refused() -> None:
+    model, source, config = network(), TinySource(), TrainingConfig(max_steps=1)
+    with pytest.raises(ConfigError, match=r"`model` must be an nn\.Module, got a function"):
+        fit(objective, source, objective, config)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="`model` has nothing to train"):
+        fit(network().requires_grad_(False), source, objective, config)
+    with pytest.raises(ConfigError, match=r"`source` must have the methods `plan\(epoch\)`, .*, got a list"):
+        fit(model, [], objective, config)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"`config` must be a TrainingConfig, .*, got a dict"):
+        fit(model, source, objective, {"max_steps": 1})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"`progress` must be 'auto', .* got 'quiet'"):
+        fit(model, source, objective, config, progress="quiet")  # type: ignore[arg-type]
 
 
 def test_a_limit_of_the_state_gradient_that_the_cells_keep_is_trained_with() -> None:

@@ -39,9 +39,10 @@ def test_no_file_is_no_lines(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.jsonl") == []
 
 
-def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text("hello\n")
-    with pytest.raises(RunError, match="is damaged"):
+@pytest.mark.parametrize("damage", [b"hello", b"\0\0", b"\xff", b"[1]", b"{}", b""])
+def test_a_damaged_line_is_named(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 2}\n')
+    with pytest.raises(RunError, match=r"line 2 is damaged, .* remove that line\.$"):
         read_metrics(tmp_path / "metrics.jsonl")
 
 

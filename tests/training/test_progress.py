@@ -51,6 +51,14 @@ def test_no_terminal_gets_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert "update 1/3" in capsys.readouterr().err
 
 
+def test_a_narrow_terminal_gets_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    run("auto")
+    assert "update 3/3  loss 0.5000" in capsys.readouterr().err
+
+
 def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")

@@ -26,7 +26,7 @@ from torch import Tensor
 from recurra.checks import check_count, check_known, check_number
 from recurra.errors import ConfigError
 from recurra.networks.decoding.constraints import NEVER, Limits, log_probabilities
-from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step, hypotheses
+from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step, hypotheses, take_step
 from recurra.networks.decoding.state import device_of, full_rows, num_rows, repeat_rows, select_rows
 
 __all__ = ["LENGTH_PENALTIES", "beam_search", "best", "length_penalty_of"]
@@ -88,7 +88,7 @@ def beam_search(
     state = repeat_rows(state, beam_size)
     while len(live.sentences):
         t = live.history.shape[2]
-        logits, state = step(live.tokens.flatten(), state)
+        logits, state = take_step(step, live.tokens.flatten(), state)
         room = (t < longest[live.sentences]).repeat_interleave(beam_size)
         log_probs = log_probabilities(logits, live.tokens.numel())
         log_probs = limits.rule_out(log_probs, live.history.flatten(0, 1), room).unflatten(0, (-1, beam_size))

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Alignment", "Hypothesis", "Step", "hypotheses"]
+from recurra.errors import ShapeError
+from recurra.shapes import describe
+
+__all__ = ["Alignment", "Hypothesis", "Step", "hypotheses", "take_step"]
 
 # (tokens [R] int64, state) -> (logits [R, V], state)
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -46,3 +49,15 @@ def hypotheses(
         Hypothesis(ids[: length - 1], score, logs[:length], None if alignments is None else alignments[row, :length])
         for row, (ids, logs, length, score) in enumerate(rows)
     ]
+
+
+def take_step(step: Step, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """One step of a decoder, (logits, state).
+
+    Raises:
+        ShapeError: it returns no pair.
+    """
+    result = step(tokens, state)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ShapeError(f"The step must return the pair (logits, state), got {describe(result)}.")
+    return result

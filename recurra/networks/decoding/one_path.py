@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recurra.networks.decoding.constraints import Limits, log_probabilities
-from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step, hypotheses
+from recurra.networks.decoding.hypothesis import Alignment, Hypothesis, Step, hypotheses, take_step
 from recurra.networks.decoding.state import device_of, full_rows, num_rows, repeat_rows, select_rows
 
 __all__ = ["follow", "greedy"]
@@ -80,7 +80,7 @@ def follow(
     rows = torch.arange(len(tokens), device=device)  # for each row of the batch, its row in `paths`
     t = 0
     while len(rows):
-        logits, state = step(tokens, state)
+        logits, state = take_step(step, tokens, state)
         if copies > 1:  # one that has ended stays until the others have: what would come next is nothing
             logits = logits.masked_fill(~paths.running[rows][:, None], 0)
         history = paths.tokens[rows, :t]

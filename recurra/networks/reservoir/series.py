@@ -23,23 +23,26 @@ class Form:
     """What a user gave, and how answers go back to that form.
 
     Args:
-        kind: one series as a "row" [T] or a "block" [T, I], or several as a "batch" [T, B, I], a "list" or "ragged".
+        kind: one series as a "row" [T] or a "block" [T, I], or several as a "batch" [T, B, I], a list of "rows" or of
+            "blocks", or "ragged".
         back: a tensor in the kind of array that the user gave.
     """
 
-    kind: Literal["row", "block", "batch", "list", "ragged"]
+    kind: Literal["row", "block", "batch", "rows", "blocks", "ragged"]
     back: Callable[[Tensor], Any]
 
     def restore(self, rows: Tensor, offsets: Tensor) -> Any:
         """Rows [N, O] of sequences with these offsets in this form; where it is of one series, several are a batch."""
         lengths = offsets.diff().tolist()
-        if self.kind == "list":
+        if self.kind in ("row", "rows") and rows.shape[1] == 1 and (self.kind == "rows" or len(lengths) == 1):
+            rows = rows[:, 0]
+        if self.kind in ("rows", "blocks"):
             return [self.back(part) for part in rows.split(lengths)]
         if self.kind == "ragged":
             return Ragged(self.back(rows), offsets)
         if self.kind == "batch" or len(lengths) > 1:
             return self.back(rows.unflatten(0, (len(lengths), -1)).transpose(0, 1))
-        return self.back(rows[:, 0] if self.kind == "row" and rows.shape[1] == 1 else rows)
+        return self.back(rows)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def as_series(name: str, given: Any, *, dtype: torch.dtype, device: torch.device
 
     Args:
         name: what the user calls them.
-        given: one series [T, I] or [T], several [T, B, I], a list of [T_b, I], or a Ragged; tensors or arrays.
+        given: one series [T, I] or [T], several [T, B, I], a list of [T_b, I] or [T_b], or a Ragged; tensors or
+            arrays.
         dtype: of the numbers in the Ragged.
         device: likewise.
 
@@ -83,12 +87,13 @@ def as_series(name: str, given: Any, *, dtype: torch.dtype, device: torch.device
 
 def _of_list(name: str, given: Any, dtype: torch.dtype, device: torch.device | None) -> Series:
     parts = [_tensor(name, one, dtype, device) for one in given]
+    kind: Literal["rows", "blocks"] = "rows" if all(part.dim() == 1 for part in parts) else "blocks"
     parts = [part[:, None] if part.dim() == 1 else part for part in parts]
     if any(part.dim() != 2 or part.shape[1] != parts[0].shape[1] for part in parts):
         raise ShapeError(
             f"`{name}` must be a list of series [T, I] with the same I, got {', '.join(map(describe, parts[:4]))}."
         )
-    return Series(Ragged.from_list(parts), Form("list", _back(given[0])))
+    return Series(Ragged.from_list(parts), Form(kind, _back(given[0])))
 
 
 def _of_block(name: str, given: Any, dtype: torch.dtype, device: torch.device | None) -> Series:
@@ -106,11 +111,19 @@ def _of_block(name: str, given: Any, dtype: torch.dtype, device: torch.device | 
 
 
 def _tensor(name: str, given: Any, dtype: torch.dtype, device: torch.device | None) -> Tensor:
-    try:
-        tensor = given.detach() if isinstance(given, Tensor) else torch.from_numpy(np.asarray(given, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise ShapeError(f"`{name}` must be an array or tensor of numbers, got {describe(given)}.") from None
+    tensor = given.detach() if isinstance(given, Tensor) else torch.from_numpy(_numbers(name, given))
     return tensor.to(device=device, dtype=dtype)
+
+
+def _numbers(name: str, given: Any) -> np.ndarray:
+    """In memory that torch takes: a copy where it is read-only or runs backwards."""
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind in "mMc":
+            raise TypeError(f"{array.dtype} is no type of them")
+        return np.require(array, np.float64, ["C", "W"])
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"`{name}` must be an array or tensor of numbers, got {describe(given)}: {error}.") from None
 
 
 def _back(given: Any) -> Callable[[Tensor], Any]:

@@ -84,7 +84,7 @@ def draw_reservoirs(options: Options, input_size: int, output_size: int, device:
 
 def _each(options: Options, name: str) -> list[float]:
     given, count = getattr(options, name), options.layers * options.groups
-    if not isinstance(given, Sequence):
+    if not isinstance(given, list | tuple):
         return [given] * count
     if len(given) != count:
         raise ConfigError(

@@ -17,7 +17,7 @@ from recurra.errors import ConfigError
 from recurra.networks.recurrent import Recurrent
 from recurra.ragged import take_rows
 from recurra.tasks.prove.problem import Batch, Problem, Published, Settings
-from recurra.training import Loss, TrainingConfig, fit, parse_config, seed_everything
+from recurra.training import Loss, TrainingConfig, fit, seed_everything
 from recurra.training.averaging import copy_of, set_weights, weights_of
 
 __all__ = ["Outcome", "Result", "Solver", "prove"]
@@ -105,6 +105,8 @@ def prove(
         ConfigError: the cell is unknown, cannot read this problem, or diverges; or a setting cannot be.
         DataError: the problem reads a file that is not there.
     """
+    if not isinstance(problem, Problem):
+        raise ConfigError(f"`problem` must be a Problem, as `make_problem` makes one by its name, got {problem!r}.")
     settings = problem.settings_of(cell) if settings is None else settings
     for name in ("steps", "batch_size"):
         check_count(name, getattr(settings, name))
@@ -175,7 +177,7 @@ def _config(settings: Settings, seed: int, device: str) -> TrainingConfig:
         "device": device,
         **settings.training,
     }
-    return parse_config(TrainingConfig, options)
+    return TrainingConfig(**options)
 
 
 def _random(seed: int, stream: int, number: int) -> Generator:

@@ -35,7 +35,8 @@ class TranslateConfig(TrainingConfig):
 
     # sentence pairs
     source_column: str | None = Field(
-        None, description="Name of the column (or key) of the source, or its number from 1; none: see the docs."
+        None,
+        description="Name or number from 1 of the column (or key) of the source; none: by the header, or the first.",
     )
     target_column: str | None = Field(default=None, description="The same for the target.")
     max_words: int | None = Field(

@@ -26,7 +26,6 @@ from recurra.tasks.translate.files import FILES
 from recurra.tasks.translate.network import make_network, translation_loss
 from recurra.tasks.translate.predict import Translator, load
 from recurra.tasks.translate.report import write_report
-from recurra.training.config import parse_config
 from recurra.training.distributed import is_first_process, own_device
 from recurra.training.loop import FitResult
 from recurra.training.loop import fit as train
@@ -86,7 +85,7 @@ def fit(
         folder.check_free(resume=resume, overwrite=overwrite)
     if folder is not None and resume and folder.exists:
         return _resume(folder, paths, validation, options, say)
-    config = parse_config(TranslateConfig, options)
+    config = TranslateConfig(**options)
     _expect_packages(config)
     if not paths:
         missing = f"There is no run to resume in `{out}`: give" if resume else "Give"
@@ -113,14 +112,16 @@ def _resume(
     if record.task != "translate":
         raise RunError(f"`{folder}` holds a run of the task `{record.task}`, not of `translate`.")
     try:
-        config = parse_config(TranslateConfig, {**record.options, **options})
+        config = TranslateConfig(**{**record.options, **options})
     except ConfigError:  # perhaps a given option does not go with one that nobody gave now
-        _expect_same_options(folder, record, parse_config(TranslateConfig, options), options)
+        _expect_same_options(folder, record, TranslateConfig(**options), options)
         raise
     _expect_same_options(folder, record, config, options)
     if folder.is_finished:
-        say(f"The run in {folder} has ended before; there is nothing to resume.")
+        say(f"The run in {folder} has ended before, there is nothing to resume; for a longer one begin a new run.")
         return load(folder.path)
+    if not folder.checkpoint.exists():
+        say(f"There is no checkpoint in {folder}: the run begins anew.")
     _expect_packages(config)
     examples = read_examples(list(paths) or record.data["files"], validation or record.data["validation_files"], config)
     if examples.facts["digest"] != record.data["digest"]:

@@ -23,7 +23,6 @@ from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.examples import Vocabularies
 from recurra.tasks.translate.files import FILES
 from recurra.tasks.translate.network import decode, make_network
-from recurra.training.config import parse_config
 from recurra.training.device import find_device
 
 __all__ = ["Candidate", "Translated", "Translator", "load"]
@@ -345,7 +344,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "auto") -
         raise RunError(f"`{folder}` holds a run of the task `{record.task}`, not of `translate`.")
     folder.expect_weights()
     try:
-        config = parse_config(TranslateConfig, record.options)
+        config = TranslateConfig(**record.options)
     except ConfigError as error:
         raise RunError(f"`{folder.path / 'config.json'}` is damaged: {error}") from None
     vocabularies = Vocabularies.load(folder, shared=config.shared_vocabulary)

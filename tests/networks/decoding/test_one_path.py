@@ -10,12 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from recurra.errors import ShapeError
 from recurra.networks.decoding import Hypothesis, greedy
 from tests.networks.decoding.models import BOS, EOS, Table
 
 
 def decode(table: Table, **options: Any) -> list[Hypothesis]:
     return greedy(table.step, table.start(), **{"bos": BOS, "eos": EOS, "max_length": 4, **options})
+
+
+def test_a_step_that_returns_no_pair_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"must return the pair \(logits, state\), got \[1, 7\]"):
+        greedy(lambda tokens, state: torch.zeros(1, 7), torch.zeros(1, 1), bos=BOS, eos=EOS, max_length=4)  # type: ignore
 
 
 def by_hand(table: Table, sentence: int, max_length: int) -> list[int]:

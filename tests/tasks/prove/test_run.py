@@ -195,3 +195,8 @@ def test_a_setting_that_cannot_be_is_one_sentence(name: str, value: float) -> No
 def test_data_go_to_those_problems_alone_that_read_some() -> None:
     assert make_problem("santa-fe", data="there").data == "there"  # type: ignore[attr-defined]
     assert make_problem("copy", data="there") == make_problem("copy")
+
+
+def test_a_problem_by_its_name_alone_is_told_how_it_is_made() -> None:
+    with pytest.raises(ConfigError, match="as `make_problem` makes one by its name, got 'copy'"):
+        prove("copy", "gru")  # type: ignore[arg-type]

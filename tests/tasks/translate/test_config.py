@@ -8,7 +8,6 @@ import pytest
 
 from recurra.errors import ConfigError
 from recurra.tasks.translate import TranslateConfig
-from recurra.training.config import parse_config
 
 
 @pytest.mark.parametrize(
@@ -30,7 +29,7 @@ from recurra.training.config import parse_config
 )
 def test_options_that_cannot_be_are_refused_in_one_sentence(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
-        parse_config(TranslateConfig, options)
+        TranslateConfig(**options)
 
     assert "\n" not in str(refused.value)
 
@@ -39,14 +38,14 @@ def test_options_that_cannot_be_are_refused_in_one_sentence(options: dict[str, A
     ("metric", "goal"), [("loss", "min"), ("perplexity", "min"), ("bleu", "max"), ("accuracy", "max")]
 )
 def test_the_goal_follows_the_metric(metric: str, goal: str) -> None:
-    assert parse_config(TranslateConfig, {"metric": metric}).metric_goal == goal
+    assert TranslateConfig(metric=metric).metric_goal == goal
 
 
 def test_every_option_is_described_and_the_defaults_fit_together() -> None:
-    config = parse_config(TranslateConfig, {})
+    config = TranslateConfig()
 
     assert all(field.description for field in TranslateConfig.model_fields.values())
-    assert parse_config(TranslateConfig, config.model_dump()) == config
+    assert TranslateConfig(**config.model_dump()) == config
 
 
 def test_panels_begin_at_fields_that_exist() -> None:

@@ -10,10 +10,9 @@ from recurra.errors import DataError
 from recurra.tasks.run_folder import RunFolder
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.examples import Vocabularies, read_examples
-from recurra.training.config import parse_config
 from tests.tasks.translate.toy import OPTIONS, PAIRS, write_pairs
 
-CONFIG = parse_config(TranslateConfig, OPTIONS)
+CONFIG = TranslateConfig(**OPTIONS)
 
 
 def test_a_part_of_the_pairs_is_set_aside_and_counted(tmp_path: Path) -> None:

@@ -161,7 +161,10 @@ def test_a_resumed_run_may_be_longer_but_not_other(
 
     capsys.readouterr()
     fit(out=tmp_path / "run", resume=True)
-    assert "nothing to resume" in capsys.readouterr().err
+    assert "nothing to resume; for a longer one begin a new run" in capsys.readouterr().err
+    (tmp_path / "run" / "model.safetensors").unlink()
+    fit(out=tmp_path / "run", resume=True, max_steps=1)
+    assert "There is no checkpoint" in capsys.readouterr().err
 
 
 def test_resume_begins_where_there_is_nothing_yet_but_needs_files_then(pairs: Path, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from recurra.errors import ConfigError
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.examples import Vocabularies
 from recurra.tasks.translate.network import decode, make_network, translation_loss
-from recurra.training.config import parse_config
 from tests.tasks.translate.toy import OPTIONS, PAIRS
 from tests.tolerance import assert_close
 
@@ -21,7 +20,7 @@ TOY = [Pair(source, target, line) for line, (source, target) in enumerate(PAIRS,
 
 
 def make(**options: Any) -> tuple[Any, Vocabularies, TranslateConfig]:
-    config = parse_config(TranslateConfig, {**OPTIONS, **options})
+    config = TranslateConfig(**(OPTIONS | options))
     vocabularies = Vocabularies.train(TOY, config)
     return make_network(config, vocabularies), vocabularies, config
 
