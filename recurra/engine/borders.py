@@ -203,15 +203,17 @@ def _made_of(
 ) -> tuple[set[fx.Node], set[fx.Node]]:
     """The cheap calls that compute a value from what is known, and what must be known for it besides."""
     steps, needed = {node}, set[fx.Node]()
-    for arg in node.all_input_nodes:
-        if not depends[arg] or arg in known:
-            continue
-        if cheap(arg) and (row_width(arg) >= row_width(node) or is_view(arg)):
-            deeper, more = _made_of(arg, cheap, known, depends)
-            steps |= deeper
-            needed |= more
-        else:
-            needed.add(arg)
+    stack = [node]
+    while stack:
+        reader = stack.pop()
+        for arg in reader.all_input_nodes:
+            if not depends[arg] or arg in known:
+                continue
+            if not cheap(arg) or (row_width(arg) < row_width(reader) and not is_view(arg)):
+                needed.add(arg)
+            elif arg not in steps:  # many may read it
+                steps.add(arg)
+                stack.append(arg)
     return steps, needed
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import fx
 from recurra.engine.rows import row_axis, row_shape
 from recurra.engine.trace import Unsupported
 
-__all__ = ["Convolution", "convolution_of", "is_convolution", "obstacle"]
+__all__ = ["Convolution", "convolution_of", "has_steps_of_one", "is_convolution"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,11 @@ class Convolution:
         size: of an image that is read.
         kernel: taps along each axis.
         padding: zeros before and behind an image along each axis.
+        dilation: places from one tap to the next along each axis.
+        groups: into how many parts of equal size the channels fall; one part of the result sees one that is read.
         transposed: whether it is the gradient of a convolution: its weight is [channels, out_channels, *kernel] and
-            has the taps in reverse, where that of others is [out_channels, channels, *kernel].
+            has the taps in reverse, where that of others is [out_channels, channels, *kernel]; the second of these is
+            that of a group.
     """
 
     channels: int
@@ -39,12 +42,25 @@ class Convolution:
     size: tuple[int, ...]
     kernel: tuple[int, ...]
     padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
     transposed: bool = False
 
     @property
     def out_size(self) -> tuple[int, ...]:
         """Of an image of the result."""
-        return tuple(n + 2 * p - k + 1 for n, p, k in zip(self.size, self.padding, self.kernel, strict=True))
+        return tuple(n + 2 * p - r for n, p, r in zip(self.size, self.padding, self.reaches, strict=True))
+
+    @property
+    def reaches(self) -> tuple[int, ...]:
+        """Places from the first tap to the last one along each axis."""
+        return tuple(d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True))
+
+    @property
+    def of_group(self) -> Convolution:
+        """What one group alone is."""
+        channels, out_channels = self.channels // self.groups, self.out_channels // self.groups
+        return replace(self, channels=channels, out_channels=out_channels, groups=1)
 
     @property
     def taps(self) -> int:
@@ -54,7 +70,7 @@ class Convolution:
     @property
     def flops(self) -> int:
         """Of one image."""
-        return 2 * self.channels * self.out_channels * self.taps * math.prod(self.out_size)
+        return 2 * self.channels * self.out_channels // self.groups * self.taps * math.prod(self.out_size)
 
     # --- planes ------------------------------------------------------------------------------------------------------
 
@@ -86,7 +102,12 @@ class Convolution:
     @property
     def reach(self) -> int:
         """How far behind a place its last tap stands."""
-        return sum((k - 1) * step for k, step in zip(self.kernel, self.steps, strict=True))
+        return sum(reach * step for reach, step in zip(self.reaches, self.steps, strict=True))
+
+    @property
+    def tap_steps(self) -> tuple[int, ...]:
+        """Numbers from one tap to the next along each axis."""
+        return tuple(d * step for d, step in zip(self.dilation, self.steps, strict=True))
 
     # --- the weight --------------------------------------------------------------------------------------------------
 
@@ -94,8 +115,8 @@ class Convolution:
     def of_channels(self) -> tuple[int, int]:
         """Numbers from one channel of the result to the next in the weight, and from one that is read to the next."""
         if self.transposed:
-            return self.taps, self.out_channels * self.taps
-        return self.channels * self.taps, self.taps
+            return self.taps, self.out_channels // self.groups * self.taps
+        return self.channels // self.groups * self.taps, self.taps
 
     @property
     def of_taps(self) -> tuple[int, ...]:
@@ -109,7 +130,9 @@ class Convolution:
 
     def __str__(self) -> str:
         sizes = (self.channels, *self.size), (self.out_channels, *self.out_size), self.kernel
-        return "{} -> {}, kernel {}".format(*(" x ".join(map(str, size)) for size in sizes))
+        named = "{} -> {}, kernel {}".format(*(" x ".join(map(str, size)) for size in sizes))
+        dilated = "" if set(self.dilation) == {1} else f", dilation {' x '.join(map(str, self.dilation))}"
+        return f"{named}{dilated}" + (f", groups: {self.groups}" if self.groups > 1 else "")
 
 
 def _products(sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -117,15 +140,9 @@ def _products(sizes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(math.prod(sizes[axis + 1 :]) for axis in range(len(sizes)))
 
 
-def obstacle(stride: Sequence[int], dilation: Sequence[int], output_padding: Sequence[int], groups: int) -> str:
-    """What of these arguments of a convolution the engine does not have, or ""."""
-    if any(each != 1 for each in stride):
-        return f"stride {tuple(stride)}"
-    if any(each != 1 for each in dilation):
-        return f"dilation {tuple(dilation)}"
-    if any(output_padding):
-        return f"output_padding {tuple(output_padding)}"
-    return f"{groups} groups" if groups != 1 else ""
+def has_steps_of_one(stride: Sequence[int], output_padding: Sequence[int]) -> bool:
+    """Whether a convolution with these arguments goes on place by place."""
+    return all(each == 1 for each in stride) and not any(output_padding)
 
 
 def is_convolution(node: fx.Node) -> bool:
@@ -147,14 +164,18 @@ def convolution_of(node: fx.Node) -> Convolution:
     """
     args: tuple[Any, ...] = node.args
     x, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args
-    why = obstacle(stride, dilation, output_padding, groups)
-    if why:
-        raise Unsupported("convolution", f"it has {why}")
+    if not has_steps_of_one(stride, output_padding):
+        raise Unsupported("convolution", f"it has stride {tuple(stride)}")
     if row_axis(x) != 0 or row_shape(x)[0] != 1 or any(row_axis(each) is not None for each in (weight, bias) if each):
         raise Unsupported("convolution", "only one image of a row with a weight of parameters")
     first, second, *kernel = row_shape(weight)
-    channels, out_channels = (first, second) if transposed else (second, first)
-    padding = tuple(k - 1 - p for k, p in zip(kernel, padding, strict=True)) if transposed else tuple(padding)
+    channels, out_channels = (first, second * groups) if transposed else (second * groups, first)
+    of = Convolution(
+        channels, out_channels, row_shape(x)[2:], tuple(kernel), tuple(padding), tuple(dilation), groups, transposed
+    )
+    if not transposed:
+        return of
+    padding = tuple(reach - p for reach, p in zip(of.reaches, padding, strict=True))
     if any(each < 0 for each in padding):
         raise Unsupported("convolution", "its padding is wider than its kernel")
-    return Convolution(channels, out_channels, row_shape(x)[2:], tuple(kernel), padding, transposed)
+    return replace(of, padding=padding)

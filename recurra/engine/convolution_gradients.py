@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from recurra.engine.convolution import obstacle
+from recurra.engine.convolution import has_steps_of_one
 from recurra.engine.cpu.weight_gradient import weight_gradient
 
-__all__ = ["gradients_of_convolutions", "input_gradient"]
+__all__ = ["gradients_of_convolutions"]
 
 aten = torch.ops.aten
 
@@ -35,25 +35,23 @@ def _gradient(graph: fx.Graph, call: fx.Node, node: fx.Node) -> fx.Node:
     args: Any = call.args
     d_y, x, weight, _, stride, padding, dilation, transposed, output_padding, groups, _ = args
     index: Any = node.args[1]
-    axes = len(padding)
+    axes, kernel = len(padding), tuple(weight.meta["val"].shape[2:])
     if index == 2:
         of_rows = graph.call_function(aten.sum.dim_IntList, (d_y, list(range(2, 2 + axes))))
         of_rows.meta["val"] = d_y.meta["val"].sum(list(range(2, 2 + axes)))
         return graph.call_function(aten.sum.dim_IntList, (of_rows, [0]))
-    if obstacle(stride, dilation, output_padding, groups):
-        return graph.call_function((input_gradient, _weight_gradient)[index], args[:-1])
     if index == 0:
-        how = (stride, padding, dilation, not transposed, [0] * axes, 1)
+        sizes = zip(x.meta["val"].shape[2:], d_y.meta["val"].shape[2:], stride, padding, dilation, kernel, strict=True)
+        # a few places behind the last tap, which a stride leaves, have no gradient
+        left = [0 if transposed else n + 2 * p - d * (k - 1) - 1 - (m - 1) * s for n, m, s, p, d, k in sizes]
+        how = (stride, padding, dilation, not transposed, left, groups)
         return graph.call_function(aten.convolution.default, (d_y, weight, None, *how))
-    read, result = (d_y, x) if transposed else (x, d_y)
-    kernel = tuple(weight.meta["val"].shape[2:])
-    return graph.call_function(weight_gradient, (read, result, kernel, tuple(padding)))
-
-
-def input_gradient(*args: Any) -> Tensor:
-    """The gradient of what is read by a convolution that the engine does not have."""
-    return aten.convolution_backward(*args, [True, False, False])[0]
+    if has_steps_of_one(stride, output_padding):
+        read, result = (d_y, x) if transposed else (x, d_y)
+        return graph.call_function(weight_gradient, (read, result, kernel, tuple(padding), tuple(dilation), groups))
+    return graph.call_function(_weight_gradient, args[:-1])
 
 
 def _weight_gradient(*args: Any) -> Tensor:
+    """The gradient of the weight of a convolution with a stride."""
     return aten.convolution_backward(*args, [False, True, False])[1]

@@ -232,7 +232,7 @@ def _verify_convolution(value: Value) -> None:
     assert source.op != "view", f"{value} reads numbers that do not stand side by side"
     assert source.width == of.channels * math.prod(of.size), f"{value} has other sizes than its operand"
     assert value.width == of.out_channels * math.prod(of.out_size), f"{value} has other sizes than its result"
-    assert weight.width == of.channels * of.out_channels * of.taps, f"{value} has another weight"
+    assert weight.width * of.groups == of.channels * of.out_channels * of.taps, f"{value} has another weight"
     assert all(each.width == of.out_channels for each in bias), f"{value} has another bias"
 
 

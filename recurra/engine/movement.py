@@ -22,6 +22,7 @@ from recurra.engine.trace import Unsupported, batch_factor, op_name
 __all__ = ["MAX_PIECES", "Box", "Piece", "boxes", "origins", "pieces", "places_of"]
 
 MAX_PIECES = 64  # a result in more pieces than this makes more code than it is worth
+_TURNS = (2, 3, 4)
 _ROW = 1 << 40  # what the places of the second row are ahead of those of the first
 
 # (source, first place, how many numbers, whether it is one number many times)
@@ -129,36 +130,60 @@ def boxes(sources: list[Value], places: Tensor) -> list[Box]:
 
 def _boxes(table: Table, owner: Table, goal: Table) -> Iterator[tuple[Table, Table, Table]]:
     """Cut where it makes the fewest parts until in each part every axis goes on in equal steps."""
-    cuts = {axis: _cuts(table, owner, axis) for axis in range(table.ndim)}
-    parting = [axis for axis in cuts if cuts[axis]]
-    if not parting:
+    axes = range(table.ndim)
+    cuts = [_cuts(table, owner, axis) for axis in axes]
+    if not any(cuts):
+        cuts = [_uneven(table, axis) for axis in axes]
+    if not any(cuts):
         yield table, owner, goal
         return
-    axis = min(parting, key=lambda axis: (len(cuts[axis]), axis))
-    parts = [np.split(array, cuts[axis], axis) for array in (table, owner, goal)]
-    for part in zip(*parts, strict=True):
+    axis = min((axis for axis in axes if cuts[axis]), key=lambda axis: (len(cuts[axis]), axis))
+    step = _turns(table, owner, axis, len(cuts[axis]))
+    for part in zip(*(_parts(array, axis, cuts[axis], step) for array in (table, owner, goal)), strict=True):
         yield from _boxes(*part)
 
 
+def _parts(table: Table, axis: int, cuts: list[int], step: int) -> list[Table]:
+    """A table in parts: cut along an axis, or, with a step, every so many slices of it together."""
+    if step == 1:
+        return np.split(table, cuts, axis)
+    along = np.moveaxis(table, axis, 0)
+    return [np.moveaxis(along[start::step], 0, axis) for start in range(step)]
+
+
+def _turns(table: Table, owner: Table, axis: int, cuts: int) -> int:
+    """How many slices take turns along an axis, as those of an image with zeros between its lines; 1 if none do."""
+    for step in _TURNS:
+        if cuts >= step:
+            parts = zip(_parts(table, axis, [], step), _parts(owner, axis, [], step), strict=True)
+            if not any(_cuts(part, its_owner, axis) for part, its_owner in parts):
+                return step
+    return 1
+
+
 def _cuts(table: Table, owner: Table, axis: int) -> list[int]:
-    """Where, along an axis, the step from one slice to the next changes."""
-    if table.shape[axis] < 2 or table.size == 0:
+    """Where, along an axis, the steps from one slice to the next are others than before, or their sources are."""
+    if table.shape[axis] < 2 or not table.size:
         return []
-    others = tuple(other for other in range(table.ndim) if other != axis)
-    steps = np.diff(table, axis=axis)
-    low, high = steps.min(axis=others), steps.max(axis=others)
-    even = (low == high) & ~np.diff(owner, axis=axis).any(axis=others)
-    if even.all() and (low == low[0]).all():
-        return []
+    steps, owners = (np.moveaxis(np.diff(array, axis=axis), axis, 0) for array in (table, owner))
+    steps = steps.reshape(len(steps), -1)
+    goes_on = (owners.reshape(len(steps), -1) == 0).all(axis=1)
+    is_same = [False, *(steps[1:] == steps[:-1]).all(axis=1)]
     cuts: list[int] = []
-    step: int | None = None
-    for at in range(len(low)):
-        if not even[at] or (step is not None and low[at] != step):
+    is_first = True  # of the steps of a part
+    for at in range(len(steps)):
+        if not goes_on[at] or not (is_first or is_same[at]):
             cuts.append(at + 1)
-            step = None
+            is_first = True
         else:
-            step = int(low[at])
+            is_first = False
     return cuts
+
+
+def _uneven(table: Table, axis: int) -> list[int]:
+    """Every place along an axis, where the steps along it are not the same all over the other axes."""
+    steps = np.diff(table, axis=axis)
+    return [*range(1, table.shape[axis])] if steps.size and (steps != steps.flat[0]).any() else []
 
 
 def _map(table: Table) -> Map:

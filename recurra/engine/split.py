@@ -29,7 +29,6 @@ from recurra.engine.borders import (
     made_in_passing,
     spread_parameters,
 )
-from recurra.engine.convolution_gradients import input_gradient
 from recurra.engine.rows import row_axis
 from recurra.engine.simplify import is_random
 from recurra.engine.trace import BATCH, Trace, Unsupported, batch_factor, op_name
@@ -38,7 +37,7 @@ __all__ = ["Loop", "Plan", "Region", "is_rows", "split"]
 
 aten = torch.ops.aten
 
-_PRODUCTS = (aten.mm.default, aten.bmm.default, aten.convolution.default, input_gradient)
+_PRODUCTS = (aten.mm.default, aten.bmm.default, aten.convolution.default)
 _X, _STATE, _D_OUTPUT, _D_STATE = 1, 2, 4, 8
 
 

@@ -102,6 +102,17 @@ def test_what_is_made_of_kept_values_alone_is_computed_again() -> None:
     assert [row_width(node) for node in plan.forward.saved if node is not plan.trace.outputs[0]] == [5] * 6
 
 
+def test_a_long_chain_of_cheap_calls_is_looked_at_once() -> None:
+    """By every way through it there would be too many."""
+
+    def chain(h: Tensor, cell: Any) -> Tensor:
+        for _ in range(40):
+            h = torch.where(h > 1, 1 - h, h * 0.9)
+        return h @ cell.weights
+
+    assert_engines_agree(Heads(chain), [2, 1])
+
+
 @pytest.mark.parametrize("shape", [(BATCH, 2, 3), (2, BATCH, 3), (2, 3, BATCH), (BATCH * 2, 3), (4, BATCH * 3)])
 def test_rows_of_a_value_come_out_as_they_went_in(shape: tuple[int, ...]) -> None:
     node = torch.fx.Graph().placeholder("x")

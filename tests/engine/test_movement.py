@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F
 
 from recurra.engine.loop import Map, Value
 from recurra.engine.movement import boxes, places_of
@@ -58,6 +59,17 @@ def test_columns_side_by_side_are_one_box_each() -> None:
     found = boxes([left, right], table)
     assert [source for source, _, _ in found] == [left, right]
     assert found[1][2] == Map(2, (5, 3), (5, 1))
+
+
+def test_images_with_a_border_are_cut_at_the_border() -> None:
+    images, border = Value("array", (), 4 * 8 * 8), Value("const", (0.0,), 1)
+    table = F.pad(torch.arange(256).view(4, 8, 8), (1, 1, 1, 1), value=256)
+    assert len(boxes([images, border], table)) == 5
+
+
+def test_lines_that_take_turns_go_together() -> None:
+    table = torch.arange(4 * 2 * 2 * 5 * 5).view(4, 2, 2, 5, 5).permute(0, 3, 1, 4, 2).reshape(4, 10, 10)
+    assert len(boxes([Value("array", (), table.numel())], table[:, 1:-1, 1:-1])) == 4
 
 
 @pytest.mark.parametrize("seed", range(20))

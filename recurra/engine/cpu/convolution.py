@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Convolver"]
 
 _UNROLLED = 8  # taps along the last axis that are written out one after the other
+_SUMS = 8  # that are added up at a time: two additions begin in each of the four cycles that one takes
 
 
 class Convolver:
@@ -36,8 +37,11 @@ class Convolver:
         self.of: Convolution = value.args[-1]
         lanes = emitter.lanes
         self.vectors = -(-self.of.places // lanes)
+        self.group = self.of.of_group
         rows, vectors = emitter.target.tile(self.vectors)
-        self.channel_tiles = even(self.of.out_channels, rows)
+        # a few channels of a group alone are too few sums at a time: additions would wait for each other
+        vectors = max(vectors, min(self.vectors, _SUMS // self.group.out_channels))
+        self.channel_tiles = even(self.group.out_channels, rows)
         self.vector_tiles = even(self.vectors, vectors)
         # behind the last plane its taps are read, of whole vectors of places
         planes = (self.of.channels - 1) * self.of.plane + self.vectors * lanes + self.of.reach
@@ -53,11 +57,24 @@ class Convolver:
     def emit(self, r: Any, row: Any) -> None:
         """Emit the convolution for row `r` of the tile, which is `row` of the arrays."""
         e, of, place = self.e, self.of, self.e.plan.place
-        source, self.weight, *bias = (e.address(place[each], r, row) for each in self.value.operands())
-        self.bias = bias[0] if bias else None
-        self.goal = e.address(place[self.value], r, row)
+        source, self.weights, *bias = (e.address(place[each], r, row) for each in self.value.operands())
+        self.biases = bias[0] if bias else None
+        self.results = e.address(place[self.value], r, row)
         inside = e.at(self.memory, e.word(of.first))
         copy_lines(e, source, inside, (of.channels, *of.size), packed(of.size), (of.plane, *of.steps))
+        e.each(e.word(0), e.word(of.groups), 1, self._group)
+
+    def _group(self, number: Any) -> None:
+        """One part of the channels."""
+        e, of = self.e, self.group
+
+        def of_group(memory: Any, size: int) -> Any:
+            return e.at(memory, e.b.mul(number, e.word(size)))
+
+        self.images = of_group(self.memory, of.channels * of.plane)
+        self.weight = of_group(self.weights, of.channels * of.out_channels * of.taps)
+        self.bias = None if self.biases is None else of_group(self.biases, of.out_channels)
+        self.goal = of_group(self.results, of.out_channels * packed(of.out_size)[0])
         self._each_tile(self.channel_tiles, 1, self._channels)
 
     def _each_tile(self, tiles: list[tuple[int, int]], unit: int, body: Callable[[int, Any], None]) -> None:
@@ -70,7 +87,7 @@ class Convolver:
 
     def _channels(self, size: int, channel: Any) -> None:
         """So many channels of the result."""
-        e, of = self.e, self.of
+        e, of = self.e, self.group
         self._each_tile(self.vector_tiles, e.lanes, lambda vectors, place: self._tile(channel, size, place, vectors))
         image, *lines = packed(of.out_size)
         goal = e.at(self.goal, e.b.mul(channel, e.word(image)))
@@ -78,9 +95,9 @@ class Convolver:
 
     def _tile(self, channel: Any, size: int, place: Any, vectors: int) -> None:
         """The sums of some channels at some vectors of places, which stay in registers."""
-        e, of = self.e, self.of
+        e, of = self.e, self.group
         of_result, of_read = of.of_channels
-        axes = [(of.channels, of.plane, of_read), *zip(of.kernel, of.steps, of.of_taps, strict=True)]
+        axes = [(of.channels, of.plane, of_read), *zip(of.kernel, of.tap_steps, of.of_taps, strict=True)]
 
         def over(number: int, image: Any, weight: Any, sums: list[Any]) -> list[Any]:
             if number == len(axes):
@@ -104,7 +121,7 @@ class Convolver:
             numbers = (e.load(e.at(e.at(self.bias, channel), e.word(r)), 1, 1) for r in range(size))
             begin = [e.splat(number, e.vectors) for number in numbers]
         first = e.at(self.weight, e.b.add(e.b.mul(channel, e.word(of_result)), e.word(of.first_tap)))
-        sums = over(0, e.at(self.memory, place), first, [each for each in begin for _ in range(vectors)])
+        sums = over(0, e.at(self.images, place), first, [each for each in begin for _ in range(vectors)])
         for r in range(size):
             line = e.at(e.at(self.sums, place), e.word(r * self.vectors * e.lanes))
             for n in range(vectors):
@@ -114,7 +131,7 @@ class Convolver:
         e, sums = self.e, list(sums)
         factors = [e.load(e.at(image, e.word(n * e.lanes)), e.lanes, e.lanes) for n in range(vectors)]
         for r in range(size):
-            number = e.load(e.at(weight, e.word(r * self.of.of_channels[0])), 1, 1)
+            number = e.load(e.at(weight, e.word(r * self.group.of_channels[0])), 1, 1)
             spread = e.splat(number, e.vectors)
             for n in range(vectors):
                 sums[r * vectors + n] = e.vectors.fma(spread, factors[n], sums[r * vectors + n])

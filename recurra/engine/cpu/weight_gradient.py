@@ -5,7 +5,7 @@
 Images stand in planes with zeros around them, a block of images after each other in the second-level cache, and so do
 the gradients of the result, with zeros between two lines. Then both are one long row of numbers for each channel, and
 a register tile of vectors, some channels of the result by some taps, is summed up along it. Threads share the tiles,
-never a sum: results do not depend on how many there are.
+or the groups, never a sum: results do not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -30,33 +30,45 @@ __all__ = ["weight_gradient"]
 _BLOCK_BYTES = 3 << 18  # of the planes of a block: three quarters of a common second-level cache
 _MOST_IMAGES = 64  # of a block
 
-# words of the table; those of each thread follow: tiles of channels of the result, these channels, and tiles of taps
+# words of the table; those of each thread follow: groups, tiles of channels of the result in a group, these channels,
+# and tiles of taps
 _TABLE = ("images", "x", "d_y", "d_weight", "planes")
-_THREAD = ("first_out", "last_out", "first_channel", "last_channel", "first_tap", "last_tap")
+_OF_THREAD = ("group", "out", "channel", "tap")
+_THREAD = tuple(f"{end}_{each}" for each in _OF_THREAD for end in ("first", "last"))
 
 
-def weight_gradient(x: Tensor, d_y: Tensor, kernel: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+def weight_gradient(
+    x: Tensor,
+    d_y: Tensor,
+    kernel: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int = 1,
+) -> Tensor:
     """The gradient of the weight of a convolution with steps of one place.
 
-    Shapes: x [N, C, *size], d_y [N, O, *out_size] -> [O, C, *kernel].
+    Shapes: x [N, C, *size], d_y [N, O, *out_size] -> [O, C / groups, *kernel].
 
     Args:
         x: what was convolved, float32 or float64.
         d_y: the gradient of the result.
         kernel: taps along each axis.
         padding: zeros before and behind an image along each axis.
+        dilation: places from one tap to the next along each axis.
+        groups: into how many parts the channels fall.
     """
-    return gradient(Convolution(x.shape[1], d_y.shape[1], tuple(x.shape[2:]), kernel, padding), x, d_y, host())
+    of = Convolution(x.shape[1], d_y.shape[1], tuple(x.shape[2:]), kernel, padding, dilation, groups)
+    return gradient(of, x, d_y, host())
 
 
 def gradient(of: Convolution, x: Tensor, d_y: Tensor, target: Target) -> Tensor:
     """As `weight_gradient`, on a processor that has what the target has."""
-    shape = (of.out_channels, of.channels, *of.kernel)
+    shape = (of.out_channels, of.of_group.channels, *of.kernel)
     if not len(x):
         return x.new_zeros(shape)
     x, d_y, result = x.contiguous(), d_y.contiguous(), arena.empty(shape, x.dtype)
     threads = team.num_threads() if len(x) * of.flops >= team.WORTH_A_THREAD else 1
-    parts = _parts(*_tiles(of, target), threads)
+    parts = _parts(of, *_tiles(of.of_group, target), threads)
     planes = arena.empty((len(parts), _Planes(of, target, x.element_size()).all), x.dtype)
     words: list[int | Tensor] = [len(x), x, d_y, result, planes, *itertools.chain.from_iterable(parts)]
     team.do(team.Job(_code(of, 8 * x.element_size(), target), words, len(parts)))
@@ -69,14 +81,19 @@ def _tiles(of: Convolution, target: Target) -> tuple[list[tuple[int, int]], list
     return even(of.out_channels, vectors), even(of.channels * of.taps, rows)
 
 
-def _parts(outs: list[tuple[int, int]], taps: list[tuple[int, int]], threads: int) -> list[tuple[int, ...]]:
-    """The words of each thread: it has all taps of some channels, or else some taps of all channels."""
+def _parts(
+    of: Convolution, outs: list[tuple[int, int]], taps: list[tuple[int, int]], threads: int
+) -> list[tuple[int, ...]]:
+    """The words of each thread: it has some groups, or all taps of some channels, or else some taps of all channels."""
     starts, of_taps = _edges(outs), len(_edges(taps)) - 1
-    tiles = len(starts) - 1
+    tiles, channels = len(starts) - 1, of.of_group.out_channels
+    if of.groups > 1:
+        cuts = team.cut(of.groups, min(threads, of.groups))
+        return [(*some, 0, tiles, *(group * channels for group in some), 0, of_taps) for some in cuts]
     along = threads if tiles >= threads else 1
     across = 1 if along > 1 else min(threads, of_taps)
     return [
-        (first, last, starts[first], starts[last], *some)
+        (0, 1, first, last, starts[first], starts[last], *some)
         for first, last in team.cut(tiles, along)
         for some in team.cut(of_taps, across)
     ]
@@ -115,7 +132,8 @@ class _Emitter(Writer):
     def __init__(self, of: Convolution, target: Target, bits: int) -> None:
         super().__init__(target, bits, "weight_gradient")
         self.of, self.planes = of, _Planes(of, target, self.itemsize)
-        self.out_tiles, self.tap_tiles = _tiles(of, target)
+        self.group = of.of_group
+        self.out_tiles, self.tap_tiles = _tiles(self.group, target)
 
     def emit(self) -> str:
         b, of, planes = self.b, self.of, self.planes
@@ -140,21 +158,29 @@ class _Emitter(Writer):
         self.length = b.mul(count, self.word(of.plane))
         self._copy_images(first, count)
 
-        def some_channels(outs: int, out: Any) -> None:
-            self._each_tile("tap", self.tap_tiles, lambda taps, tap: self._tile(out, outs, tap, taps))
+        def of_group(group: Any) -> None:
+            channel = b.mul(group, self.word(self.group.out_channels))
+            self.x_of_group = self.at(self.x, b.mul(group, self.word(self.group.channels * planes.x)))
 
-        self._each_tile("out", self.out_tiles, some_channels)
+            def some_channels(outs: int, out: Any) -> None:
+                out = b.add(channel, out)
+                self._each_tile("tap", self.tap_tiles, lambda taps, tap: self._tile(out, outs, tap, taps))
+
+            self._each_tile("out", self.out_tiles, some_channels)
+
+        self.each(head["first_group"], head["last_group"], 1, of_group)
 
     def _copy_images(self, first: Any, count: Any) -> None:
         """Copy some images, and their gradients of the thread's channels of the result, to the planes."""
         b, head, of, planes = self.b, self.head, self.of, self.planes
         (image, *lines), (out_image, *out_lines) = packed(of.size), packed(of.out_size)
-        source = self.at(head["x"], b.mul(first, self.word(of.channels * image)))
+        start, stop = (b.mul(head[f"{each}_group"], self.word(self.group.channels)) for each in ("first", "last"))
+        number = b.add(b.mul(first, self.word(of.channels)), start)
         copy_lines(
             self,
-            source,
-            self.at(self.x, self.word(of.first)),
-            (of.channels, count, *of.size),
+            self.at(head["x"], b.mul(number, self.word(image))),
+            self.at(self.x, b.add(b.mul(start, self.word(planes.x)), self.word(of.first))),
+            (b.sub(stop, start), count, *of.size),
             (image, of.channels * image, *lines),
             (planes.x, of.plane, *of.steps),
         )
@@ -214,7 +240,7 @@ class _Emitter(Writer):
         begin = [self.vectors.const(0.0)] * (outs * taps)
         sums = self._added_up(self.loop(self.word(0), self.length, lanes, begin, accumulate))
         for n in range(outs):
-            line = b.mul(b.add(out, self.word(n)), self.word(self.of.channels * self.of.taps))
+            line = b.mul(b.add(out, self.word(n)), self.word(self.group.channels * self.of.taps))
             goal = self.at(self.head["d_weight"], b.add(line, tap))
             for i in range(taps):
                 pointer = self.at(goal, self.word(i))
@@ -226,10 +252,10 @@ class _Emitter(Writer):
         b, of = self.b, self.of
         channel, left = b.sdiv(tap, self.word(of.taps)), b.srem(tap, self.word(of.taps))
         at = b.mul(channel, self.word(self.planes.x))
-        for taps, step in zip(reversed(of.kernel), reversed(of.steps), strict=True):
+        for taps, step in zip(reversed(of.kernel), reversed(of.tap_steps), strict=True):
             at = b.add(at, b.mul(b.srem(left, self.word(taps)), self.word(step)))
             left = b.sdiv(left, self.word(taps))
-        return self.at(self.x, at)
+        return self.at(self.x_of_group, at)
 
     def _added_up(self, vectors: list[Any]) -> list[Any]:
         """The sum of the lanes of each, by halves of two vectors at a time."""

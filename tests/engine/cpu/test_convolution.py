@@ -30,8 +30,9 @@ CONVOLVE: tuple[Any, ...] = (F.conv1d, F.conv2d, F.conv3d)
 
 
 def expected(of: Convolution, x: Tensor, d_y: Tensor) -> Tensor:
-    weight = torch.zeros(of.out_channels, of.channels, *of.kernel, dtype=x.dtype, requires_grad=True)
-    result = CONVOLVE[len(of.size) - 1](x, weight, padding=of.padding)
+    weight = torch.zeros(of.out_channels, of.channels // of.groups, *of.kernel, dtype=x.dtype, requires_grad=True)
+    how = {"padding": of.padding, "dilation": of.dilation, "groups": of.groups}
+    result = CONVOLVE[len(of.size) - 1](x, weight, **how)
     (found,) = torch.autograd.grad(result, weight, d_y)
     return found
 
@@ -41,14 +42,17 @@ def images(of: Convolution, count: int, dtype: torch.dtype) -> tuple[Tensor, Ten
     return torch.randn(count, *sizes[0], dtype=dtype), torch.randn(count, *sizes[1], dtype=dtype)
 
 
-# less than a block of images and several, one that is larger than a block, narrow and wide kernels and paddings
+# less than a block of images and several, one that is larger than a block, narrow and wide kernels and paddings, and
+# channels in groups
 CASES = [
-    (Convolution(1, 1, (1,), (1,), (0,)), 1),
-    (Convolution(3, 17, (5, 7), (3, 5), (1, 2)), 5),
-    (Convolution(2, 4, (4, 4), (3, 3), (1, 1)), 150),
-    (Convolution(17, 2, (9,), (5,), (0,)), 67),
-    (Convolution(2, 3, (3, 4, 5), (3, 1, 3), (2, 1, 0)), 7),
-    (Convolution(40, 50, (33, 40), (1, 3), (0, 1)), 3),
+    (Convolution(1, 1, (1,), (1,), (0,), (1,)), 1),
+    (Convolution(3, 17, (5, 7), (3, 5), (1, 2), (1, 1)), 5),
+    (Convolution(2, 4, (4, 4), (3, 3), (1, 1), (1, 1)), 150),
+    (Convolution(17, 2, (9,), (5,), (0,), (2,)), 67),
+    (Convolution(2, 3, (3, 4, 5), (3, 1, 3), (2, 1, 0), (1, 3, 2)), 7),
+    (Convolution(40, 50, (33, 40), (1, 3), (0, 1), (1, 1)), 3),
+    (Convolution(17, 17, (5, 7), (3, 3), (2, 1), (2, 1), 17), 5),
+    (Convolution(6, 9, (4, 4), (3, 3), (1, 1), (1, 1), 3), 40),
 ]
 
 
@@ -63,27 +67,34 @@ def test_the_gradient_of_a_weight(of: Convolution, count: int, dtype: torch.dtyp
 
 
 @settings(deadline=None, max_examples=30)  # each size has code of its own
-@given(st.integers(1, 9), st.integers(1, 9), st.tuples(*[st.tuples(*[st.integers(1, 6)] * 2, st.integers(0, 3))] * 2))
-def test_any_sizes(channels: int, outs: int, axes: tuple[tuple[int, int, int], ...]) -> None:
-    size, kernel, padding = zip(*((n + max(0, k - n - 2 * p), k, p) for n, k, p in axes), strict=True)
-    of = Convolution(channels, outs, size, kernel, padding)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.tuples(*[st.tuples(*[st.integers(1, 6)] * 2, st.integers(0, 3), st.integers(1, 2))] * 2),
+    st.integers(1, 3),
+)
+def test_any_sizes(channels: int, outs: int, axes: tuple[tuple[int, int, int, int], ...], groups: int) -> None:
+    size, kernel, padding, dilation = zip(
+        *((n + max(0, d * (k - 1) + 1 - n - 2 * p), k, p, d) for n, k, p, d in axes), strict=True
+    )
+    of = Convolution(groups * channels, groups * outs, size, kernel, padding, dilation, groups)
     x, d_y = images(of, 3, torch.float64)
-    assert_close(weight_gradient(x, d_y, kernel, padding), expected(of, x, d_y))
+    assert_close(weight_gradient(x, d_y, kernel, padding, dilation, groups), expected(of, x, d_y))
 
 
 def test_no_images_give_zeros() -> None:
     x, d_y = torch.zeros(0, 2, 4, 4), torch.zeros(0, 3, 4, 4)
-    assert torch.equal(weight_gradient(x, d_y, (3, 3), (1, 1)), torch.zeros(3, 2, 3, 3))
+    assert torch.equal(weight_gradient(x, d_y, (3, 3), (1, 1), (1, 1)), torch.zeros(3, 2, 3, 3))
 
 
-@pytest.mark.parametrize("channels", [(8, 64), (200, 3)], ids=str)
-def test_threads_share_no_sum(channels: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    of = Convolution(*channels, (9, 10), (3, 3), (1, 1))
+@pytest.mark.parametrize(("channels", "groups"), [((8, 64), 1), ((200, 3), 1), ((64, 64), 4)], ids=str)
+def test_threads_share_no_sum(channels: tuple[int, int], groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = Convolution(*channels, (9, 10), (3, 3), (1, 1), (1, 1), groups)
     x, d_y = images(of, 100, torch.float32)
     found = []
     for threads in (1, 2, 5):
         monkeypatch.setattr(team, "num_threads", lambda threads=threads: threads)
-        found.append(weight_gradient(x, d_y, of.kernel, of.padding))
+        found.append(weight_gradient(x, d_y, of.kernel, of.padding, of.dilation, groups))
     assert all(torch.equal(found[0], other) for other in found[1:])
 
 
