@@ -92,6 +92,9 @@ def find_cell(name: str) -> type[Cell]:
         ConfigError: there is none.
     """
     if name not in CELLS:
+        bare, colon, _ = str(name).partition(":")
+        if colon and bare in CELLS:
+            raise ConfigError(f"The cell is `{bare}`: what follows the colon in `{name}` goes into `cell_options`.")
         raise ConfigError(f"Unknown cell `{name}`.{did_you_mean(name, CELLS)} All: {', '.join(CELLS)}.")
     return CELLS[name]
 
