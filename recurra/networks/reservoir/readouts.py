@@ -233,6 +233,8 @@ def make_readout(name: str, *, ridge: float, forgetting: float, rate: float) -> 
     """
     if not (isinstance(ridge, int | float) and 0 <= ridge < math.inf):
         raise ConfigError(f"`ridge` must be a number of at least 0, got {ridge!r}.")
+    if name in READOUTS and name != "rls" and forgetting != 1:
+        raise ConfigError(f"`forgetting` is of the read-out `rls`; `{name}` forgets nothing.")
     if name == "ridge":
         return Ridge(ridge)
     if name == "qr":
