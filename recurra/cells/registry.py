@@ -92,6 +92,9 @@ def find_cell(name: str) -> type[Cell]:
     Raises:
         ConfigError: there is none.
     """
+    bare, colon, _ = str(name).partition(":")
+    if colon and bare in CELLS:
+        raise ConfigError(f"The cell is `{bare}`: what follows the colon in `{name}` goes into `cell_options`.")
     check_known(name, CELLS, f"Unknown cell `{name}`")
     return CELLS[name]
 

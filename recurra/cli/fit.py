@@ -100,7 +100,7 @@ def _command(task: Task) -> Callable[..., None]:
     module = task.load()
 
     def fit(**typed: Any) -> None:
-        options = {} if typed["config"] is None else read_options_file(typed["config"])
+        options = {} if typed["config"] is None else read_options_file(typed["config"], module.Config.model_fields)
         if typed["out"] is None:
             raise ConfigError("Say where the run folder goes: `--out DIR`.")
         try:

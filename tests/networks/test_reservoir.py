@@ -607,6 +607,8 @@ def test_a_free_run_with_feedback_needs_its_inputs() -> None:
         ({"seed": 2**64}, "`seed` must be a whole number from .*, got 18446744073709551616"),
         ({"ridge": True}, "`ridge` must be a number of at least 0, got True"),
         ({"plasticity": True}, "`plasticity` must be an IntrinsicPlasticity or None, got True"),
+        ({"forgetting": 0.99}, "`forgetting` is of the read-out `rls`; `ridge` forgets nothing"),
+        ({"dtype": "float64"}, "`dtype` must be torch.float32 or torch.float64, got 'float64'"),
         ({"readout": "rls", "forgetting": 1.1}, "`forgetting` must be above 0 and at most 1, got 1.1"),
         ({"readout": "lms", "rate": 2.0}, "`rate` of the read-out 'lms' must be above 0 and below 2, got 2.0"),
         ({"leak": [0.5, 0.4]}, "`leak` must be one number or 1, one for each of 1 layers of 1 groups, got 2"),

@@ -13,12 +13,12 @@ from recurra.training.config import TrainingConfig
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("o.json", '{"hidden-size": 8, "cell": "gru"}'), ("o.toml", 'hidden_size = 8\ncell = "gru"\n')],
+    [("o.json", '{"hidden-size": 8, "cell": "gru"}'), ("o.toml", '\ufeffhidden_size = 8\ncell = "gru"\n')],
 )
 def test_json_and_toml_are_read_with_dashes_or_underscores(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
 
-    assert read_options_file(tmp_path / name) == {"hidden_size": 8, "cell": "gru"}
+    assert read_options_file(tmp_path / name, ["hidden_size", "cell"]) == {"hidden_size": 8, "cell": "gru"}
 
 
 @pytest.mark.parametrize(
@@ -28,18 +28,19 @@ def test_json_and_toml_are_read_with_dashes_or_underscores(tmp_path: Path, name:
         ("o.toml", b"a = ", "is not TOML"),
         ("o.json", b"[1]", "must hold one table"),
         ("o.json", b"\xff", "is not UTF-8"),
+        ("o.json", b'{"hiden-size": 8}', r"Unknown option `hiden_size` in `.*o\.json`. Did you mean `hidden_size`"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(ConfigError, match=message):
-        read_options_file(tmp_path / name)
+        read_options_file(tmp_path / name, ["hidden_size"])
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: no such file"):
-        read_options_file(tmp_path / "none.json")
+        read_options_file(tmp_path / "none.json", [])
 
 
 def test_another_default_keeps_description_and_limits_and_leaves_the_base_alone() -> None:

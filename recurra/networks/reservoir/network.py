@@ -258,6 +258,8 @@ class EchoStateNetwork:
         return inputs, targets
 
     def _input(self, x: Any) -> Series:
+        if self.dtype not in (torch.float64, torch.float32):
+            raise ConfigError(f"`dtype` must be torch.float32 or torch.float64, got {self.dtype!r}.")
         series = as_series("x", x, dtype=self.dtype if self._drawn is None else self._drawn.state.output.dtype)
         columns = series.ragged.values.shape[1]
         if self._drawn is not None and columns != self._drawn.sizes[0]:

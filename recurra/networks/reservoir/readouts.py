@@ -233,6 +233,8 @@ def make_readout(name: str, *, ridge: float, forgetting: float, rate: float) -> 
     """
     check_known(name, READOUTS, f"Unknown read-out `{name}`")
     check_number("ridge", ridge, least=0)
+    if name != "rls" and forgetting != 1:
+        raise ConfigError(f"`forgetting` is of the read-out `rls`; `{name}` forgets nothing.")
     if name == "ridge":
         return Ridge(ridge)
     if name == "qr":

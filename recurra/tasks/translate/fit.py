@@ -123,9 +123,14 @@ def _resume(
     if not folder.checkpoint.exists():
         say(f"There is no checkpoint in {folder}: the run begins anew.")
     _expect_packages(config)
-    examples = read_examples(list(paths) or record.data["files"], validation or record.data["validation_files"], config)
+    remembered = [] if paths else record.data["files"]
+    if gone := next((path for path in remembered if not os.path.exists(path)), None):
+        raise DataError(f"The run in `{folder}` was begun with `{gone}`, which is gone: say where the pairs are now.")
+    examples = read_examples(list(paths) or remembered, validation or record.data["validation_files"], config)
     if examples.facts["digest"] != record.data["digest"]:
-        raise DataError(f"The sentence pairs are not those that the run in `{folder}` was begun with.")
+        raise DataError(
+            f"The sentence pairs are not those that the run in `{folder}` was begun with: give those, or begin anew."
+        )
     vocabularies = Vocabularies.load(folder, shared=config.shared_vocabulary)
     network = _new_network(config, vocabularies)
     return _Plan(config, examples, vocabularies, network, folder, say).carry_out(resume=True)

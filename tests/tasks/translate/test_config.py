@@ -13,6 +13,7 @@ from recurra.tasks.translate import TranslateConfig
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"cell": 'gru:{"bias":false}'}, "The cell is `gru`: what follows the colon in .* goes into `cell_options`"),
         ({"cell": "lstmm"}, "Unknown cell `lstmm`. Did you mean `lstm`"),
         ({"hiden_size": 3}, "Unknown option `hiden_size`. Did you mean `hidden_size`"),
         ({"hidden_size": 7}, "must be even"),

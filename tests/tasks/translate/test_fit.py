@@ -155,6 +155,9 @@ def test_a_resumed_run_may_be_longer_but_not_other(
     write_pairs(pairs, PAIRS[:-1])
     with pytest.raises(DataError, match="not those that the run"):
         fit(out=tmp_path / "run", resume=True)
+    pairs.unlink()
+    with pytest.raises(DataError, match=r"was begun with `.*`, which is gone: say where the pairs are now"):
+        fit(out=tmp_path / "run", resume=True)
     write_pairs(pairs)
     fit(out=tmp_path / "run", resume=True, max_steps=30, progress="none")
     assert curve(tmp_path / "run")[-1]["step"] == 30
