@@ -48,8 +48,6 @@ def draw_reservoirs(options: Options, input_size: int, output_size: int, device:
     """
     for name in ("units", "layers", "groups", "members"):
         check_count(name, getattr(options, name))
-    if options.dtype not in (torch.float32, torch.float64):
-        raise ConfigError(f"`dtype` must be torch.float32 or torch.float64, got {options.dtype!r}.")
     if options.seed is not None and (isinstance(options.seed, bool) or not isinstance(options.seed, int)):
         raise ConfigError(f"`seed` must be a whole number or None, got {options.seed!r}.")
     draw = torch.Generator()
