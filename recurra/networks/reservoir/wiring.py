@@ -48,8 +48,6 @@ def draw_reservoirs(options: Options, input_size: int, output_size: int, device:
     """
     for name in ("units", "layers", "groups", "members"):
         check_count(name, getattr(options, name))
-    if options.dtype not in (torch.float32, torch.float64):
-        raise ConfigError(f"`dtype` must be torch.float32 or torch.float64, got {options.dtype!r}.")
     draw = new_generator(options.seed)
     radius, leak, scaling = (_each(options, name) for name in ("spectral_radius", "leak", "input_scaling"))
     fed_back = output_size if options.feedback else 0
