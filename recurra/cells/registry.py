@@ -31,7 +31,7 @@ from recurra.cells.sru import SRU
 from recurra.cells.xlstm import MLSTM, SLSTM
 from recurra.checks import check_known
 from recurra.engine.contract import Cell, Source
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, did_you_mean
 
 __all__ = ["CELLS", "CellOption", "cell_options", "cell_sources", "find_cell", "make_cell"]
 
@@ -92,7 +92,8 @@ def find_cell(name: str) -> type[Cell]:
     Raises:
         ConfigError: there is none.
     """
-    check_known(name, CELLS, f"Unknown cell `{name}`")
+    if name not in CELLS:
+        raise ConfigError(f"Unknown cell `{name}`.{did_you_mean(name, CELLS)} All: {', '.join(CELLS)}.")
     return CELLS[name]
 
 
