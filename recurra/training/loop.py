@@ -53,6 +53,8 @@ from recurra.training.watch import GradientWatch, at_some_lags
 
 __all__ = ["FitResult", "fit"]
 
+SAME = ("optimizer", "averaging", "metric", "metric_goal")  # what a resumed run cannot have another one of
+
 Row = dict[str, Any]
 PathLike = str | os.PathLike[str]
 
@@ -420,8 +422,7 @@ class _Run:
     def _values(self) -> Row:
         return {
             "torch": torch.__version__,
-            "optimizer": self.config.optimizer,
-            "averaging": self.config.averaging,
+            **{name: getattr(self.config, name) for name in SAME},
             "processes": self.group.size,
             "step": self.step,
             "items": self.items,
@@ -454,10 +455,11 @@ class _Run:
             seed_everything(self.config.seed + self.step, stream=self.group.rank)
 
     def _expect_same(self, values: Mapping[str, Any]) -> None:
-        for name in ("optimizer", "averaging"):
+        for name in SAME:
             now = getattr(self.config, name)
-            if values[name] != now:
-                raise RunError(f"The run was begun with `{name}` {values[name]}, not {now}; resume it with that.")
+            then = values.get(name, now)  # checkpoints of before do not say their metric
+            if then != now:
+                raise RunError(f"The run was begun with `{name}` {then}, not {now}; resume it with that.")
         if values["processes"] != self.group.size and values["position"]["window"]:
             raise RunError(
                 f"The run was stopped inside a long batch by {values['processes']} processes and can be resumed only "

@@ -18,7 +18,7 @@ from recurra.errors import ConfigError, DataError, RunError, ShapeError
 from recurra.training import Loss, TrainingConfig, fit, read_checkpoint, read_metrics, truncated_bptt
 from recurra.training.averaging import weights_of
 from recurra.training.bptt import cut_time
-from recurra.training.checkpoint import write_checkpoint
+from recurra.training.checkpoint import Checkpoint, write_checkpoint
 from recurra.training.loss import sum_losses
 from recurra.training.optimise import learning_rate_at
 from tests.tolerance import assert_close
@@ -465,6 +465,8 @@ def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
     [
         ({"optimizer": "sgd"}, network(), "begun with `optimizer` adamw, not sgd"),
         ({"averaging": "ema"}, network(), "begun with `averaging` none, not ema"),
+        ({"metric": "absolute"}, network(), "begun with `metric` loss, not absolute"),
+        ({"metric_goal": "max"}, network(), "begun with `metric_goal` min, not max"),
         ({}, nn.Linear(2, 1), "The saved weights are of another network"),
     ],
 )
@@ -487,6 +489,14 @@ def test_a_window_is_not_resumed_with_others_or_none(tmp_path: Path, options: di
         train(tmp_path, {"k1": 1, "k2": 2, "save_every": 1}, network(), objective=dying(5, stateful_objective))
     with pytest.raises(RunError, match="resume it with the same `k1` and `k2`"):
         train(tmp_path, {"max_steps": 7, **options}, network())
+
+
+def test_a_checkpoint_that_does_not_say_its_metric_is_resumed(tmp_path: Path) -> None:
+    train(tmp_path, {"max_steps": 2}, network())
+    saved = read_checkpoint(tmp_path / "checkpoint.safetensors")
+    values = {name: value for name, value in saved.values.items() if not name.startswith("metric")}
+    write_checkpoint(tmp_path / "checkpoint.safetensors", Checkpoint(saved.tensors, values))
+    assert train(tmp_path, {"max_steps": 4, "metric": "absolute"}, network()).step == 4
 
 
 def test_a_checkpoint_that_does_not_say_its_windows_is_resumed(tmp_path: Path) -> None:
