@@ -32,8 +32,8 @@ def test_an_unknown_option_is_refused_with_its_neighbours() -> None:
 
 
 def test_a_value_of_another_type_is_refused_with_the_type_that_is_expected() -> None:
-    with pytest.raises(ConfigError, match=r"The cell `esn` expects `seed` of type .*, got .*'large'"):
-        make_cell("esn", 4, 6, seed="large")
+    with pytest.raises(ConfigError, match=r"The cell `rnn` expects `activation` of type .*, got .*\['tanh'\]"):
+        make_cell("rnn", 4, 6, activation=["tanh"])
     with pytest.raises(ConfigError, match="`forget_bias` must be a number, got 'large'"):
         make_cell("lstm", 4, 6, forget_bias="large")
 
