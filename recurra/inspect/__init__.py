@@ -11,6 +11,7 @@
 Results are plain numbers and tensors; `recurra.inspect.figures` draws them.
 """
 
+from recurra.inspect import figures
 from recurra.inspect.gates import Saturation, saturation
 from recurra.inspect.gradients import GradientFlow, Influence, gradient_flow, input_influence, passage_gradients
 from recurra.inspect.jacobians import StepJacobians, step_jacobians
@@ -24,6 +25,7 @@ __all__ = [
     "Passage",
     "Saturation",
     "StepJacobians",
+    "figures",
     "gradient_flow",
     "input_influence",
     "memory_trace",

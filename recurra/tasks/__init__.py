@@ -9,13 +9,15 @@ from recurra.tasks.registry import TASKS, Task, find_task
 from recurra.tasks.run_folder import RunFolder, RunRecord
 
 if TYPE_CHECKING:
-    from recurra.tasks import translate
+    from recurra.tasks import prove, translate
 
-__all__ = ["TASKS", "RunFolder", "RunRecord", "Task", "find_task", "translate"]
+__all__ = ["TASKS", "RunFolder", "RunRecord", "Task", "find_task", "prove", "translate"]
 
 
 def __getattr__(name: str) -> Any:
-    """A task loads when it is first used."""
+    """A task, and the proving ground, load when they are first used."""
     if name in TASKS:
         return importlib.import_module(TASKS[name].module)
+    if name == "prove":
+        return importlib.import_module("recurra.tasks.prove")
     raise AttributeError(f"module 'recurra.tasks' has no attribute {name!r}")
