@@ -15,9 +15,7 @@ __all__ = ["TASKS", "RunFolder", "RunRecord", "Task", "find_task", "prove", "tra
 
 
 def __getattr__(name: str) -> Any:
-    """A task, and the proving ground, load when they are first used."""
-    if name in TASKS:
-        return importlib.import_module(TASKS[name].module)
-    if name == "prove":
-        return importlib.import_module("recurra.tasks.prove")
+    """A task loads when it is first used, and so does the proving ground."""
+    if name in (*TASKS, "prove"):
+        return importlib.import_module(f"recurra.tasks.{name}")
     raise AttributeError(f"module 'recurra.tasks' has no attribute {name!r}")
