@@ -147,12 +147,7 @@ def record(network: nn.Module, *, gates: bool = False) -> Iterator[list[Passage]
     Args:
         network: whose cells are named; cells of other networks go by their class.
         gates: keep what the sigmoids, tanhs and softmaxes of the steps give, too.
-
-    Raises:
-        ConfigError: the network is none.
     """
-    if not isinstance(network, nn.Module):
-        raise ConfigError(f"`network` must be an nn.Module in which cells run, got a {type(network).__name__}.")
     names = {module: name or type(module).__name__ for name, module in network.named_modules()}
     passages: list[Passage] = []
 
