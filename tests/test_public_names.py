@@ -36,6 +36,7 @@ def test_floors_load_when_they_are_used() -> None:
         "import sys, recurra\n"
         "assert 'recurra.tasks' not in sys.modules and 'recurra.training' not in sys.modules\n"
         "recurra.tasks.translate.fit, recurra.training.fit, recurra.nn.LSTM\n"
+        "recurra.tasks.prove.prove, recurra.inspect.figures.draw_gradients\n"
         "assert 'pydantic' in sys.modules and 'matplotlib' not in sys.modules and 'sacrebleu' not in sys.modules\n"
     )
 

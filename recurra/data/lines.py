@@ -23,7 +23,13 @@ FaultKind = Literal["encoding", "columns", "text", "csv", "json", "empty", "long
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF8_MARK = b"\xef\xbb\xbf"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+NO_TEXT = {  # how files begin that people have, and what to do with them
+    b"\xff\xfe": "UTF-16: save it as UTF-8",
+    b"\xfe\xff": "UTF-16: save it as UTF-8",
+    b"PK\x03\x04": "a spreadsheet or a zip archive: save it as .csv, or unpack it",
+    b"BZh91AY&SY": "compressed by bzip2: unpack it, or compress it by gzip",
+    b"\xfd7zXZ\x00": "compressed by xz: unpack it, or compress it by gzip",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ def read_lines(path: Path) -> Iterator[Line]:
         path: a text file; gzip is recognised by its first two bytes.
 
     Raises:
-        DataError: the file is missing, a directory, not readable, a damaged gzip, or UTF-16.
+        DataError: the file is missing, a directory, not readable, a damaged gzip, or no UTF-8 text at all.
     """
     number = 0
     try:
@@ -110,8 +116,8 @@ class _ClosingGzip(gzip.GzipFile):
 
 def _decode(path: Path, number: int, raw: bytes) -> Line:
     if number == 1:
-        if raw.startswith(UTF16_MARKS):
-            raise DataError(f"`{path}` is UTF-16: save it as UTF-8.")
+        if kind := next((kind for beginning, kind in NO_TEXT.items() if raw.startswith(beginning)), None):
+            raise DataError(f"`{path}` is {kind}.")
         raw = raw.removeprefix(UTF8_MARK)
     raw = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "Source", "expect_cell", "kernel_of"]
 
+SIZES = ("input_size", "hidden_size")  # arguments of a cell that the base class sets
+
 
 @dataclass(frozen=True)
 class Source:
@@ -128,7 +130,7 @@ class Cell(nn.Module):
                 f"`{type(self).__name__}` needs a class attribute `State`, a NamedTuple of tensors [B, ...]{got}."
             )
         arguments: dict[str, Any] = self._arguments
-        for name, given in (("input_size", input_size), ("hidden_size", hidden_size)):
+        for name, given in zip(SIZES, (input_size, hidden_size), strict=True):
             size = arguments.get(name) if given is None else given
             if size is None:
                 continue
@@ -327,12 +329,14 @@ def kernel_of(cell: Cell) -> Kernel | None:
 
 
 def _bind(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
     try:
-        bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+        bound = signature.bind(None, *args, **kwargs)
     except TypeError:
         return {}  # __init__ itself is about to say what is wrong
     bound.arguments.pop(next(iter(bound.arguments)))  # self
-    return dict(bound.arguments)
+    sizes = {name: signature.parameters[name].default for name in SIZES if name in signature.parameters}
+    return {name: size for name, size in sizes.items() if isinstance(size, int)} | bound.arguments
 
 
 def _fresh(value: Any) -> Any:

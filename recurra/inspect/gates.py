@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from recurra.errors import ConfigError
+
 __all__ = ["GateFinder", "GateReader", "Saturation", "saturation"]
 
 SIGMOIDS = {torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, F.sigmoid, torch.special.expit}
@@ -167,8 +169,13 @@ def saturation(gates: Mapping[str, Tensor], *, margin: float = 0.1) -> list[Satu
         gates: as `record(..., gates=True)` names them; a tanh goes from -1 to 1, all others from 0 to 1.
         margin: near an end is within this part of the whole range.
 
+    Raises:
+        ConfigError: there are no names.
+
     Source: Karpathy et al. 2015, arXiv:1506.02078, section 4.2, whose margin is 0.1.
     """
+    if not isinstance(gates, Mapping):
+        raise ConfigError(f"`gates` must be gates by name, as of a `Passage`, got a {type(gates).__name__}.")
     found = []
     for name, values in gates.items():
         unit = (values + 1) / 2 if name.endswith("(tanh)") else values

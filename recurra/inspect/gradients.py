@@ -131,6 +131,8 @@ def gradient_flow(network: nn.Module, x: Tensor | Ragged, *, seed: int = 0) -> l
         ConfigError: no recurra.Cell runs in the network.
         DataError: there is no step.
     """
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"`network` must be an nn.Module in which cells run, got a {type(network).__name__}.")
     wired = Recurrent(network) if isinstance(network, Cell) else network
     with torch.enable_grad(), record(wired) as passages:
         wired(x)

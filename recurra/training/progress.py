@@ -61,7 +61,7 @@ def _has_room() -> bool:
 
 
 class _Pace:
-    """Items a second, smoothed over some ten updates, and the time left at the average pace so far."""
+    """Items a second, smoothed over some ten updates, and the time left at the average pace since the first."""
 
     def __init__(self, start: int, total: int | None, unit: str) -> None:
         self.start, self.total, self.unit = start, total, unit
@@ -70,6 +70,8 @@ class _Pace:
 
     def update(self, step: int, items: float) -> None:
         now = time.monotonic()
+        if self.per_second is None:  # the first update compiles: by its pace there would be hours left
+            self.began, self.start = now, step
         speed = items / max(now - self.last, 1e-6)
         self.per_second = speed if self.per_second is None else 0.9 * self.per_second + 0.1 * speed
         self.step, self.last = step, now

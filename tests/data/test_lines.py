@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 from pathlib import Path
 
@@ -66,10 +68,20 @@ def test_a_line_that_is_not_utf8_is_named_by_line_and_byte(tmp_path: Path) -> No
     assert (broken.fault.kind, broken.fault.line) == ("encoding", 2)
 
 
-def test_utf16_is_refused_as_a_whole(tmp_path: Path) -> None:
-    path = file(tmp_path, "hello\tbonjour\n".encode("utf-16"))
-    with pytest.raises(DataError, match=r" is UTF-16: save it as UTF-8\.$"):  # its later lines could pass for UTF-8
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("hello\tbonjour\n".encode("utf-16"), "UTF-16: save it as UTF-8"),  # its later lines could pass for UTF-8
+        (b"PK\x03\x04\x14\x00", "a spreadsheet or a zip archive: save it as .csv, or unpack it"),
+        (bz2.compress(b"hello\tbonjour\n"), "compressed by bzip2: unpack it, or compress it by gzip"),
+        (lzma.compress(b"hello\tbonjour\n"), "compressed by xz: unpack it, or compress it by gzip"),
+    ],
+)
+def test_what_is_no_text_at_all_is_refused_as_a_whole(tmp_path: Path, content: bytes, kind: str) -> None:
+    path = file(tmp_path, content)
+    with pytest.raises(DataError) as refused:
         list(read_lines(path))
+    assert str(refused.value) == f"`{path}` is {kind}."
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -263,6 +263,16 @@ def test_a_cell_without_sizes_is_told_how_to_say_them(cell: Any, message: str) -
         recurra.Recurrent(cell())
 
 
+def test_sizes_may_be_defaults() -> None:
+    class Fixed(Users):
+        def __init__(self, input_size: int = 3, hidden_size: int = 4) -> None:
+            super().__init__(input_size, hidden_size)
+
+    cell = Fixed(hidden_size=5)
+    assert (cell.input_size, cell.hidden_size) == (3, 5)
+    assert recurra.scan(cell.clone(), torch.zeros(2, 1, 3))[0].shape == (2, 1, 5)
+
+
 def test_sizes_may_be_set_as_attributes() -> None:
     cell = Kept(True, input_size=3, hidden_size=4)
     assert (cell.output_size, cell.input_shape, cell.output_shape) == (4, (3,), (4,))

@@ -11,11 +11,18 @@ from torch import Tensor
 from recurra import Cell, Ragged, Recurrent, scan
 from recurra.cells import GRU, LSTM, RNN, Zoneout
 from recurra.errors import ConfigError
-from recurra.inspect import passage_gradients, record, step_jacobians
+from recurra.inspect import gradient_flow, passage_gradients, record, saturation, step_jacobians
 from recurra.networks import DotAttention, EncoderDecoder
 from tests.tolerance import assert_close
 
 LENGTHS = [3, 5, 0, 1]
+
+
+def test_what_cannot_be_looked_into_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"`network` must be an nn\.Module in which cells run, got a str"):
+        gradient_flow("gru", torch.zeros(3, 1, 2))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="`gates` must be gates by name, as of a `Passage`, got a Tensor"):
+        saturation(torch.zeros(3, 1, 2))  # type: ignore[arg-type]
 
 
 def test_states_are_those_before_each_step_in_the_order_of_the_batch() -> None:
