@@ -63,7 +63,13 @@ class TraceError(RecurraError, RuntimeError):
 
 
 class CompileError(RecurraError, RuntimeError):
-    """The engine that was asked for cannot run this cell."""
+    """The engine that was asked for cannot run this cell.
+
+    Attributes:
+        step_fails: whether its step fails by itself, on any engine.
+    """
+
+    step_fails = False
 
 
 class DecodingError(RecurraError, ValueError):

@@ -12,7 +12,7 @@ from recurra.engine.contract import Cell
 from recurra.engine.made_weights import is_maker
 from recurra.engine.reading import hooks_of
 from recurra.engine.reference import checked
-from recurra.engine.trace import to_run
+from recurra.engine.trace import to_run, user_line
 from recurra.errors import CompileError, ShapeError
 
 __all__ = ["expect_contract", "expect_no_hooks", "expect_rows_apart"]
@@ -38,6 +38,7 @@ def expect_contract(cell: Cell, dtype: torch.dtype) -> None:
 
     Raises:
         ShapeError: the step returns other shapes than the contract asks for.
+        CompileError: the step itself fails, mostly by a slip in it, which its user is to see as it is.
     """
     twin = to_run(cell)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -45,8 +46,11 @@ def expect_contract(cell: Cell, dtype: torch.dtype) -> None:
             _step(twin, *_example(twin, dtype))
         except ShapeError:
             raise
-        except Exception:  # numbers of ours are not what this step is for: what it says to its user's own comes later
-            return
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            failed = CompileError(f"`{type(cell).__name__}.step` fails{user_line(cell, error)}: {what}")
+            failed.step_fails = True
+            raise failed from error
 
 
 def expect_rows_apart(cell: Cell, dtype: torch.dtype) -> None:
@@ -74,7 +78,11 @@ def expect_rows_apart(cell: Cell, dtype: torch.dtype) -> None:
 def _example(cell: Cell, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
     draw = torch.Generator().manual_seed(0)
     state = cell.initial_state(3, dtype=dtype, device="cpu")
-    fields = [torch.rand(field.shape, generator=draw, dtype=dtype).to(field.dtype) for field in state]
+    # near the first state, as a step may ask something of it: that a covariance is positive definite, say
+    fields = []
+    for field in state:
+        kind = field.dtype if field.is_complex() else dtype
+        fields.append(field + (0.1 * torch.rand(field.shape, generator=draw, dtype=kind)).to(field.dtype))
     return torch.rand(3, *cell.input_shape, generator=draw, dtype=dtype), fields
 
 

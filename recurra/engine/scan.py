@@ -54,7 +54,7 @@ def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     try:
         return _compiled(cell, x, state)
     except CompileError as error:
-        return _by_torch(kernel, cell, x, state, str(error))
+        return _by_torch(kernel, cell, x, state, str(error), may_fail=error.step_fails)
 
 
 def _auto_traced(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
@@ -76,11 +76,13 @@ def _as_operator(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any
     return traced.run(cell, x, state)
 
 
-def _by_torch(kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, why: str = "") -> tuple[Tensor, Any]:
-    """By a ready kernel, or else by the Python loop, with a word `why` it is that."""
+def _by_torch(
+    kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, why: str = "", *, may_fail: bool = False
+) -> tuple[Tensor, Any]:
+    """By a ready kernel, or else by the Python loop, with a word `why` it is that; after it where it may fail."""
     if kernel is not None and kernel.supports(x.values):
         return _by_kernel(kernel, x, state)
-    may_fail = bool(why) and _difference(cell, x) is not None
+    may_fail = bool(why) and (may_fail or _difference(cell, x) is not None)
     if why and not may_fail:
         _say_slow(why)
     found = _reference(cell, x, state)

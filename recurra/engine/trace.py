@@ -51,6 +51,7 @@ __all__ = [
     "out_of_place",
     "to_run",
     "trace",
+    "user_line",
     "with_plain_weights",
 ]
 
@@ -324,12 +325,12 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
                 module = _graph_of(step_and_pull, flat, is_complex=complexes.any)
         except (GuardOnDataDependentSymNode, torch._subclasses.fake_tensor.DataDependentOutputException) as error:
             raise TraceError(
-                f"`{type(cell).__name__}.step` looks at the value of a tensor{_user_line(cell, error)}; "
+                f"`{type(cell).__name__}.step` looks at the value of a tensor{user_line(cell, error)}; "
                 "a step is traced once for all values: write `torch.where(condition, a, b)`."
             ) from None
         except _OneRow as error:
             raise CompileError(
-                f"`{type(cell).__name__}.step` goes over the rows of its batch one by one{_user_line(cell, error)}, "
+                f"`{type(cell).__name__}.step` goes over the rows of its batch one by one{user_line(cell, error)}, "
                 "which are different sequences: it has no compiled form."
             ) from None
         except ShapeError as error:  # what stands at the size of the batch is any size
@@ -337,7 +338,7 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
         except (RuntimeError, NotImplementedError, TypeError) as error:
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CompileError(
-                f"`{type(cell).__name__}.step` cannot be traced{_user_line(cell, error)}: {why}"
+                f"`{type(cell).__name__}.step` cannot be traced{user_line(cell, error)}: {why}"
             ) from error
     _drop_zeros(module.graph, 1 + len(fields), 1 + len(fields) + len(learned) + 1)
     module.graph.eliminate_dead_code()
@@ -486,7 +487,7 @@ def _example(cell: Cell, dtype: torch.dtype) -> Any:
     return cell.initial_state(2, dtype=dtype, device="cpu")
 
 
-def _user_line(cell: Cell, error: BaseException) -> str:
+def user_line(cell: Cell, error: BaseException) -> str:
     """`, my_cell.py:14: if x.sum() > 0`, when the cell's own file is in the traceback."""
     file = getattr(sys.modules.get(type(cell).__module__), "__file__", None)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import gc
 import warnings
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -948,3 +950,53 @@ def test_torch_compile_around_a_scan_changes_nothing() -> None:
         got.square().sum().backward()
     assert_close(got, want)
     assert network.cell.weight_hh.grad is not None
+
+
+class Slip(Cell):
+    """A step with a slip in it: `part` is what it does wrong."""
+
+    State = collections.namedtuple("State", "h")
+
+    def __init__(self, part: Callable[..., Tensor]) -> None:
+        super().__init__(3, 4)
+        self.rows, self.part = nn.Linear(3, 4), part
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        h = self.part(self, x)
+        return h, self.State(h)
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        (lambda cell, x: cell.row(x), AttributeError),
+        (lambda cell, x: cell.rows(torch.cat([x, x], -1)), RuntimeError),
+        (lambda cell, x: x / (1 // 0), ZeroDivisionError),
+    ],
+)
+def test_a_slip_in_a_step_is_seen_as_it_is(
+    part: Callable[..., Tensor], kind: type[Exception], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is said of engines
+        with pytest.raises(kind):
+            recurra.scan(Slip(part), torch.randn(2, 1, 3))
+    with pytest.raises(CompileError, match=rf"`Slip.step` fails \(test_compiled.py:\d+: .*\): {kind.__name__}: "):
+        recurra.scan(Slip(part), torch.randn(2, 1, 3), engine="compiled")
+    assert capfd.readouterr().err == ""  # torch says at length what it was tracing
+
+
+def test_a_step_that_asks_something_of_its_state_is_tried_near_the_first_one() -> None:
+    class Filter(Cell):
+        State = collections.namedtuple("State", "covariance")
+
+        def initial_state(self, batch_size: int, **kind: Any) -> Any:
+            return self.State(torch.eye(3, **kind).expand(batch_size, 3, 3))
+
+        def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+            root = torch.linalg.cholesky(state.covariance)
+            return root.sum(-1), self.State(state.covariance * 0.9 + 0.2 * x[:, :, None] * x[:, None, :])
+
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    outputs, _ = recurra.scan(Filter(3, 3), x, engine="compiled")
+    assert_close(outputs, recurra.scan(Filter(3, 3), x, engine="reference")[0])
