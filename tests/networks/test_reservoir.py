@@ -441,7 +441,7 @@ def test_options_that_change_count_from_the_next_fit_on() -> None:
     x = chaos()[:100]
     model = small().fit(x[:-1], x[1:])
     first, answers = model.generate(5), model.predict(x)
-    model.set_params(feedback=True)
+    model.set_params(feedback=True, dtype=torch.float32)
     assert_close(model.generate(5), first)
     assert_close(model.predict(x), answers)
 
@@ -586,6 +586,7 @@ def test_a_free_run_with_feedback_needs_its_inputs() -> None:
         ({"readout": "lms", "rate": "1"}, "`rate` must be a number above 0, got '1'"),
         ({"seed": "0"}, "`seed` must be a whole number from .*, got '0'"),
         ({"seed": 2**64}, "`seed` must be a whole number from .*, got 18446744073709551616"),
+        ({"ridge": True}, "`ridge` must be a number of at least 0, got True"),
         ({"plasticity": True}, "`plasticity` must be an IntrinsicPlasticity or None, got True"),
         ({"readout": "rls", "forgetting": 1.1}, "`forgetting` must be above 0 and at most 1, got 1.1"),
         ({"readout": "lms", "rate": 2.0}, "`rate` of the read-out 'lms' must be above 0 and below 2, got 2.0"),

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from recurra.checks import check_bool, check_count, check_seed
+from recurra.checks import check_bool, check_count
 from recurra.errors import ConfigError, ShapeError, did_you_mean
 from recurra.networks.reservoir.drawn import Drawn
 from recurra.networks.reservoir.free_run import closed_loop, own_input
@@ -230,8 +230,6 @@ class EchoStateNetwork:
         if sizes[0] == 0 and not self.feedback:
             raise ShapeError("`x` must have I=1 column or more, or `feedback` must be True, got 0 columns.")
         check_count("washout", self.washout, least=0)
-        if self.seed is not None:
-            check_seed("seed", self.seed)
         if not isinstance(self.plasticity, IntrinsicPlasticity | None):
             raise ConfigError(f"`plasticity` must be an IntrinsicPlasticity or None, got {self.plasticity!r}.")
         readout = make_readout(self.readout, ridge=self.ridge, forgetting=self.forgetting, rate=self.rate)
@@ -260,7 +258,7 @@ class EchoStateNetwork:
         return inputs, targets
 
     def _input(self, x: Any) -> Series:
-        series = as_series("x", x, dtype=self.dtype)
+        series = as_series("x", x, dtype=self.dtype if self._drawn is None else self._drawn.state.output.dtype)
         columns = series.ragged.values.shape[1]
         if self._drawn is not None and columns != self._drawn.sizes[0]:
             raise ShapeError(f"`x` must have I={self._drawn.sizes[0]} columns as in `fit`, got {columns}.")

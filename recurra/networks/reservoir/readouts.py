@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from recurra.checks import check_number
-from recurra.errors import ConfigError, did_you_mean
+from recurra.checks import check_known, check_number
+from recurra.errors import ConfigError
 
 __all__ = ["LMS", "READOUTS", "RLS", "QRRidge", "Readout", "Ridge", "make_readout"]
 
@@ -231,17 +231,13 @@ def make_readout(name: str, *, ridge: float, forgetting: float, rate: float) -> 
     Raises:
         ConfigError: the name is unknown, or an option has a value that cannot be.
     """
-    if not (isinstance(ridge, int | float) and 0 <= ridge < math.inf):
-        raise ConfigError(f"`ridge` must be a number of at least 0, got {ridge!r}.")
+    check_known(name, READOUTS, f"Unknown read-out `{name}`")
+    check_number("ridge", ridge, least=0)
     if name == "ridge":
         return Ridge(ridge)
     if name == "qr":
         return QRRidge(ridge)
-    if name == "rls":
-        return RLS(ridge, forgetting)
-    if name == "lms":
-        return LMS(rate)
-    raise ConfigError(f"Unknown read-out `{name}`.{did_you_mean(str(name), READOUTS)} All: {', '.join(READOUTS)}.")
+    return RLS(ridge, forgetting) if name == "rls" else LMS(rate)
 
 
 def _refuse_singular(ridge: float) -> None:

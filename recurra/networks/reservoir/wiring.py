@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from recurra.cells.echo_state import ESN
+from recurra.cells.echo_state import ESN, new_generator
 from recurra.checks import check_count
 from recurra.errors import ConfigError
 from recurra.networks.reservoir.reservoirs import Reservoirs
@@ -50,10 +50,7 @@ def draw_reservoirs(options: Options, input_size: int, output_size: int, device:
         check_count(name, getattr(options, name))
     if options.dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"`dtype` must be torch.float32 or torch.float64, got {options.dtype!r}.")
-    if options.seed is not None and (isinstance(options.seed, bool) or not isinstance(options.seed, int)):
-        raise ConfigError(f"`seed` must be a whole number or None, got {options.seed!r}.")
-    draw = torch.Generator()
-    draw.manual_seed(int(torch.randint(2**62, ())) if options.seed is None else options.seed)
+    draw = new_generator(options.seed)
     radius, leak, scaling = (_each(options, name) for name in ("spectral_radius", "leak", "input_scaling"))
     fed_back = output_size if options.feedback else 0
     below = options.groups * options.units
