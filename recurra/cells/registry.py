@@ -121,13 +121,7 @@ def make_cell(name: str, input_size: int, hidden_size: int, **options: Any) -> C
     for each in described:
         if each.required and each.name not in options:
             raise ConfigError(f"The cell `{name}` needs the option `{each.name}`: {each.description}")
-    try:
-        return kind(input_size, hidden_size, **options)
-    except (TypeError, RuntimeError) as error:  # a value of another type, found out where it is first used
-        if not options:
-            raise
-        kinds = ", ".join(f"`{each.name}` of type {each.kind}" for each in described if each.name in options)
-        raise ConfigError(f"The cell `{name}` expects {kinds}, got {options}: {error}.") from error
+    return kind(input_size, hidden_size, **options)
 
 
 def cell_options(name: str) -> list[CellOption]:

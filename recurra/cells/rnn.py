@@ -105,7 +105,7 @@ def find_activation(choice: str | Activation) -> Activation:
     """
     if callable(choice):
         return choice
-    if choice not in ACTIVATIONS:
+    if choice not in tuple(ACTIVATIONS):  # which need not be a text
         raise ConfigError(
             f"Unknown activation `{choice}`.{did_you_mean(str(choice), ACTIVATIONS)} "
             f"All: {', '.join(ACTIVATIONS)}, or any function on tensors."
