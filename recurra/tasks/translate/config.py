@@ -35,7 +35,7 @@ class TranslateConfig(TrainingConfig):
 
     # sentence pairs
     source_column: str | None = Field(
-        None,
+        default=None,
         description="Name or number from 1 of the column (or key) of the source; none: by the header, or the first.",
     )
     target_column: str | None = Field(default=None, description="The same for the target.")
