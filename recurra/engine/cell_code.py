@@ -21,6 +21,7 @@ from recurra.engine.cpu.copying import Copier
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.replay import Given, Program, Programs, Results
 from recurra.engine.cpu.tiling import Layout
+from recurra.engine.in_loops import taken_apart_in
 from recurra.engine.kept import Kept
 from recurra.engine.lower import lower
 from recurra.engine.once import once
@@ -62,7 +63,9 @@ def _planned(traced: Trace) -> Plan:
             lower(plan.forward), lower(plan.reverse)
         except Unsupported as error:
             if error.op in formless:
-                raise
+                loops = {*plan.forward.nodes, *plan.reverse.nodes}
+                if not taken_apart_in(traced.graph, loops, error.op):
+                    raise
             formless.add(error.op)
         else:
             return plan

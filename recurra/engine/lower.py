@@ -136,7 +136,7 @@ def _pointwise(op: str) -> _Lowering:
         boolean = node.meta["val"].dtype == torch.bool
         made = builder.pointwise({"add": "or", "mul": "and"}.get(op, op) if boolean else op, *args)
         if made.boolean != boolean:
-            raise Unsupported(op_name(node), "on truth values")
+            raise Unsupported(op_name(node), "on truth values" if boolean else "on whole numbers")
         return made
 
     return make
@@ -275,8 +275,11 @@ def _convolution(builder: _Builder, node: fx.Node) -> Value:
 
 def _reduced(builder: _Builder, op: str, value: Value, sizes: tuple[int, ...], axes: set[int]) -> Value:
     """Reduce a value of these sizes over some axes."""
-    if math.prod(sizes[axis] for axis in axes) == 1:
+    count = math.prod(sizes[axis] for axis in axes)
+    if count == 1:
         return value
+    if count == 0:  # there are sums of nothing alone
+        return builder.const(0.0)
     value = builder.full(value, math.prod(sizes))
     joined: list[tuple[int, bool]] = []  # axes side by side that are both kept or both reduced are one
     for axis, size in enumerate(sizes):

@@ -19,7 +19,7 @@ from recurra.engine.row_order import rows_in_order
 from recurra.engine.rows import row_axis
 from recurra.engine.trace import Unsupported, named_as, op_name, out_of_place
 
-__all__ = ["is_random", "simplify", "strided", "strided_scatter"]
+__all__ = ["called", "is_random", "simplify", "strided", "strided_scatter"]
 
 aten = torch.ops.aten
 
@@ -171,7 +171,14 @@ def _result(target: Any, index: int) -> Callable[..., Tensor]:
         found: Tensor = target(*args, **kwargs)[index]
         return found
 
+    result.__dict__["call"] = target, index
     return named_as(target, result)
+
+
+def called(node: fx.Node) -> tuple[Any, int | None]:
+    """What a node calls, and which of its results it takes where there are several."""
+    found: tuple[Any, int | None] = getattr(node.target, "call", (node.target, None))
+    return found
 
 
 def _reshapes_for_views(graph: fx.Graph) -> None:

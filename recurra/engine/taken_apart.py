@@ -13,12 +13,16 @@ import torch
 from torch import Tensor
 from torch._decomp import get_decompositions
 
-__all__ = ["MOST_PLACES", "TAKEN_APART"]
+__all__ = ["MOST_PLACES", "TAKEN_APART", "Formless"]
 
 aten = torch.ops.aten
 
 MOST_PLACES = 4096  # places compared for a row: more is more work than the Python loop has
 _MOST_WRITTEN = 16  # places written one after the other
+
+
+class Formless(Exception):
+    """Why a call that is known here is not taken apart."""
 
 
 def _places(x: Tensor, dim: int) -> Tensor:
@@ -170,12 +174,82 @@ def _stack(tensors: list[Tensor], dim: int = 0) -> Any:
     return aten.cat([tensor.unsqueeze(dim) for tensor in tensors], dim)
 
 
+def _mirrored(x: Tensor, axis: int, before: int, behind: int) -> Tensor:
+    """What stands beyond the two ends of an axis in a mirror, with what is between them."""
+    size = x.shape[axis]
+    left, right = x.narrow(axis, 1, before).flip(axis), x.narrow(axis, size - 1 - behind, behind).flip(axis)
+    return torch.cat([left, x, right], axis)
+
+
+def _mirrored_back(d: Tensor, axis: int, before: int, behind: int) -> Tensor:
+    size = d.shape[axis] - before - behind
+    left, inside, right = d.split([before, size, behind], axis)
+    return inside + _put(left.flip(axis), axis, 1, size) + _put(right.flip(axis), axis, size - 1 - behind, size)
+
+
+def _repeated(x: Tensor, axis: int, before: int, behind: int) -> Tensor:
+    """The number at each end of an axis again and again."""
+    size = x.shape[axis]
+    return torch.cat([x.narrow(axis, 0, 1)] * before + [x] + [x.narrow(axis, size - 1, 1)] * behind, axis)
+
+
+def _repeated_back(d: Tensor, axis: int, before: int, behind: int) -> Tensor:
+    size = d.shape[axis] - before - behind
+    left, inside, right = d.split([before, size, behind], axis)
+    ends = (left.sum(axis, keepdim=True), 0), (right.sum(axis, keepdim=True), size - 1)
+    return inside + sum(_put(end, axis, place, size) for end, place in ends)
+
+
+def _put(x: Tensor, axis: int, place: int, size: int) -> Tensor:
+    """Numbers at some places of an axis of this size; the others are 0."""
+    behind = x.dim() - 1 - axis
+    return aten.constant_pad_nd(x, [0, 0] * behind + [place, size - place - x.shape[axis]])
+
+
+def _axis_by_axis(along: Callable[[Tensor, int, int, int], Tensor]) -> Callable[..., Tensor]:
+    """`along(x, axis, before, behind)` for each axis that is padded; a backward call has what was padded, too."""
+
+    def pad(x: Tensor, *others: Any) -> Tensor:
+        padding = others[-1]
+        for number, (before, behind) in enumerate(zip(padding[::2], padding[1::2], strict=True), 1):
+            x = along(x, x.dim() - number, before, behind) if before or behind else x
+        return x
+
+    return pad
+
+
+def _factors_and_sign(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """L and U of a matrix, the exchanges of its rows, and whether these change the sign of a determinant, 1 or -1.
+
+    As torch, of the transpose where the rows of the matrix stand in order in memory: the backward call asks for that,
+    too, and it was traced. Run later, torch's own call would look again, and the memory may be another.
+    """
+    factors, exchanges, _ = aten.linalg_lu_factor_ex(
+        matrix.mT if matrix.is_contiguous() and not matrix.is_complex() else matrix
+    )
+    rows = torch.arange(1, exchanges.shape[-1] + 1, device=matrix.device)
+    return factors, exchanges, (1 - 2 * (exchanges != rows).to(matrix.dtype)).prod(-1)
+
+
+def _determinant(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    factors, exchanges, sign = _factors_and_sign(matrix)
+    return factors.diagonal(dim1=-2, dim2=-1).prod(-1) * sign, factors, exchanges
+
+
+def _log_determinant(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    factors, exchanges, sign = _factors_and_sign(matrix)
+    pivots = factors.diagonal(dim1=-2, dim2=-1)
+    return pivots.sgn().prod(-1) * sign, pivots.abs().log().sum(-1), factors, exchanges
+
+
 def _zeros(size: list[int], *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
     """Zeros that torch keeps without memory, as the gradient of `sgn`."""
     return torch.zeros(size, dtype=dtype)
 
 
 _argmax, _argmin = _place_of(torch.amax), _place_of(torch.amin)
+
+_PADS = {"reflection": (_mirrored, _mirrored_back), "replication": (_repeated, _repeated_back)}
 
 TAKEN_APART: dict[Any, Callable[..., Any]] = {
     aten._efficientzerotensor.default: _zeros,
@@ -195,7 +269,15 @@ TAKEN_APART: dict[Any, Callable[..., Any]] = {
     aten.topk.default: _topk,
     aten.index_select.default: _index_select,
     aten.stack.default: _stack,
+    aten._linalg_det.default: _determinant,
+    aten._linalg_slogdet.default: _log_determinant,
     aten.native_batch_norm.default: _batch_norm,
     aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward.default: _attention_backward,
+    **{
+        getattr(aten, f"{kind}_pad{rank}d{backward}").default: _axis_by_axis(along)
+        for kind, pair in _PADS.items()
+        for backward, along in zip(("", "_backward"), pair, strict=True)
+        for rank in (1, 2, 3)
+    },
 }

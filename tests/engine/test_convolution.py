@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 import recurra
-from recurra import Cell, Ragged
+from recurra import Ragged
 from recurra.cells import ConvGRU, ConvLSTM
 from recurra.engine.block import Block
 from recurra.engine.compiled import compiled
@@ -21,41 +20,8 @@ from recurra.engine.cpu.tiling import Layout
 from recurra.engine.scan import _say_slow
 from recurra.errors import CompileError
 from tests.engine.engines import assert_engines_agree
+from tests.engine.images import Images
 from tests.tolerance import assert_close
-
-
-class State(NamedTuple):
-    h: Tensor
-
-
-class Images(Cell):
-    """A step of images [channels, *size] that is `f(cell, x, h)`."""
-
-    State = State
-
-    def __init__(
-        self, channels: int, size: tuple[int, ...], weights: dict[str, tuple[int, ...]], f: Callable[..., Tensor]
-    ) -> None:
-        super().__init__()
-        self.shape, self.f = (channels, *size), f
-        for name, shape in weights.items():
-            self.register_parameter(name, nn.Parameter(0.3 * torch.randn(shape, dtype=torch.float64)))
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return self.shape
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        return self.shape
-
-    def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> State:
-        return State(torch.zeros(batch_size, *self.shape, dtype=dtype, device=device))
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        h = torch.tanh(self.f(self, x, state.h))
-        return h, State(h)
-
 
 SIZES = [(1,), (17,), (3, 5), (7, 1), (17, 3), (5, 7), (1, 1), (3, 1, 5), (2, 7, 3)]
 KERNELS = [1, 3, 5, (3, 5)]
@@ -217,21 +183,107 @@ def test_the_convolution_of_the_input_is_made_in_the_loop() -> None:
     assert sum(node.target is torch.ops.aten.convolution.default for node in plan.reverse.nodes) == 1
 
 
-@pytest.mark.parametrize(
-    ("why", "options"),
-    [("stride", {"stride": 2, "padding": 3}), ("dilation", {"dilation": 2, "padding": 2}), ("groups", {"groups": 3})],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_what_the_engine_does_not_have_runs_by_the_reference_and_says_the_line(why: str, options: Any) -> None:
-    options = {"padding": 1, **options}
-    channels = 3 // options.get("groups", 1)
+def of_one_number(y: Tensor) -> Tensor:
+    """A number of each sequence that all numbers of an image go into, to be added to images of another size."""
+    return (y * y).flatten(1).mean(1).reshape(-1, *[1] * (y.dim() - 1))
+
+
+def dilated(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+    return x + F.conv2d(h, cell.weight, cell.bias, padding=(2, 1), dilation=(2, 1))
+
+
+def in_groups(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+    return x + F.conv2d(F.conv2d(h, cell.wide, padding=1, groups=2), cell.down, groups=2)
+
+
+def depthwise(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+    return x + F.conv2d(F.conv2d(h, cell.taps, padding=2, dilation=2, groups=4), cell.points, cell.bias)
+
+
+def down_and_up(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+    """Places behind the last window, an `output_padding`, and kernels that the stride does not divide."""
+    low = torch.tanh(F.conv2d(h, cell.weight, cell.bias, stride=(2, 3), padding=1))
+    up = F.conv_transpose2d(low, cell.weight, cell.bias, stride=(2, 3), padding=1, output_padding=(0, 1))
+    return x + of_one_number(up) + up[:, :, : h.shape[2], : h.shape[3]].mean((2, 3), keepdim=True)
+
+
+def down_and_up_in_groups(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+    low = F.conv2d(h, cell.wide, stride=2, dilation=2, padding=2, groups=2)
+    return x + of_one_number(F.conv_transpose2d(low, cell.back, stride=2, dilation=(1, 2), groups=2))
+
+
+def wide_stride(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+    return x + of_one_number(F.conv2d(h, cell.points, stride=3)) + of_one_number(F.conv2d(h, cell.points, stride=2))
+
+
+def wider_padding(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+    wide = F.conv2d(h, cell.weight, padding=4)
+    return x + of_one_number(wide) + F.conv_transpose2d(F.pad(h, (2, 2, 2, 2)), cell.weight, padding=3)
+
+
+def bordered(mode: str) -> Any:
+    def step(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+        return x + F.conv2d(F.pad(h, (1, 1, 2, 0), mode=mode), cell.weight, cell.bias)
+
+    return step
+
+
+SQUARE = {"weight": (4, 4, 3, 3), "bias": (4,)}
+KINDS: dict[str, tuple[Any, dict[str, tuple[int, ...]]]] = {
+    "dilated": (dilated, SQUARE),
+    "in groups": (in_groups, {"wide": (6, 2, 3, 3), "down": (4, 3, 1, 1)}),
+    "depthwise": (depthwise, {"taps": (8, 1, 3, 3), "points": (4, 8, 1, 1), "bias": (4,)}),
+    "down and up": (down_and_up, SQUARE),
+    "down and up in groups": (down_and_up_in_groups, {"wide": (6, 2, 3, 3), "back": (6, 2, 3, 2)}),
+    "wide stride": (wide_stride, {"points": (4, 4, 1, 1)}),
+    "wider padding": (wider_padding, SQUARE),
+    **{mode: (bordered(mode), SQUARE) for mode in ("circular", "reflect", "replicate")},
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_convolution(name: str) -> None:
+    f, weights = KINDS[name]
+    cell = Images(4, (5, 6), weights, f)
+    assert_engines_agree(cell, [3, 0, 7])
+    assert_engines_agree(cell, [1] * 33)
+    assert_engines_agree(cell.float(), [2])
+
+
+@pytest.mark.parametrize(("size", "convolve"), [((11,), F.conv1d), ((3, 5, 4), F.conv3d)], ids=["lines", "volumes"])
+def test_strides_and_groups_of_lines_and_volumes(size: tuple[int, ...], convolve: Any) -> None:
+    back = F.conv_transpose1d if len(size) == 1 else F.conv_transpose3d
 
     def step(cell: Any, x: Tensor, h: Tensor) -> Tensor:
-        return x + F.conv2d(h, cell.weight, **options)
+        low = convolve(h, cell.weight, cell.bias, stride=2, padding=1, groups=2)
+        return x + of_one_number(back(low, cell.back, stride=2)) + convolve(h, cell.taps, padding="same", groups=4)
 
-    cell = Images(3, (4, 4), {"weight": (3, channels, 3, 3)}, step)
+    kernel = (3,) * len(size)
+    cell = Images(
+        4, size, {"weight": (4, 2, *kernel), "bias": (4,), "back": (4, 3, *kernel), "taps": (4, 1, *kernel)}, step
+    )
+    assert_engines_agree(cell, [3, 0, 2])
+
+
+def test_a_depthwise_convolution_of_many_channels_stays_in_the_loop() -> None:
+    cell = Images(
+        32, (16, 16), {"taps": (32, 1, 3, 3)}, lambda cell, x, h: x + F.conv2d(h, cell.taps, padding=1, groups=32)
+    )
+    assert_engines_agree(cell.float(), [2, 3])
+    kernel = compiled(cell, torch.float32).training
+    assert [str(value.args[-1]) for value in kernel.plan.program.values if value.op == "conv"] == [
+        "32 x 16 x 16 -> 32 x 16 x 16, kernel 3 x 3, groups: 32"
+    ]
+
+
+def test_a_kernel_of_the_state_runs_by_the_reference_and_says_the_line() -> None:
+    def step(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+        kernels = (h[:, :, :1, :1] * cell.weight[:, 0]).reshape(-1, 1, 3, 3)
+        return x + F.conv2d(h.reshape(1, -1, 4, 4), kernels, padding=1, groups=len(kernels)).view_as(h)
+
+    cell = Images(3, (4, 4), {"weight": (3, 1, 3, 3)}, step)
     x = torch.randn(3, 2, 3, 4, 4, dtype=torch.float64)
-    message = rf"`Images.step` \(test_convolution.py:\d+: `.*F.conv2d.*`\): `convolution` has no .*: it has .*{why}"
+    message = r"`Images.step` .*`convolution` has no .*: only one image of a row with a weight of parameters"
     with pytest.raises(CompileError, match=message):
         recurra.scan(cell, x, engine="compiled")
     _say_slow.cache_clear()
@@ -242,6 +294,14 @@ def test_what_the_engine_does_not_have_runs_by_the_reference_and_says_the_line(w
     assert len(said) == 1
     assert "reference engine" in str(said[0].message)
     assert_close(found, recurra.scan(cell, x, engine="reference")[0])
+
+
+def test_before_the_loop_each_sequence_may_have_a_kernel_of_its_own() -> None:
+    def step(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+        kernels = (x[:, :, :1, :1] * cell.weight[:, 0]).reshape(-1, 1, 3, 3)
+        return F.conv2d(x.reshape(1, -1, 4, 4), kernels, padding=1, groups=len(kernels)).view_as(x) - 0.5 * h
+
+    assert_engines_agree(Images(3, (4, 4), {"weight": (3, 1, 3, 3)}, step), [3, 0, 2])
 
 
 @pytest.mark.parametrize("options", [{"stride": 2, "padding": (4, 4)}, {"groups": 3, "padding": 1}], ids=str)

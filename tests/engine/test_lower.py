@@ -161,6 +161,13 @@ COMPILED: dict[str, Any] = {
     "cumsum": lambda a, h, u: (a + h).tanh().cumsum(-1) * 0.3,
     "cumsum of rows": lambda a, h, u: heads(a + h).cumsum(1).flatten(1).tanh() + heads(h).cumprod(2).flatten(1),
     "prod": lambda a, h, u: a.tanh() + F.relu(h @ u).prod(-1, keepdim=True) + heads(h).tanh().prod(1).repeat(1, 2),
+    "interpolate": lambda a, h, u: a + F.interpolate(h[:, None], scale_factor=2)[:, 0, :6],
+    "interleaved": lambda a, h, u: torch.stack([a, h @ u], -1).flatten(1)[:, 1:7].tanh(),
+    "sums of nothing": lambda a, h, u: (
+        a * (h[:, :0] > 0).any(-1, keepdim=True)
+        + h[:, :0].sum(-1, keepdim=True)
+        + heads(h + a)[:, :0].sum(1).repeat(1, 2)
+    ),
     "unfold": lambda a, h, u: a + h.unfold(1, 3, 1).sum(-1).repeat(1, 2)[:, :6],
     "batch_norm": lambda a, h, u: F.batch_norm(a + h @ u, u[0].detach(), u[1].detach().exp(), u[2], u[3]),
     "sort": lambda a, h, u: a.sigmoid() * (F.relu(h) + a).sort(-1, descending=True).values + F.relu(h).argsort(-1),
@@ -173,6 +180,15 @@ COMPILED: dict[str, Any] = {
     "batch in columns": lambda a, h, u: (u @ h.T).T + a + (u[0] @ h.T)[:, None],
     "bilinear": lambda a, h, u: a + F.bilinear(a[:, :2], h[:, :3], u.view(6, 2, 3), u[0]),
     "whole numbers": lambda a, h, u: a.tanh() * ((4 * h).long() % 3) + (-3 * a).to(torch.int32).clamp(-1, 2),
+    "bits": lambda a, h, u: a.tanh() + ((8 * h).long() & 3) + ((8 * h).long() << 2) + ((8 * h).long() >> 1),
+    "bucketize": lambda a, h, u: a.sigmoid() * torch.bucketize(h + a, torch.tensor([-0.5, 0.0, 0.2, 1.0])),
+    "bucketize to the right": lambda a, h, u: (
+        a.sigmoid() * torch.bucketize(F.relu(h), u[0].detach().abs().cumsum(0), right=True, out_int32=True)
+    ),
+    "searchsorted": lambda a, h, u: (
+        a.sigmoid() * torch.searchsorted(torch.tensor([-0.5, 0.2], dtype=a.dtype), torch.where(h > 1, torch.nan, h))
+    ),
+    "searchsorted in rows": lambda a, h, u: a.sigmoid() * torch.searchsorted(h.sort(-1).values, a, side="right"),
     "truth in float32": lambda a, h, u: a.tanh() * (h > 0).float().to(h.dtype),
     "place of each row": lambda a, h, u: a * h[torch.arange(len(h)), (h @ u).argmax(-1) - 1][:, None],
     "row of each matrix": lambda a, h, u: a + heads(h)[torch.arange(len(h)), heads(a).sum(2).argmax(1)].repeat(1, 2),
@@ -192,7 +208,8 @@ NOT_COMPILED: dict[str, Any] = {
     "cummax": lambda a, h, u: (a + h).tanh().cummax(-1).values,
     "kthvalue": lambda a, h, u: a.sigmoid() * h.kthvalue(2).values[:, None],
     # forward it is a list of places
-    "upsample_nearest1d_backward": lambda a, h, u: a + F.interpolate(h[:, None], scale_factor=2)[:, 0, :6],
+    "upsample_nearest1d_backward": lambda a, h, u: a + F.interpolate(h[:, None], size=9)[:, 0, :6],
+    "bitwise_xor": lambda a, h, u: a.tanh() + ((8 * h).long() ^ 5),
     "erfinv": lambda a, h, u: torch.erfinv(0.9 * torch.tanh(a + h @ u)),
 }
 
