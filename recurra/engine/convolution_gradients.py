@@ -14,6 +14,7 @@ from torch import Tensor, fx
 
 from recurra.engine.convolution import has_steps_of_one
 from recurra.engine.cpu.weight_gradient import weight_gradient
+from recurra.engine.rows import row_axis
 
 __all__ = ["gradients_of_convolutions"]
 
@@ -44,14 +45,15 @@ def _gradient(graph: fx.Graph, call: fx.Node, node: fx.Node) -> fx.Node:
         sizes = zip(x.meta["val"].shape[2:], d_y.meta["val"].shape[2:], stride, padding, dilation, kernel, strict=True)
         # a few places behind the last tap, which a stride leaves, have no gradient
         left = [0 if transposed else n + 2 * p - d * (k - 1) - 1 - (m - 1) * s for n, m, s, p, d, k in sizes]
-        how = (stride, padding, dilation, not transposed, left, groups)
-        return graph.call_function(aten.convolution.default, (d_y, weight, None, *how))
-    if has_steps_of_one(stride, output_padding):
-        read, result = (d_y, x) if transposed else (x, d_y)
-        return graph.call_function(weight_gradient, (read, result, kernel, tuple(padding), tuple(dilation), groups))
-    return graph.call_function(_weight_gradient, args[:-1])
+        steps = (stride, padding, dilation, not transposed, left, groups)
+        return graph.call_function(aten.convolution.default, (d_y, weight, None, *steps))
+    # torch has this for strides; where each sequence has a kernel of its own, which is a group, nothing is one sum
+    if not has_steps_of_one(stride, output_padding) or row_axis(weight) is not None:
+        return graph.call_function(_weight_gradient, args[:-1])
+    read, result = (d_y, x) if transposed else (x, d_y)
+    how = (read, result, kernel, tuple(padding), tuple(dilation), groups)
+    return graph.call_function(weight_gradient, how)
 
 
 def _weight_gradient(*args: Any) -> Tensor:
-    """The gradient of the weight of a convolution with a stride."""
     return aten.convolution_backward(*args, [False, True, False])[1]

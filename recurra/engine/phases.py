@@ -7,7 +7,7 @@ Transposed, the phases of the result are channels of what is computed, and are p
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ __all__ = ["convolution_in_phases"]
 
 aten = torch.ops.aten
 
-_Sizes = list[int]
+_Sizes = Sequence[int]
 
 
 def convolution_in_phases(
@@ -59,44 +59,57 @@ def _filled(weight: Tensor, dilation: _Sizes) -> Tensor:
 
 def _padded(x: Tensor, before: _Sizes, sizes: _Sizes) -> Tensor:
     """Zeros before each axis of an image and behind it, up to these sizes; what is beyond is cut off."""
-    pads: _Sizes = []
+    pads: list[int] = []
     for n, left, size in zip(x.shape[2:], before, sizes, strict=True):
         pads = [left, size - left - n, *pads]
     return aten.constant_pad_nd(x, pads)
 
 
-def _phases(x: Tensor, stride: _Sizes) -> Tensor:
-    """[B, C, n s, ..] as [B, C s .., n, ..]."""
+def _phases(x: Tensor, stride: _Sizes, seen: _Sizes) -> Tensor:
+    """[B, C, n s, ..] as [B, C s .., n, ..], of those phases alone that a kernel sees: the first ones."""
     axes = range(len(stride))
-    places = [n for size, s in zip(x.shape[2:], stride, strict=True) for n in (size // s, s)]
-    apart = x.reshape(*x.shape[:2], *places).permute(0, 1, *(3 + 2 * a for a in axes), *(2 + 2 * a for a in axes))
-    return apart.reshape(x.shape[0], -1, *places[::2])
+    for a in axes:
+        axis = 2 + 2 * a
+        x = x.unflatten(axis, (x.shape[axis] // stride[a], stride[a])).narrow(axis + 1, 0, seen[a])
+    sizes = x.shape[2::2]
+    apart = x.permute(0, 1, *(3 + 2 * a for a in axes), *(2 + 2 * a for a in axes))
+    return apart.reshape(x.shape[0], -1, *sizes)
+
+
+def _joined(x: Tensor, stride: _Sizes, seen: _Sizes) -> Tensor:
+    """What `_phases` took apart; phases that no kernel sees are zeros."""
+    rank = len(stride)
+    apart = x.reshape(x.shape[0], -1, *seen, *x.shape[2:])
+    apart = apart.permute(0, 1, *(axis for a in range(rank) for axis in (2 + rank + a, 2 + a)))
+    pads = [pad for s, some in zip(reversed(stride), reversed(seen), strict=True) for pad in (0, s - some, 0, 0)]
+    sizes = (n * s for n, s in zip(x.shape[2:], stride, strict=True))
+    return aten.constant_pad_nd(apart, pads).reshape(*apart.shape[:2], *sizes)
+
+
+def _of_kernel(weight: Tensor, stride: _Sizes) -> tuple[Tensor, list[int], list[int]]:
+    """The phases of a kernel, how many of them there are along each axis, and its taps in each."""
+    pairs = list(zip(weight.shape[2:], stride, strict=True))
+    seen, taps = [min(k, s) for k, s in pairs], [-(-k // s) for k, s in pairs]
+    whole = _padded(weight, [0 for _ in pairs], [some * tap for some, tap in zip(seen, taps, strict=True)])
+    return _phases(whole, seen, seen), seen, taps
 
 
 def _read_in_phases(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: _Sizes, padding: _Sizes, groups: int
 ) -> Tensor:
-    axes = range(len(stride))
-    kernel = weight.shape[2:]
-    taps = [-(-k // s) for k, s in zip(kernel, stride, strict=True)]
-    results = [(x.shape[2 + a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in axes]
-    images = _padded(x, padding, [stride[a] * (results[a] + taps[a] - 1) for a in axes])
-    weight = _padded(weight, [0 for _ in axes], [stride[a] * taps[a] for a in axes])
-    return _plain(_phases(images, stride), _phases(weight, stride), bias, len(stride), False, groups)
+    steps = zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)
+    results = [(n + 2 * p - k) // s + 1 for n, k, s, p in steps]
+    weight, seen, taps = _of_kernel(weight, stride)
+    images = _padded(x, padding, [s * (r + tap - 1) for s, r, tap in zip(stride, results, taps, strict=True)])
+    return _plain(_phases(images, stride, seen), weight, bias, len(stride), False, groups)
 
 
 def _written_in_phases(
     x: Tensor, weight: Tensor, stride: _Sizes, padding: _Sizes, sizes: _Sizes, groups: int
 ) -> Tensor:
-    axes = range(len(stride))
-    taps = [-(-k // s) for k, s in zip(weight.shape[2:], stride, strict=True)]
-    weight = _padded(weight, [0 for _ in axes], [stride[a] * taps[a] for a in axes])
-    made = _plain(x, _phases(weight, stride), None, len(stride), True, groups)
-    channels = made.shape[1] // math.prod(stride)
-    apart = made.reshape(x.shape[0], channels, *stride, *made.shape[2:])
-    order = [axis for a in axes for axis in (2 + len(stride) + a, 2 + a)]
-    whole = apart.permute(0, 1, *order).reshape(x.shape[0], channels, *(made.shape[2 + a] * stride[a] for a in axes))
-    return _padded(whole, [-each for each in padding], sizes)
+    weight, seen, _ = _of_kernel(weight, stride)
+    made = _plain(x, weight, None, len(stride), True, groups)
+    return _padded(_joined(made, stride, seen), [-each for each in padding], sizes)
 
 
 def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, axes: int, transposed: bool, groups: int) -> Tensor:

@@ -21,7 +21,8 @@ __all__ = ["POOLING"]
 
 aten = torch.ops.aten
 
-_MOST_TAPS = 64  # of a window, as views
+_MOST_ADDED = 64  # taps of a window, as views
+_MOST_COMPARED = 16  # the gradient of an extremum compares them all again: more take longer than in the Python loop
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,16 @@ class _Windows:
         has_gaps = self.kernel != self.stride or any(self.padding) or any(each != 1 for each in self.dilation)
         return not has_gaps and self.sizes == tuple(map(math.prod, zip(self.kernel, self.results, strict=True)))
 
-    @property
-    def has_views(self) -> bool:
-        """Whether the taps are few; else the windows lie side by side.
+    def has_views(self, most: int) -> bool:
+        """Whether the taps are no more than that; else the windows lie side by side.
 
         Raises:
             Formless: they are many, and the windows do not.
         """
         taps = math.prod(self.kernel)
-        if taps > _MOST_TAPS and not self.are_side_by_side:
-            raise Formless(f"its windows have more than {_MOST_TAPS} places")
-        return taps <= _MOST_TAPS
+        if taps > most and not self.are_side_by_side:
+            raise Formless(f"its windows have more than {most} places")
+        return taps <= most
 
     def taps(self, x: Tensor, fill: float) -> list[Tensor]:
         """Of each tap its place in all windows, [.., *results]; `fill` is around the image."""
@@ -183,7 +183,7 @@ def _total(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _means(x: Tensor, windows: _Windows, divisor: Tensor | int) -> Tensor:
-    total = _total(windows.taps(x, 0.0)) if windows.has_views else windows.apart(x).sum(-1)
+    total = _total(windows.taps(x, 0.0)) if windows.has_views(_MOST_ADDED) else windows.apart(x).sum(-1)
     return total / divisor
 
 
@@ -247,7 +247,7 @@ def _nearest_backward(rank: int) -> Any:
 
 def _largest(x: Tensor, windows: _Windows) -> tuple[Tensor, Tensor]:
     """The largest number of each window, and where in the image it stands; NaN is larger than any other."""
-    if not windows.has_views:
+    if not windows.has_views(_MOST_COMPARED):
         best, tap = windows.apart(x).max(-1, keepdim=True)
         is_there = tap == torch.arange(math.prod(windows.kernel), device=x.device)
         return best.squeeze(-1), torch.where(is_there, windows.apart(windows.places()), 0).sum(-1)

@@ -21,6 +21,7 @@ from recurra.engine.cpu import team
 from recurra.engine.cpu.emit import HEADER
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.packing import pack
+from recurra.engine.in_loops import taken_apart_in
 from recurra.engine.loop import Program, Value
 from recurra.engine.lower import lower
 from recurra.engine.probe import expect_no_hooks
@@ -28,7 +29,7 @@ from recurra.engine.region import RegionCode
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import simplify
 from recurra.engine.split import Loop, Plan, split
-from recurra.engine.trace import trace
+from recurra.engine.trace import Trace, Unsupported, trace
 from recurra.errors import CompileError
 
 __all__ = ["StepCode", "StepMemory"]
@@ -51,12 +52,8 @@ class StepCode:
         if traced.complexes.x or traced.complexes.output:
             raise CompileError("A stream has no compiled form where inputs or outputs are complex.")
         simplify(traced.graph)
-        self.plan: Plan = split(traced)
+        self.plan, program = _lowered(traced)
         self.prelude = RegionCode(self.plan.prelude, dtype)
-        inside = {*self.plan.before.nodes, *self.plan.forward.nodes, *self.plan.after.nodes}
-        nodes = tuple(node for node in traced.graph.nodes if node in inside)
-        forward = self.plan.forward
-        program = lower(Loop("step", nodes, forward.carries, forward.results, (traced.outputs[0],)))
         self.kernel = LoopKernel(schedule(_copied_for_products(program)), dtype, reverse=False)
 
     @property
@@ -74,6 +71,24 @@ class StepCode:
         vectors = [values[node].to(kernel.dtype).reshape(-1).clone() for node in plan.vectors]
         matrices = [values[node] for node in plan.matrices]
         return [*vectors, *pack(matrices, kernel.layout.panels, kernel.dtype, kernel.target)]
+
+
+def _lowered(traced: Trace) -> tuple[Plan, Program]:
+    """All of a step that depends on its input or the state, as one loop.
+
+    Raises:
+        Unsupported: an operation has no vector form.
+    """
+    while True:
+        plan = split(traced)
+        inside = {*plan.before.nodes, *plan.forward.nodes, *plan.after.nodes}
+        nodes = tuple(node for node in traced.graph.nodes if node in inside)
+        try:
+            step = Loop("step", nodes, plan.forward.carries, plan.forward.results, (traced.outputs[0],))
+            return plan, lower(step)
+        except Unsupported as error:
+            if not taken_apart_in(traced.graph, inside, error.op):
+                raise
 
 
 class StepMemory:

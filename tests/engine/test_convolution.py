@@ -296,6 +296,14 @@ def test_a_kernel_of_the_state_runs_by_the_reference_and_says_the_line() -> None
     assert_close(found, recurra.scan(cell, x, engine="reference")[0])
 
 
+def test_before_the_loop_each_sequence_may_have_a_kernel_of_its_own() -> None:
+    def step(cell: Any, x: Tensor, h: Tensor) -> Tensor:
+        kernels = (x[:, :, :1, :1] * cell.weight[:, 0]).reshape(-1, 1, 3, 3)
+        return F.conv2d(x.reshape(1, -1, 4, 4), kernels, padding=1, groups=len(kernels)).view_as(x) - 0.5 * h
+
+    assert_engines_agree(Images(3, (4, 4), {"weight": (3, 1, 3, 3)}, step), [3, 0, 2])
+
+
 @pytest.mark.parametrize("options", [{"stride": 2, "padding": (4, 4)}, {"groups": 3, "padding": 1}], ids=str)
 def test_outside_the_loop_it_may_be_any_convolution(options: dict[str, Any]) -> None:
     channels = 3 // options.get("groups", 1)

@@ -54,6 +54,21 @@ class Highest(recurra.Cell):
         return h, State(h)
 
 
+class Inverse(recurra.Cell):
+    """Takes the inverse of a matrix made of its input, which a scan leaves to torch, and of one made of its state."""
+
+    State = State
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(input_size, hidden_size))
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        given, carried = ((torch.eye(2) + value.tanh().view(-1, 2, 2) / 3) for value in (x @ self.weight, state.h))
+        h = (torch.linalg.inv(given) @ torch.linalg.inv(carried)).flatten(1)
+        return h, State(h)
+
+
 class Counting(recurra.Cell):
     """Does not look at x."""
 
@@ -394,6 +409,15 @@ def test_a_cell_that_does_not_look_at_x_is_streamed() -> None:
     network = recurra.Recurrent(Counting(3, 2))
 
     assert_close(network.stream().push(torch.randn(3, 1, 3))[:, 0, 0], torch.tensor([1.0, 2.5, 4.75]))
+
+
+def test_a_call_that_is_taken_apart_in_loops_is_so_in_a_stream() -> None:
+    cell = Inverse(3, 4)
+    x = torch.randn(5, 2, 3)
+    stream = recurra.Recurrent(cell).stream(batch_size=2)
+    assert stream.is_compiled
+    outputs, _ = recurra.scan(cell, x, engine="reference")
+    assert_close(torch.stack([stream.push(step) for step in x]), outputs.detach())
 
 
 def test_what_has_no_compiled_form_runs_on_torch_and_says_so_once() -> None:
