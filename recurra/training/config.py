@@ -172,7 +172,10 @@ class TrainingConfig(BaseModel):
     )
     log_every: int = Field(default=50, ge=1, description="Updates between two lines of training loss in metrics.jsonl.")
 
-    _is_a_device = field_validator("device")(check_device)
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        return check_device(device)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
