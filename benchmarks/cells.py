@@ -136,6 +136,20 @@ def difference(cell: recurra.Cell, x: Tensor) -> float:
     return max(errors)
 
 
+def against_loop(cell: recurra.Cell, x: Tensor, seconds: float) -> tuple[float, float]:
+    """Milliseconds of a training step, by the engine and by the loop, which run by turns.
+
+    Raises:
+        SystemExit: the two differ.
+    """
+    error = difference(cell, x[:3])
+    if not error < 1e-3:
+        raise SystemExit(f"{type(cell).__name__} differs by {error:.1e}: no speed of wrong numbers")
+    runs = {"ours": train(cell, x, scanned), "loop": train(cell, x, loop)}
+    ours, theirs = interleaved(runs, seconds, rounds=3).values()
+    return 1e3 * ours, 1e3 * theirs
+
+
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
