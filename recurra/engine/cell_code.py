@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, fx
 
 from recurra.engine.borders import is_look
-from recurra.engine.complex_numbers import from_planes, planes
 from recurra.engine.contract import Cell
 from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.copying import Copier
@@ -228,18 +227,6 @@ class Compiled:
         return None if self._of_weights else self._programs[name].known(layout)
 
     # --- running -----------------------------------------------------------------------------------------------------
-
-    def in_planes(self, tensors: Sequence[Tensor], axis: int) -> tuple[Tensor, ...]:
-        """The constants, x and the state as both passes take them: complex ones as planes, those of x at an axis."""
-        axes = (*[0] * len(self.constants), axis, *[1] * len(self.fields))
-        return tuple(map(planes, tensors, axes))
-
-    def whole(self, output: Tensor, state: Iterable[Tensor], axis: int) -> tuple[Tensor, Iterable[Tensor]]:
-        """Outputs and a state as they go out, the inverse; the planes of the outputs at an axis."""
-        of = self.complexes
-        pairs = zip(state, of.fields, strict=True)
-        fields = (from_planes(field, 1) if is_complex else field for field, is_complex in pairs)
-        return from_planes(output, axis) if of.output else output, fields
 
     def given(self, layout: Layout, tensors: Sequence[Tensor]) -> Given:
         """What a pass begins with: the constants, rows of x, the state before the first steps, and the prelude's part.

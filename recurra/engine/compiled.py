@@ -308,14 +308,14 @@ def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor,
 def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
     constants = (reading.tensor(part.cell, name) for name in part.code.constants)
     found = tuple(map(in_memory, (*constants, x.values, *state)))
-    return part.code.in_planes(found, _plane_axis(x)) if part.code.complexes.any else found
+    return part.code.complexes.in_planes(found, _plane_axis(x)) if part.code.complexes.any else found
 
 
 def _whole(part: Part, x: Ragged | Block, output: Tensor, state: Any) -> tuple[Tensor, Any]:
     """What a scan gives, complex again where the step is."""
     if not part.code.complexes.any:
         return output, state
-    output, fields = part.code.whole(output, state, _plane_axis(x))
+    output, fields = part.code.complexes.results(output, state, _plane_axis(x))
     return output, part.cell.State(*fields)
 
 

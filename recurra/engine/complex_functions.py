@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recurra.engine.composed import by_squaring
+
 __all__ = ["FUNCTIONS", "TAKES_REALS"]
 
 Operand = tuple[Any, Any]
@@ -89,13 +91,7 @@ def _power(z: Operand, exponent: Operand) -> Any:
     like: Tensor = next(part for part in (real, count) if isinstance(part, Tensor))
     base = _of(like, real), _of(like, 0.0 if imag is None else imag)
     if turns is None and isinstance(count, int | float) and count == int(count) and 0 < abs(count) <= _MOST:
-        power: Any = None
-        square, left = base, int(abs(count))
-        while left:
-            if left & 1:
-                power = square if power is None else _mul(power, square)
-            left >>= 1
-            square = _mul(square, square) if left else square
+        power = by_squaring(base, int(abs(count)), _mul)
         return power if count > 0 else _div((1.0, None), power)
     if turns is None and not isinstance(count, Tensor) and count == 0.5:
         return _sqrt(base)

@@ -18,12 +18,17 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from recurra.engine.complex_functions import FUNCTIONS, TAKES_REALS
 
-__all__ = ["from_planes", "has_rule", "holds_complex", "in_reals", "planes"]
+__all__ = ["from_planes", "has_rule", "holds_complex", "in_reals", "is_number", "planes"]
 
 aten = torch.ops.aten
 
 _VIEWS = (aten.view.default, aten._unsafe_view.default)
 _LONGEST = 512  # of a Fourier transform, which is a product with a matrix here
+
+
+def is_number(tensor: Tensor) -> bool:
+    """Whether it holds floats or complex numbers: what a loop carries and what has a gradient."""
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def planes(tensor: Tensor, axis: int) -> Tensor:
@@ -101,9 +106,8 @@ class _InReals(fx.Interpreter):
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         known = [*args, *kwargs.values()]
         value = n.meta.get("val")
-        values = value if isinstance(value, tuple | list) else [value]
-        is_complex = any(isinstance(each, Tensor) and each.is_complex() for each in values)
-        if not is_complex and not any(map(_is_complex, known)) and n.target is not aten.select_backward.default:
+        reads_or_gives = _gives_complex(value) or any(map(_is_complex, known))
+        if not reads_or_gives and n.target is not aten.select_backward.default:
             return super().run_node(n)
         target: Any = n.target
         name = getattr(target, "overloadpacket", target).__name__
@@ -118,6 +122,11 @@ def _is_complex(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_is_complex, value))
     return isinstance(value, _Pair | complex)
+
+
+def _gives_complex(value: Any) -> bool:
+    values = value if isinstance(value, tuple | list) else [value]
+    return any(isinstance(each, Tensor) and each.is_complex() for each in values)
 
 
 def _whole_call(target: Any, args: Any, kwargs: Any) -> Any:
@@ -143,7 +152,7 @@ def _made(name: str, target: Any, value: Any, args: tuple[Any, ...], kwargs: dic
     if made is not NotImplemented:
         return made
     args, kwargs = _each(args, _no_parts), {key: _no_parts(item) for key, item in kwargs.items()}
-    if not any(map(_is_complex, (*args, *kwargs.values()))) and not getattr(value, "is_complex", bool)():
+    if not _gives_complex(value) and not any(map(_is_complex, (*args, *kwargs.values()))):
         return target(*args, **kwargs)
     if name in _SLOTS:
         return _part_by_part(name, target, args, kwargs)
@@ -252,7 +261,8 @@ _NUMBERS: dict[str, Callable[..., Any]] = {
 
 
 def _cast(x: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Any:
-    dtype = dtype or torch.complex64
+    if dtype is None:
+        return x
     real, imag = _pair(x)
     real = real.to(dtype.to_real())
     if not dtype.is_complex:
@@ -319,24 +329,19 @@ def _moved(x: Any, start: int, end: int) -> Any:
     return x.movedim(start, end)
 
 
-def _size(x: Any, dim: int) -> int:
-    size: int = (x.real if isinstance(x, _Pair) else x).shape[dim]
-    return size
-
-
 def _fft_c2c(x: Any, dims: list[int], normalization: int, forward: bool) -> Any:
-    if any(_size(x, dim) > _LONGEST for dim in dims):
+    if any(x.real.shape[dim] > _LONGEST for dim in dims):
         return NotImplemented
     for dim in dims:
-        how: dict[str, Any] = {"size": _size(x, dim), "forward": forward, "normalization": normalization}
+        how: dict[str, Any] = {"size": x.real.shape[dim], "forward": forward, "normalization": normalization}
         x = _along(x, dim, functools.partial(_transform, **how))
     return x
 
 
 def _fft_r2c(x: Any, dims: list[int], normalization: int, onesided: bool) -> Any:
     *others, last = dims
-    size = _size(x, last)
-    if any(_size(x, dim) > _LONGEST for dim in dims):
+    size = x.real.shape[last]
+    if any(x.real.shape[dim] > _LONGEST for dim in dims):
         return NotImplemented
     ends = size // 2 + 1 if onesided else size
     found = _along(x, last, lambda x: _transform(x, size, forward=True, normalization=normalization, ends=ends))

@@ -6,14 +6,26 @@ the well known form loses digits or overflows, another one stands beside it.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["COMPOSED"]
+__all__ = ["COMPOSED", "by_squaring"]
 
 _LARGE = 2.0**28  # x * x + 1 is x * x from here on, in both precisions
 _LOG_2 = math.log(2)
+
+
+def by_squaring(base: Any, count: int, times: Callable[[Any, Any], Any], power: Any = None) -> Any:
+    """`base` to the power of a whole number, times what is there already."""
+    square = base
+    while count:
+        if count & 1:
+            power = square if power is None else times(power, square)
+        count >>= 1
+        square = times(square, square) if count else square
+    return power
 
 
 def _power(make: Any, base: Any, exponent: Any) -> Any:
@@ -24,12 +36,7 @@ def _power(make: Any, base: Any, exponent: Any) -> Any:
     if exponent == 0:
         return make("copy", 1.0)
     power = None if abs(exponent) % 1 == 0 else make("sqrt", base)
-    square, left = base, int(abs(exponent))
-    while left:
-        if left & 1:
-            power = square if power is None else make("mul", power, square)
-        left >>= 1
-        square = make("mul", square, square) if left else square
+    power = by_squaring(base, int(abs(exponent)), functools.partial(make, "mul"), power)
     return power if exponent > 0 else make("div", 1.0, power)
 
 

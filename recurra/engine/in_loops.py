@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._decomp import core_aten_decompositions
 from torch._guards import detect_fake_mode
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -19,8 +18,8 @@ from recurra.engine.phases import convolution_in_phases
 from recurra.engine.pooling import POOLING
 from recurra.engine.simplify import called, simplify
 from recurra.engine.small_matrices import SMALL_MATRICES
-from recurra.engine.taken_apart import MOST_PLACES, TAKEN_APART, Formless
-from recurra.engine.trace import Unsupported, op_name
+from recurra.engine.taken_apart import MOST_PLACES, Formless
+from recurra.engine.trace import Unsupported, decompositions, op_name
 
 __all__ = ["taken_apart_in"]
 
@@ -118,7 +117,7 @@ def _take_apart(graph: fx.Graph, node: fx.Node) -> bool:
     mode: Any = detect_fake_mode(values)
     try:
         with mode, sources.forgotten():
-            made = make_fx(run, decomposition_table={**core_aten_decompositions(), **TAKEN_APART})(*values).graph
+            made = make_fx(run, decomposition_table=decompositions())(*values).graph
     except _AsItIs:
         return False
     except Formless as error:

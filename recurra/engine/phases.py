@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine.convolution import has_steps_of_one
+from recurra.engine.taken_apart import padded
 
 __all__ = ["convolution_in_phases"]
 
@@ -57,14 +58,6 @@ def _filled(weight: Tensor, dilation: _Sizes) -> Tensor:
     return weight
 
 
-def _padded(x: Tensor, before: _Sizes, sizes: _Sizes) -> Tensor:
-    """Zeros before each axis of an image and behind it, up to these sizes; what is beyond is cut off."""
-    pads: list[int] = []
-    for n, left, size in zip(x.shape[2:], before, sizes, strict=True):
-        pads = [left, size - left - n, *pads]
-    return aten.constant_pad_nd(x, pads)
-
-
 def _phases(x: Tensor, stride: _Sizes, seen: _Sizes) -> Tensor:
     """[B, C, n s, ..] as [B, C s .., n, ..], of those phases alone that a kernel sees: the first ones."""
     axes = range(len(stride))
@@ -90,7 +83,7 @@ def _of_kernel(weight: Tensor, stride: _Sizes) -> tuple[Tensor, list[int], list[
     """The phases of a kernel, how many of them there are along each axis, and its taps in each."""
     pairs = list(zip(weight.shape[2:], stride, strict=True))
     seen, taps = [min(k, s) for k, s in pairs], [-(-k // s) for k, s in pairs]
-    whole = _padded(weight, [0 for _ in pairs], [some * tap for some, tap in zip(seen, taps, strict=True)])
+    whole = padded(weight, [0 for _ in pairs], [some * tap for some, tap in zip(seen, taps, strict=True)])
     return _phases(whole, seen, seen), seen, taps
 
 
@@ -100,7 +93,7 @@ def _read_in_phases(
     steps = zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)
     results = [(n + 2 * p - k) // s + 1 for n, k, s, p in steps]
     weight, seen, taps = _of_kernel(weight, stride)
-    images = _padded(x, padding, [s * (r + tap - 1) for s, r, tap in zip(stride, results, taps, strict=True)])
+    images = padded(x, padding, [s * (r + tap - 1) for s, r, tap in zip(stride, results, taps, strict=True)])
     return _plain(_phases(images, stride, seen), weight, bias, len(stride), False, groups)
 
 
@@ -109,7 +102,7 @@ def _written_in_phases(
 ) -> Tensor:
     weight, seen, _ = _of_kernel(weight, stride)
     made = _plain(x, weight, None, len(stride), True, groups)
-    return _padded(_joined(made, stride, seen), [-each for each in padding], sizes)
+    return padded(_joined(made, stride, seen), [-each for each in padding], sizes)
 
 
 def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, axes: int, transposed: bool, groups: int) -> Tensor:

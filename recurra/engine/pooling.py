@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.engine.taken_apart import Formless
+from recurra.engine.taken_apart import Formless, padded
 
 __all__ = ["POOLING"]
 
@@ -103,7 +103,7 @@ class _Windows:
         """Of each tap its place in all windows, [.., *results]; `fill` is around the image."""
         axes = list(zip(self.results, self.stride, self.kernel, self.dilation, strict=True))
         needed = [(r - 1) * s + (k - 1) * d + 1 for r, s, k, d in axes]
-        x = _padded(x, self.padding, needed, fill)
+        x = padded(x, self.padding, needed, fill)
         return [
             _sliced(x, [(tap * d, (r - 1) * s + 1, s) for tap, (r, s, _, d) in zip(place, axes, strict=True)])
             for place in itertools.product(*map(range, self.kernel))
@@ -124,13 +124,13 @@ class _Windows:
             y = y.unsqueeze(len(lead) + 2 * axis + 1)
         if self.are_side_by_side:
             return [y.expand(*lead, *pairs).reshape(*lead, *self.sizes)]
-        apart = _padded(y, [0] * 2 * rank, pairs, fill).reshape(
+        apart = padded(y, [0] * 2 * rank, pairs, fill).reshape(
             *lead, *(r * s for r, s in zip(self.results, self.stride, strict=True))
         )
         reaches = [(k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
         before = [reach - p for reach, p in zip(reaches, self.padding, strict=True)]
         needed = [size + reach for size, reach in zip(self.sizes, reaches, strict=True)]
-        apart = _padded(apart, before, needed, fill)
+        apart = padded(apart, before, needed, fill)
         return [
             _sliced(apart, [(tap * d, size, 1) for tap, d, size in zip(place, self.dilation, self.sizes, strict=True)])
             for place in itertools.product(*map(range, self.kernel))
@@ -158,14 +158,6 @@ def _each(given: Any, rank: int) -> tuple[int, ...]:
     """A number for each axis, where one may serve all of them."""
     given = (given,) if isinstance(given, int) else tuple(given)
     return given * rank if len(given) == 1 else given
-
-
-def _padded(x: Tensor, before: Sequence[int], sizes: Sequence[int], fill: float) -> Tensor:
-    """`fill` before each of the last axes and behind it, up to these sizes; what is beyond is cut off."""
-    pads: list[int] = []
-    for n, left, size in zip(x.shape[-len(sizes) :], before, sizes, strict=True):
-        pads = [left, size - left - n, *pads]
-    return aten.constant_pad_nd(x, pads, fill) if any(pads) else x
 
 
 def _sliced(x: Tensor, axes: Sequence[tuple[int, int, int]]) -> Tensor:

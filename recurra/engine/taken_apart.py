@@ -6,14 +6,16 @@ nothing has to be looked up. Sums and products that run along an axis take as ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._decomp import get_decompositions
 
-__all__ = ["MOST_PLACES", "TAKEN_APART", "Formless"]
+from recurra.engine.complex_numbers import is_number
+
+__all__ = ["MOST_PLACES", "TAKEN_APART", "Formless", "padded"]
 
 aten = torch.ops.aten
 
@@ -90,13 +92,9 @@ def _scatter(x: Tensor, dim: int, index: Tensor, src: Any) -> Any:
     return x
 
 
-def _is_number(x: Tensor) -> bool:
-    return x.is_floating_point() or x.is_complex()
-
-
 def _running(op: Callable[[Tensor, Tensor], Tensor], neutral: float) -> Callable[..., Any]:
     def along(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Any:
-        if not _is_number(x) or dtype not in (None, x.dtype) or not x.dim():
+        if not is_number(x) or dtype not in (None, x.dtype) or not x.dim():
             return NotImplemented
         dim = dim % x.dim()
         size, step = x.shape[dim], 1
@@ -110,7 +108,7 @@ def _running(op: Callable[[Tensor, Tensor], Tensor], neutral: float) -> Callable
 
 
 def _product(x: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
-    if not _is_number(x) or dtype not in (None, x.dtype) or not x.dim() or not x.shape[dim]:
+    if not is_number(x) or dtype not in (None, x.dtype) or not x.dim() or not x.shape[dim]:
         return NotImplemented
     while x.shape[dim] > 1:
         half, odd = divmod(x.shape[dim], 2)
@@ -202,6 +200,14 @@ def _repeated_back(d: Tensor, axis: int, before: int, behind: int) -> Tensor:
     left, inside, right = d.split([before, size, behind], axis)
     ends = (left.sum(axis, keepdim=True), 0), (right.sum(axis, keepdim=True), size - 1)
     return inside + sum(_put(end, axis, place, size) for end, place in ends)
+
+
+def padded(x: Tensor, before: Sequence[int], sizes: Sequence[int], fill: float = 0.0) -> Tensor:
+    """`fill` before each of the last axes and behind it, up to these sizes; what is beyond is cut off."""
+    pads: list[int] = []
+    for n, left, size in zip(x.shape[-len(sizes) :], before, sizes, strict=True):
+        pads = [left, size - left - n, *pads]
+    return aten.constant_pad_nd(x, pads, fill) if any(pads) else x
 
 
 def _put(x: Tensor, axis: int, place: int, size: int) -> Tensor:

@@ -30,7 +30,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recurra.engine import sources
-from recurra.engine.complex_numbers import from_planes, has_rule, holds_complex, in_reals, planes
+from recurra.engine.complex_numbers import from_planes, has_rule, holds_complex, in_reals, is_number, planes
 from recurra.engine.contract import Cell
 from recurra.engine.made_weights import made_weights
 from recurra.engine.reference import checked
@@ -45,6 +45,7 @@ __all__ = [
     "Unsupported",
     "batch_factor",
     "copied",
+    "decompositions",
     "line_of",
     "named_as",
     "op_name",
@@ -114,16 +115,24 @@ class Complexes(NamedTuple):
         """Whether there are some."""
         return self.x or self.output or any(self.constants) or any(self.fields)
 
-    @property
-    def of_inputs(self) -> tuple[bool, ...]:
-        """Of the constants, x, and the state, in their order."""
-        return (*self.constants, self.x, *self.fields)
+    def in_planes(self, tensors: Iterable[Tensor], axis: int = 1) -> tuple[Tensor, ...]:
+        """The constants, x and the state, complex ones as planes: first of a constant, those of x at an axis, else
+        second."""
+        return tuple(map(planes, tensors, self._axes(axis)))
 
     def whole(self, tensors: Iterable[Tensor]) -> list[Tensor]:
-        """The inputs of a step from those of its graph: of a constant the planes stand first, of others second."""
-        axes = [*[0] * len(self.constants), *[1] * (1 + len(self.fields))]
-        each = zip(tensors, axes, self.of_inputs, strict=True)
+        """The inverse, of rows of x."""
+        each = zip(tensors, self._axes(1), (*self.constants, self.x, *self.fields), strict=True)
         return [from_planes(tensor, axis) if is_complex else tensor for tensor, axis, is_complex in each]
+
+    def results(self, output: Tensor, state: Iterable[Tensor], axis: int) -> tuple[Tensor, list[Tensor]]:
+        """Outputs, whose planes stand at an axis, and a state, complex again."""
+        pairs = zip(state, self.fields, strict=True)
+        fields = [from_planes(field, 1) if is_complex else field for field, is_complex in pairs]
+        return from_planes(output, axis) if self.output else output, fields
+
+    def _axes(self, of_x: int) -> tuple[int, ...]:
+        return (*[0] * len(self.constants), of_x, *[1] * len(self.fields))
 
 
 @dataclass(frozen=True)
@@ -161,7 +170,7 @@ class Trace:
 
 
 @functools.cache
-def _decompositions() -> dict[Any, Any]:
+def decompositions() -> dict[Any, Any]:
     """Core ATen, with a few of its larger ops taken apart further into products, pointwise ops and row sums."""
     table = dict(core_aten_decompositions())
     further = [
@@ -276,12 +285,12 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
 
 def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
     for name, value in _example(cell, dtype)._asdict().items():
-        if not _is_number(value):
+        if not is_number(value):
             raise CompileError(
                 f"`state.{name}` of `{type(cell).__name__}` is {value.dtype}: the compiled loop carries floats alone."
             )
     named = {name: value.detach() for name, value in (*cell.named_parameters(), *cell.named_buffers())}
-    learned = tuple(name for name, value in cell.named_parameters() if _is_number(value))
+    learned = tuple(name for name, value in cell.named_parameters() if is_number(value))
     fixed = tuple(name for name in named if name not in learned)
     fields = tuple(cell.State._fields)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
@@ -320,7 +329,7 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
                     with torch.no_grad():
                         complexes = complexes._replace(output=results((*constants, x, *state))[0].is_complex())
                 d_output = torch.empty(BATCH, *[2] * complexes.output, *cell.output_shape, dtype=dtype.to_real())
-                begin = [*(planes(value, 0) for value in constants), *(planes(value, 1) for value in (x, *state))]
+                begin = complexes.in_planes((*constants, x, *state))
                 flat = [*begin, d_output, *map(torch.empty_like, begin[len(named) + 1 :])]
                 module = _graph_of(step_and_pull, flat, is_complex=complexes.any)
         except (GuardOnDataDependentSymNode, torch._subclasses.fake_tensor.DataDependentOutputException) as error:
@@ -346,10 +355,6 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
     return Trace(module.graph, (*fixed, *learned), learned, fields, complexes)
 
 
-def _is_number(value: Tensor) -> bool:
-    return value.is_floating_point() or value.is_complex()
-
-
 def _graph_of(function: Callable[..., list[Tensor]], flat: Sequence[Tensor], *, is_complex: bool) -> fx.GraphModule:
     """A function as a graph of core ATen calls on real numbers that write nowhere."""
 
@@ -357,15 +362,15 @@ def _graph_of(function: Callable[..., list[Tensor]], flat: Sequence[Tensor], *, 
         return make_fx(function, decomposition_table=table, tracing_mode="real")(*flat)
 
     if not is_complex:
-        module = traced(function, _decompositions())
+        module = traced(function, decompositions())
         is_complex = holds_complex(module.graph)
         if not is_complex and not _writes_in_place(module.graph):
             return module
     plain: Callable[..., list[Tensor]] = torch.func.functionalize(traced(function))  # `h += x` as `h = h + x`
     if is_complex:  # what has a rule for complex numbers stays whole until then
-        others = {call: made for call, made in _decompositions().items() if not has_rule(_name(call))}
+        others = {call: made for call, made in decompositions().items() if not has_rule(_name(call))}
         plain = in_reals(traced(traced(plain), others))
-    return traced(plain, _decompositions())
+    return traced(plain, decompositions())
 
 
 def _drop_zeros(graph: fx.Graph, start: int, end: int) -> None:
@@ -518,7 +523,7 @@ class _Watch(TorchDispatchMode):
             if frame.filename == self.file and frame.line:
                 self.lines.setdefault(func.overloadpacket.__name__, _place(frame))
                 break
-        further = _decompositions().get(func)
+        further = decompositions().get(func)
         if further is not None:
             with self:  # what the call is made of stands on the same line
                 result = further(*args, **(kwargs or {}))

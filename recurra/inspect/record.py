@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from recurra.cells.wrapper import check_fields, name_of
 from recurra.engine import reference
+from recurra.engine.complex_numbers import is_number
 from recurra.engine.contract import Cell
 from recurra.engine.scan import engine_in_use
 from recurra.inspect.gates import GateFinder, GateReader
@@ -81,7 +82,7 @@ class Passage:
         """
         if not steps:
             return torch.empty(0, len(self.lengths))
-        first = steps[0] if _is_number(steps[0]) else steps[0].double()  # no other type knows NaN
+        first = steps[0] if is_number(steps[0]) else steps[0].double()  # no other type knows NaN
         found = first.new_full((len(steps), len(self.lengths), *first.shape[1:]), float("nan"))
         for t, values in enumerate(steps):
             found[t, self.order[: len(values)]] = values.detach().to(found.dtype)
@@ -129,13 +130,9 @@ def _apart(field: Tensor) -> Tensor:
 
     Masks and counts have none, and stay what they are.
     """
-    if not _is_number(field):
+    if not is_number(field):
         return field
     return field.view_as(field) if field.requires_grad else field.detach().requires_grad_()
-
-
-def _is_number(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
 
 
 @contextmanager
