@@ -62,6 +62,13 @@ class Part(NamedTuple):
             kept[self.code.keeps.index(self.code.output)] = output
         return output, after, kept
 
+    def spread(self, d_results: Given) -> Given:
+        """Gradients of the results; what a sum hands back, one number seen from all places, stands at each."""
+        d_output, *d_state = d_results
+        if 0 in d_output.stride():
+            d_output = self.layout.shaped(self.layout.rows(d_output).contiguous())
+        return d_output, *(each.contiguous() if 0 in each.stride() else each for each in d_state)
+
     def to_backward(self, own: Given, prelude: Given, kept: Given, d_results: Given) -> Given:
         """What the backward pass is given."""
         d_output, *d_state = d_results
@@ -97,6 +104,7 @@ class _Scan(torch.autograd.Function):
             needed = _dealt(ctx.needs_input_grad[1:], takes)
             again = [by_reference(*part[:3], *each) for part, *each in zip(parts, own, d_own, needed, strict=True)]
             return (None, *itertools.chain.from_iterable(again))
+        d_own = [part.spread(each) for part, each in zip(parts, d_own, strict=True)]
         try:
             found = _backward(parts, own, ctx.preludes, kept, d_own)
         except RuntimeError as error:

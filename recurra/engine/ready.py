@@ -81,7 +81,19 @@ class Ready:
                 return None
             found = self._programs[name, threads] = program, [tensor.stride() for tensor in tensors]
         program, strides = found
-        return program if [tensor.stride() for tensor in tensors] == strides else None
+        now = [tensor.stride() for tensor in tensors]
+        if now == strides:
+            return program
+        if not all(map(_stands, tensors, strides)):
+            return None
+        self._programs[name, threads] = program, now
+        return program
+
+
+def _stands(tensor: Tensor, strides: tuple[int, ...]) -> bool:
+    """Whether it has these strides; that of an axis with one place says nothing."""
+    axes = zip(tensor.shape, tensor.stride(), strides, strict=True)
+    return all(size == 1 or own == stride for size, own, stride in axes)
 
 
 _known_zeros: weakref.WeakValueDictionary[tuple[torch.Size, torch.dtype], Tensor] = weakref.WeakValueDictionary()

@@ -121,6 +121,27 @@ def test_it_is_known_after_a_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_close(y, recurra.scan(cell, x, after, engine="reference")[0])
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_gradient_of_a_sum_stands_in_no_memory_of_its_own(
+    batch: int, batch_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = Changeable(4, 6).double()
+    x = torch.randn(batch, 8, 4).double().transpose(0, 1) if batch_first else torch.randn(8, batch, 4).double()
+
+    def gradients(engine: str, weight: Tensor | None) -> list[Tensor]:
+        y, after = recurra.scan(cell, x, engine=engine)
+        loss = y.sum() + after.h.sum() if weight is None else (y * weight).sum()
+        return list(torch.autograd.grad(loss, list(cell.parameters())))
+
+    for _ in range(4):
+        gradients("compiled", None)
+    monkeypatch.setattr(compiled.Compiled, "backward", None)  # what is known serves the sum, and dense gradients
+    for weight in (None, torch.randn_like(x[..., :1])):
+        for got, want in zip(gradients("compiled", weight), gradients("reference", weight), strict=True):
+            assert_close(got, want)
+
+
 def _interchanged(cell: Changeable) -> None:
     cell.activation, cell.hidden = nn.Sequential(cell.hidden, nn.Tanh()), nn.Linear(6, 6).double()
 
