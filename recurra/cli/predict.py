@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from recurra.cli.options import as_typed
 from recurra.cli.shared import Beam, Device, RunArgument, expect_room_for_pictures, path_from
 from recurra.data.lines import raw_lines, read_lines
 from recurra.errors import ConfigError, DataError, import_extra
-from recurra.tasks.report import AttentionMap, draw_attention
+from recurra.tasks.report import MOST_PANELS, AttentionMap, draw_attention
 from recurra.tasks.translate import Translated, Translator, load
 from recurra.training.files import write_atomically
 
@@ -117,13 +118,13 @@ def predict(
     }
     with as_typed(options):
         model.translate([], **options)  # refuses options before anything is read
-    maps: list[AttentionMap] = []
+    maps = _Maps()
     answers = _answers(model, lines, 1 if interactive else at_once, options)
     for number, translated in enumerate(answers, start=1):
         for line in _output(translated, number, n_best, as_json):
             sys.stdout.write(line + "\n")
         if attention is not None and (found := translated.attention_map()) is not None:
-            maps.append(found)
+            maps.add(found)
     if attention is not None:
         _save_attention(maps, attention)
 
@@ -153,16 +154,32 @@ def _output(translated: Translated, number: int, n_best: int, as_json: bool) -> 
     return [f"{number}\t{candidate.score:.4f}\t{candidate.text}" for candidate in translated.candidates]
 
 
-def _save_attention(maps: list[AttentionMap], path: Path) -> None:
-    if not maps:
+@dataclass
+class _Maps:
+    """Where the network looked: the first sentences, as many as one picture may show, however many there are."""
+
+    first: list[AttentionMap] = field(default_factory=list)
+    total: int = 0
+    too_long: int = 0
+
+    def add(self, one: AttentionMap) -> None:
+        self.total += 1
+        if not one.can_be_drawn:
+            self.too_long += 1
+        elif len(self.first) < MOST_PANELS:
+            self.first.append(one)
+
+
+def _save_attention(maps: _Maps, path: Path) -> None:
+    if not maps.total:
         print("There was nothing to draw: no sentence had words.", file=sys.stderr)
         return
-    if too_long := sum(not one.can_be_drawn for one in maps):
-        print(f"{too_long} of {len(maps)} sentences too long to draw.", file=sys.stderr)
-    if too_long == len(maps):
+    if maps.too_long:
+        print(f"{maps.too_long} of {maps.total} sentences too long to draw.", file=sys.stderr)
+    if not maps.first:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, draw_attention(maps))
+    write_atomically(path, draw_attention(maps.first, of=maps.total))
     print(f"Attention drawn to {path}.", file=sys.stderr)
 
 

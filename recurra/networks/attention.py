@@ -265,7 +265,7 @@ class MultiHeadAttention(Attention):
     def __init__(self, query_size: int, memory_size: int, *, num_heads: int = 8) -> None:
         super().__init__(query_size, memory_size)
         if query_size % check_count("num_heads", num_heads):
-            raise ConfigError(f"`num_heads` must divide query_size={query_size}, got {num_heads}.")
+            raise ConfigError(f"`num_heads` must divide the size of a query, {query_size}, got {num_heads}.")
         self.num_heads = num_heads
         self.context_size = query_size
         self.q_proj_weight = nn.Parameter(torch.empty(query_size, query_size))

@@ -16,7 +16,7 @@ from recurra.errors import DataError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AttentionMap", "draw_attention", "draw_losses"]
+__all__ = ["MOST_PANELS", "AttentionMap", "draw_attention", "draw_losses"]
 
 TRAIN, VALIDATION = SERIES[:2]
 MOST_PANELS = 12  # sentences in one picture
@@ -41,12 +41,13 @@ class AttentionMap:
         return len(self.inputs) * len(self.outputs) <= MOST_CELLS
 
 
-def draw_attention(maps: Sequence[AttentionMap]) -> bytes:
+def draw_attention(maps: Sequence[AttentionMap], *, of: int | None = None) -> bytes:
     """A PNG with one panel a sentence: input words across, output words down, darker where attention is higher.
 
     Args:
         maps: at least one that can be drawn; others are left out, and so are those after the twelfth or where the
             picture would grow too large, and the picture says so.
+        of: how many sentences there were, where these are the first of them.
 
     Raises:
         DataError: no map can be drawn.
@@ -66,8 +67,8 @@ def draw_attention(maps: Sequence[AttentionMap]) -> bytes:
         _attention_panel(panel, attention)
     for panel in panels[len(shown) :]:
         panel.axis("off")
-    if len(maps) > len(shown):
-        figure.suptitle(f"The first {len(shown)} of {len(maps)} sentences", color=INK, fontsize=10)
+    if (total := len(maps) if of is None else of) > len(shown):
+        figure.suptitle(f"The first {len(shown)} of {total} sentences", color=INK, fontsize=10)
     return to_png(figure)
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,20 @@ def test_a_sentence_too_long_for_a_picture_is_said_to_be(
     assert not path.exists()
     _, _, err = translate(capsys, monkeypatch, content + "hello\n", learned_run, "--attention", path)
     assert err == f"1 of 2 sentences too long to draw.\nAttention drawn to {path}.\n"
+
+
+def test_of_many_sentences_the_maps_of_the_first_are_kept(
+    learned_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[int, int]] = []
+
+    def draw(maps: list[Any], *, of: int) -> bytes:
+        drawn.append((len(maps), of))
+        return b"picture"
+
+    monkeypatch.setattr("recurra.cli.predict.draw_attention", draw)
+    translate(capsys, monkeypatch, "hello\n" * 30, learned_run, "--attention", tmp_path / "a.png")
+    assert drawn == [(12, 30)]
 
 
 def test_lines_of_pairs_are_said_to_be_translated_whole(

@@ -79,6 +79,11 @@ def test_every_size(size: int) -> None:
     assert_engines_agree(cell, [7, 1, 0])
 
 
+def test_a_matrix_with_as_many_rows_as_a_small_batch_is_no_batch_of_vectors() -> None:
+    cell = Images(3, (3,), {"weight": (3, 3)}, lambda cell, x, h: x + linalg.solve(general(h), cell.weight))
+    assert_engines_agree(cell, [7, 1])
+
+
 @pytest.mark.parametrize("lengths", [[1] * 33, [7], [0]], ids=len)
 def test_many_sequences_and_single_precision(lengths: list[int]) -> None:
     cell = Images(1, (4, 4), {"scale": ()}, lambda cell, x, h: x + cell.scale * linalg.inv(general(h)))

@@ -202,7 +202,7 @@ def test_what_does_not_fit_is_refused() -> None:
         attention(queries, memory, [6, 1])
     with pytest.raises(ShapeError, match="a Ragged carries its own"):
         attention.prepare(Ragged.from_list([torch.zeros(5, 4)]), [5])
-    with pytest.raises(ConfigError, match="`num_heads` must divide query_size=6, got 4"):
+    with pytest.raises(ConfigError, match="`num_heads` must divide the size of a query, 6, got 4"):
         MultiHeadAttention(6, 4, num_heads=4)
     for size in (0, 4.0, "4"):
         with pytest.raises(ConfigError, match=f"`memory_size` must be a whole number of at least 1, got {size!r}"):

@@ -62,7 +62,8 @@ def fit(
             `resume` they may be left out: the run remembers them.
         out: the run folder; without it nothing is written, and the model can `save` itself later.
         validation: files to judge by, likewise; without them a part of the sources, chosen by their hash.
-        resume: go on with the run in `out` with the options it was begun with; where there is none, begin.
+        resume: go on with the run in `out` with the options it was begun with; those that may be given anew it keeps.
+            Where there is none, begin.
         overwrite: put a new run in the place of the one in `out`, which is lost when the new one has weights.
         progress: `auto`, `bar`, `lines` or `none`; always on stderr.
         options: fields of `TranslateConfig`.
@@ -133,6 +134,8 @@ def _resume(
         )
     vocabularies = Vocabularies.load(folder, shared=config.shared_vocabulary)
     network = _new_network(config, vocabularies)
+    if is_first_process():  # what was given anew counts from here on, for the translator and for the next resume
+        folder.save_record("translate", config.model_dump(), examples.facts)
     return _Plan(config, examples, vocabularies, network, folder, say).carry_out(resume=True)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from recurra.errors import ConfigError, DataError, RunError
+from recurra.tasks.run_folder import RunFolder
 from recurra.tasks.translate import fit, load
 from recurra.tasks.translate.config import TranslateConfig
 from recurra.tasks.translate.evaluate import Validation
@@ -159,8 +160,13 @@ def test_a_resumed_run_may_be_longer_but_not_other(
     with pytest.raises(DataError, match=r"was begun with `.*`, which is gone: say where the pairs are now"):
         fit(out=tmp_path / "run", resume=True)
     write_pairs(pairs)
-    fit(out=tmp_path / "run", resume=True, max_steps=30, progress="none")
+    moved = pairs.rename(tmp_path / "moved.tsv")
+    fit(moved, out=tmp_path / "run", resume=True, max_steps=30, beam_size=2, progress="none")
     assert curve(tmp_path / "run")[-1]["step"] == 30
+    assert load(tmp_path / "run").config.beam_size == 2  # what was given anew is kept
+    record = RunFolder(tmp_path / "run").record()
+    assert record.options["max_steps"] == 30
+    assert record.data["files"] == [str(moved)]
 
     capsys.readouterr()
     fit(out=tmp_path / "run", resume=True)
