@@ -14,7 +14,6 @@ is then a word of two numbers.
 from __future__ import annotations
 
 import functools
-import itertools
 from typing import Any
 
 import torch
@@ -39,12 +38,12 @@ _BLOCK, _BLOCK_OF_TRANSPOSE = 512, 128
 _AHEAD, _AHEAD_BY_PAGES = 24, 8
 _PAGE = 1 << 12
 
-# words of the table; those of each thread follow
+# words of the table; the shares of rows and columns that threads have are found by the code, from the first two lines
 _TABLE = (
-    *("threads", "inner", "block", "a", "a_row", "a_inner", "b", "b_inner", "b_column"),
-    *("c", "c_row", "bias", "panels", "rounded", "rounded_of_thread", "rounded_rows"),
+    *("rows", "inner", "columns", "down", "along", "block"),
+    *("a", "a_row", "a_inner", "b", "b_inner", "b_column"),
+    *("c", "c_row", "bias", "panels", "panels_of_thread", "rounded", "rounded_of_thread", "rounded_rows"),
 )
-_THREAD = ("first_row", "last_row", "first_column", "last_column")
 
 
 def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = False) -> Tensor:
@@ -65,16 +64,15 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = Fal
     height, width = _tile(host(), a.element_size())
     lanes = host().lanes(a.element_size())
     threads = team.num_threads() if 2 * rows * inner * columns >= team.WORTH_A_THREAD else 1
-    parts = _parts(rows, columns, height, width, threads, by_rows=bf16)
-    most = _BLOCK if a.stride(1) == 1 else _BLOCK_OF_TRANSPOSE
-    block = _up(-(-inner // -(-inner // most)), lanes)  # blocks of one size, but for the last
-    panels = arena.empty((len(parts), block + 1, width), a.dtype)
-    height_of_copy = _up(max(last - first for first, last, *_ in parts), lanes)
-    rounded = arena.empty((len(parts), height_of_copy * block // 2 if bf16 else 0), a.dtype)
+    down, along = _grid(rows, columns, height, width, threads, by_rows=bf16)
+    block = min(_BLOCK if a.stride(1) == 1 else _BLOCK_OF_TRANSPOSE, _up(inner, lanes))
+    panels = arena.empty((down * along, block + 1, width), a.dtype)
+    rows_of_copy = _up(-(-rows // height) // down * height + height, lanes) if bf16 else 0
+    rounded = arena.empty((down * along, rows_of_copy * block // 2), a.dtype)
     bias = None if bias is None else in_memory(bias).contiguous()
-    words = [len(parts), inner, block, a, *a.stride(), b, *b.stride(), result, columns, 0 if bias is None else bias]
-    words += [panels, rounded, rounded.shape[1], height_of_copy, *itertools.chain.from_iterable(parts)]
-    team.do(team.Job(_code(8 * a.element_size(), bf16, host()), words, len(parts)))
+    words: list[int | Tensor] = [rows, inner, columns, down, along, block, a, *a.stride(), b, *b.stride(), result, columns]
+    words += [0 if bias is None else bias, panels, (block + 1) * width, rounded, rounded.shape[1], rows_of_copy]
+    team.do(team.Job(_code(8 * a.element_size(), bf16, host()), words, down * along))
     return result
 
 
@@ -89,26 +87,26 @@ def _tile(target: Target, itemsize: int) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=256)
-def _parts(
-    rows: int, columns: int, height: int, width: int, threads: int, *, by_rows: bool
-) -> list[tuple[int, int, int, int]]:
-    """Rows and columns of each thread, from the first to the last: shares as even as tiles and panels allow.
+def _grid(rows: int, columns: int, height: int, width: int, threads: int, *, by_rows: bool) -> tuple[int, int]:
+    """How many shares there are of the rows, and of the columns, one of each for a thread: as even as tiles and panels
+    allow.
 
     Where it makes no difference a thread has all columns of some rows, or all rows of some panels: so that no row, or
     else no panel, is copied twice.
     """
     tiles, panels = -(-rows // height), -(-columns // width)
 
-    def shares(across: int) -> list[tuple[int, int, int, int]]:
-        down = [(first * height, min(rows, last * height)) for first, last in team.cut(tiles, threads // across)]
-        along = [(first * width, min(columns, last * width)) for first, last in team.cut(panels, across)]
-        return [(*each, *other) for each, other in itertools.product(down, along)]
+    def grid(along: int) -> tuple[int, int]:
+        return min(threads // along, tiles), min(along, panels)
 
-    def cost(across: int) -> tuple[int, int]:  # the last panel may be narrow
-        largest = max((last - first) * (end - start) for first, last, start, end in shares(across))
-        return largest, across if by_rows else -across
+    def largest(count: int, unit: int, parts: int) -> int:  # the last tile or panel may be narrow
+        return max(min(count, last * unit) - first * unit for first, last in team.cut(-(-count // unit), parts))
 
-    return shares(min(range(1, threads + 1), key=cost))
+    def cost(along: int) -> tuple[int, int]:
+        shares = grid(along)
+        return largest(rows, height, shares[0]) * largest(columns, width, shares[1]), along if by_rows else -along
+
+    return grid(min(range(1, threads + 1), key=cost))
 
 
 @functools.cache
@@ -121,19 +119,39 @@ class _Emitter(PanelWriter):
     def emit(self) -> str:
         b = self.b
         table, thread = self.function.args
-        own = self.at(table, b.add(self.word(len(_TABLE)), b.mul(thread, self.word(len(_THREAD)))), 8)
-        self.head = {**self.read_words(table, _TABLE), **self.read_words(own, _THREAD)}
+        self.head = head = self.read_words(table, _TABLE)
         for name in ("a", "b", "c", "bias", "panels", "rounded"):
-            self.head[name] = self.pointer(self.head[name])
+            head[name] = self.pointer(head[name])
         self.height, width = _tile(self.target, self.itemsize)
+        down, along = b.sdiv(thread, head["along"]), b.srem(thread, head["along"])
+        head["first_row"], head["last_row"] = self._share("rows", self.height, down, head["down"])
+        head["first_column"], head["last_column"] = self._share("columns", width, along, head["along"])
+        # blocks of one size, but for the last
+        number = self._quotient(head["inner"], head["block"])
+        even = self._quotient(head["inner"], number)
+        head["block"] = b.mul(self._quotient(even, self.word(self.lanes)), self.word(self.lanes))
         # behind the panel stands the row with which its sums begin
-        share = b.mul(b.add(self.head["block"], self.word(1)), self.word(width))
-        self.panel = self.at(self.head["panels"], b.mul(thread, share))
-        self.start = self.at(self.panel, b.mul(self.head["block"], self.word(width)))
+        self.panel = self.at(head["panels"], b.mul(thread, head["panels_of_thread"]))
+        self.start = self.at(self.panel, b.mul(head["block"], self.word(width)))
         self.copy = self.at(self.head["rounded"], b.mul(thread, self.head["rounded_of_thread"]))
         self.each(self.word(0), self.head["inner"], self.head["block"], lambda k: self._block(k, width // self.lanes))
         b.ret_void()
         return self.text()
+
+    def _quotient(self, count: Any, unit: Any) -> Any:
+        """How many units it takes for so many."""
+        return self.b.sdiv(self.b.add(count, self.b.sub(unit, self.word(1))), unit)
+
+    def _share(self, name: str, unit: int, part: Any, parts: Any) -> tuple[Any, Any]:
+        """The first and the last, which is not in it, of one of so many parts, as `team.cut` has it."""
+        b, count, unit = self.b, self.head[name], self.word(unit)
+        units = self._quotient(count, unit)
+
+        def edge(part: Any) -> Any:
+            at = b.mul(b.sdiv(b.mul(units, part), parts), unit)
+            return b.select(b.icmp_signed("<", at, count), at, count)
+
+        return edge(part), edge(b.add(part, self.word(1)))
 
     def _block(self, k: Any, vectors: int) -> None:
         """Add what entries from k on of the inner size give."""

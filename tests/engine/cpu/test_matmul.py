@@ -86,13 +86,26 @@ def test_the_same_numbers_on_any_number_of_threads(threads: int, monkeypatch: py
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 9), st.booleans())
-def test_parts_cover_everything_once(rows: int, columns: int, threads: int, by_rows: bool) -> None:
-    seen = torch.zeros(rows, columns)
-    parts = module._parts(rows, columns, 6, 64, threads, by_rows=by_rows)
-    assert len(parts) <= threads
-    for top, bottom, left, right in parts:
-        seen[top:bottom, left:right] += 1
-    assert bool((seen == 1).all())
+def test_every_share_has_something_and_no_thread_two(rows: int, columns: int, threads: int, by_rows: bool) -> None:
+    down, along = module._grid(rows, columns, 6, 64, threads, by_rows=by_rows)
+    assert 1 <= down * along <= threads
+    assert down <= -(-rows // 6)
+    assert along <= -(-columns // 64)
+
+
+@pytest.mark.parametrize("bf16", [False, pytest.param(True, marks=pytest.mark.skipif(not host().bf16, reason="none"))])
+@pytest.mark.parametrize("grid", [(1, 1), (1, 3), (4, 1), (3, 2), (9, 5)], ids=str)
+@pytest.mark.parametrize("size", [(1, 5, 1), (100, 140, 300), (13, 600, 77)], ids=str)
+def test_any_shares_make_the_same_product(
+    size: tuple[int, int, int], grid: tuple[int, int], bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, inner, columns = size
+    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+    monkeypatch.setattr(module, "_grid", lambda *_, **__: (1, 1))
+    want = matmul(a, b, bf16=bf16), matmul(a.t().contiguous().t(), b, bf16=bf16)
+    monkeypatch.setattr(module, "_grid", lambda *_, **__: grid)  # some shares may be empty
+    assert torch.equal(matmul(a, b, bf16=bf16), want[0])
+    assert torch.equal(matmul(a.t().contiguous().t(), b, bf16=bf16), want[1])
 
 
 def test_a_row_of_nan_stays_in_its_row() -> None:
