@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from recurra.engine.contract import Cell
 from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.copying import Copier
 from recurra.engine.cpu.loop_kernel import LoopKernel
-from recurra.engine.cpu.replay import Given, Program, Programs, Results
+from recurra.engine.cpu.replay import Given, Pass, Program, Programs, Results
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.in_loops import taken_apart_in
 from recurra.engine.kept import Kept
@@ -220,11 +220,29 @@ class Compiled:
 
     @once
     def _programs(self) -> dict[str, Programs]:
-        return {name: Programs(is_fixed=not self.draws) for name in ("training", "inference", "backward")}
+        resized = {"training": self._resized, "inference": self._resized, "backward": self._resized_backward}
+        return {name: Programs(each, is_fixed=not self.draws) for name, each in resized.items()}
 
     def program(self, name: str, layout: Layout) -> Program | None:
         """The program of a pass over a batch, if one was recorded and nothing is made of weights before it."""
         return None if self._of_weights else self._programs[name].known(layout)
+
+    def _resized(self, num_rows: int, given: Given) -> Given:
+        """What a forward pass over another number of rows would be given; all rows are 0."""
+        x = len(self.constants)
+        return (*given[:x], given[x].new_zeros(num_rows, *given[x].shape[1:]), *given[x + 1 :])
+
+    def _resized_backward(self, num_rows: int, given: Given) -> Given:
+        """Likewise of a backward pass."""
+        first = self.takes + self.num_made
+        kept, (d_output, *d_state) = given[first : first + len(self.keeps)], given[first + len(self.keeps) :]
+        sizes = iter(self.left(num_rows)[self.num_made :])
+        read = (
+            each.new_zeros((num_rows, *each.shape[1:]) if node is self.output else next(sizes)[0])
+            for node, each in zip(self.keeps, kept, strict=True)
+        )
+        d_output = d_output.new_zeros(num_rows, *d_output.shape[1:])
+        return (*self._resized(num_rows, given[:first]), *read, d_output, *d_state)
 
     # --- running -----------------------------------------------------------------------------------------------------
 
@@ -260,16 +278,16 @@ class Compiled:
             given: see `given`.
             keep: whether a backward pass may come; if none, nothing is kept for it.
         """
-        run = functools.partial(self._forward, layout, 1, keep)
+        run = functools.partial(self._forward, 1, keep)
         return self._programs["training" if keep else "inference"].run(run, layout, given)
 
     def forward_in_turns(self, layout: Layout, given: Given, *, keep: bool, jobs: int) -> team.Turns[Results]:
         """As `forward`, for `team.together` with so many jobs."""
         kernel = self._loop(layout, keep=keep)
-        run = functools.partial(self._forward, layout, jobs, keep)
+        run = functools.partial(self._forward, jobs, keep)
         return _beside_others(self._programs["training" if keep else "inference"], kernel, run, layout, given, jobs)
 
-    def _forward(self, layout: Layout, jobs: int, keep: bool, given: Given) -> team.Turns[Results]:
+    def _forward(self, jobs: int, keep: bool, layout: Layout, given: Given) -> team.Turns[Results]:
         kernel, count = self._loop(layout, keep=keep), layout.num_rows
         values = self._values(layout, given)
         goals: dict[fx.Node, Tensor] = {}
@@ -305,16 +323,16 @@ class Compiled:
             given: what `forward` was given, what it kept, and the gradients of outputs [N, O] and of the state after
                 the last steps.
         """
-        run = functools.partial(self._backward, layout, 1)
+        run = functools.partial(self._backward, 1)
         return self.concluded(layout, given, self._programs["backward"].run(run, layout, given))
 
     def backward_in_turns(self, layout: Layout, given: Given, *, jobs: int) -> team.Turns[Results]:
         """As `backward`, for `team.together` with so many jobs."""
-        run = functools.partial(self._backward, layout, jobs)
+        run = functools.partial(self._backward, jobs)
         found = yield from _beside_others(self._programs["backward"], self.reverse, run, layout, given, jobs)
         return self.concluded(layout, given, found)
 
-    def _backward(self, layout: Layout, jobs: int, given: Given) -> team.Turns[Results]:
+    def _backward(self, jobs: int, layout: Layout, given: Given) -> team.Turns[Results]:
         kernel = self.reverse
         values = self._values(layout, given, (*self.keeps, self.d_output, *self.plan.reverse.carries))
         if self._together.nodes:
@@ -371,7 +389,7 @@ def _sizes(node: fx.Node, num_rows: int) -> tuple[int, ...]:
 def _beside_others(
     programs: Programs,
     kernel: LoopKernel,
-    run: Callable[[Given], team.Turns[Results]],
+    run: Pass,
     layout: Layout,
     given: Given,
     jobs: int,
@@ -379,5 +397,5 @@ def _beside_others(
     """A pass that may run at the same time as others, with one thread, or with some that share the loop's products."""
     sharers = kernel.tiling(layout, jobs=jobs).sharers
     if 1 < sharers <= team.num_threads() // jobs:  # a program with threads of its own would run alone
-        return run(given)
+        return run(layout, given)
     return programs.turns(run, layout, given, alone=sharers == 1)

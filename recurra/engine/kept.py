@@ -13,7 +13,7 @@ from torch import Tensor, fx
 
 from recurra.engine.cpu import arena
 from recurra.engine.cpu.loop_kernel import LoopKernel
-from recurra.engine.cpu.tiling import LINE
+from recurra.engine.cpu.tiling import room
 
 __all__ = ["Kept"]
 
@@ -45,7 +45,7 @@ class Kept:
 
     def size(self, num_rows: int) -> int:
         """Numbers of a tensor for so many rows of each; `num_rows` may be a symbol."""
-        return sum(self._room(num_rows, width) for width in self._widths.values())
+        return sum(room(num_rows) * width for width in self._widths.values())
 
     def new(self, num_rows: int) -> Tensor:
         """A tensor for so many rows of each."""
@@ -56,10 +56,5 @@ class Kept:
         rows, start = {}, 0
         for node, width in self._widths.items():
             rows[node] = tensor[start : start + num_rows * width].view(num_rows, width)
-            start += self._room(num_rows, width)
+            start += room(num_rows) * width
         return rows
-
-    def _room(self, num_rows: int, width: int) -> int:
-        """Numbers up to the end of a line of memory."""
-        line = LINE // self._dtype.itemsize
-        return -(-num_rows * width // line) * line

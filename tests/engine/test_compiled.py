@@ -889,7 +889,7 @@ def test_a_failure_of_ours_is_a_reason_to_run_on_the_reference(monkeypatch: pyte
 
 
 def test_a_step_that_returns_the_wrong_shape_is_refused() -> None:
-    with pytest.raises(ShapeError, match=r"output of shape \[B=3, O=5\]"):
+    with pytest.raises(ShapeError, match=r"output of shape \[B=7, O=5\]"):
         recurra.scan(WrongOutput(), torch.randn(4, 2, 3).double(), engine="compiled")
 
 

@@ -42,7 +42,7 @@ _PAGE = 1 << 12
 _TABLE = (
     *("rows", "inner", "columns", "down", "along", "block"),
     *("a", "a_row", "a_inner", "b", "b_inner", "b_column"),
-    *("c", "c_row", "bias", "panels", "panels_of_thread", "rounded", "rounded_of_thread", "rounded_rows"),
+    *("c", "c_row", "bias", "panels", "panels_of_thread", "rounded"),
 )
 
 
@@ -64,14 +64,28 @@ def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None, *, bf16: bool = Fal
     height, width = _tile(host(), a.element_size())
     lanes = host().lanes(a.element_size())
     threads = team.num_threads() if 2 * rows * inner * columns >= team.WORTH_A_THREAD else 1
-    down, along = _grid(rows, columns, height, width, threads, by_rows=bf16)
-    block = min(_BLOCK if a.stride(1) == 1 else _BLOCK_OF_TRANSPOSE, _up(inner, lanes))
+    unit = lanes if bf16 else height  # what is rounded stands in whole lines
+    down, along = _grid(rows, columns, unit, width, threads, by_rows=bf16)
+    # where A is a transpose, as a rule of rows of a batch, room for a whole block: it is then the same for all batches
+    block = _BLOCK_OF_TRANSPOSE if a.stride(0) == 1 else min(_BLOCK, _up(inner, lanes))
     panels = arena.empty((down * along, block + 1, width), a.dtype)
-    rows_of_copy = _up(-(-rows // height) // down * height + height, lanes) if bf16 else 0
-    rounded = arena.empty((down * along, rows_of_copy * block // 2), a.dtype)
+    rounded = arena.empty((along, _up(rows, lanes) if bf16 else 0, block // 2), a.dtype)
     bias = None if bias is None else in_memory(bias).contiguous()
-    words: list[int | Tensor] = [rows, inner, columns, down, along, block, a, *a.stride(), b, *b.stride(), result, columns]
-    words += [0 if bias is None else bias, panels, (block + 1) * width, rounded, rounded.shape[1], rows_of_copy]
+    words: list[int | Tensor] = [
+        rows,
+        inner,
+        columns,
+        down,
+        along,
+        block,
+        a,
+        *a.stride(),
+        b,
+        *b.stride(),
+        result,
+        columns,
+    ]
+    words += [0 if bias is None else bias, panels, (block + 1) * width, rounded]
     team.do(team.Job(_code(8 * a.element_size(), bf16, host()), words, down * along))
     return result
 
@@ -87,14 +101,14 @@ def _tile(target: Target, itemsize: int) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=256)
-def _grid(rows: int, columns: int, height: int, width: int, threads: int, *, by_rows: bool) -> tuple[int, int]:
+def _grid(rows: int, columns: int, unit: int, width: int, threads: int, *, by_rows: bool) -> tuple[int, int]:
     """How many shares there are of the rows, and of the columns, one of each for a thread: as even as tiles and panels
-    allow.
+    allow, the rows in whole units.
 
     Where it makes no difference a thread has all columns of some rows, or all rows of some panels: so that no row, or
     else no panel, is copied twice.
     """
-    tiles, panels = -(-rows // height), -(-columns // width)
+    tiles, panels = -(-rows // unit), -(-columns // width)
 
     def grid(along: int) -> tuple[int, int]:
         return min(threads // along, tiles), min(along, panels)
@@ -104,7 +118,7 @@ def _grid(rows: int, columns: int, height: int, width: int, threads: int, *, by_
 
     def cost(along: int) -> tuple[int, int]:
         shares = grid(along)
-        return largest(rows, height, shares[0]) * largest(columns, width, shares[1]), along if by_rows else -along
+        return largest(rows, unit, shares[0]) * largest(columns, width, shares[1]), along if by_rows else -along
 
     return grid(min(range(1, threads + 1), key=cost))
 
@@ -124,16 +138,20 @@ class _Emitter(PanelWriter):
             head[name] = self.pointer(head[name])
         self.height, width = _tile(self.target, self.itemsize)
         down, along = b.sdiv(thread, head["along"]), b.srem(thread, head["along"])
-        head["first_row"], head["last_row"] = self._share("rows", self.height, down, head["down"])
+        unit = self.lanes if self.bf16 else self.height
+        head["first_row"], head["last_row"] = self._share("rows", unit, down, head["down"])
         head["first_column"], head["last_column"] = self._share("columns", width, along, head["along"])
+        # the copies of a thread's rows stand after those of the threads before
+        copied = b.add(b.mul(along, self._whole(head["rows"])), head["first_row"])
+        self.copy = self.at(head["rounded"], b.mul(copied, b.ashr(head["block"], self.word(1))))
+        self.rows_of_copy = self._whole(b.sub(head["last_row"], head["first_row"]))
         # blocks of one size, but for the last
         number = self._quotient(head["inner"], head["block"])
         even = self._quotient(head["inner"], number)
-        head["block"] = b.mul(self._quotient(even, self.word(self.lanes)), self.word(self.lanes))
+        head["block"] = self._whole(even)
         # behind the panel stands the row with which its sums begin
         self.panel = self.at(head["panels"], b.mul(thread, head["panels_of_thread"]))
         self.start = self.at(self.panel, b.mul(head["block"], self.word(width)))
-        self.copy = self.at(self.head["rounded"], b.mul(thread, self.head["rounded_of_thread"]))
         self.each(self.word(0), self.head["inner"], self.head["block"], lambda k: self._block(k, width // self.lanes))
         b.ret_void()
         return self.text()
@@ -141,6 +159,10 @@ class _Emitter(PanelWriter):
     def _quotient(self, count: Any, unit: Any) -> Any:
         """How many units it takes for so many."""
         return self.b.sdiv(self.b.add(count, self.b.sub(unit, self.word(1))), unit)
+
+    def _whole(self, count: Any) -> Any:
+        """So many, rounded up to whole vectors."""
+        return self.b.mul(self._quotient(count, self.word(self.lanes)), self.word(self.lanes))
 
     def _share(self, name: str, unit: int, part: Any, parts: Any) -> tuple[Any, Any]:
         """The first and the last, which is not in it, of one of so many parts, as `team.cut` has it."""
@@ -209,7 +231,7 @@ class _Emitter(PanelWriter):
                 self.each(self.word(0), self.count, 2, lambda k: self._round_lines(k, rows))
         self.a = self.copy
         self.a_row = b.select(by_rows, half, self.word(1))
-        self.a_inner = b.select(by_rows, self.word(1), head["rounded_rows"])
+        self.a_inner = b.select(by_rows, self.word(1), self.rows_of_copy)
 
     def _round_row(self, row: Any, half: Any) -> None:
         b = self.b
@@ -224,7 +246,7 @@ class _Emitter(PanelWriter):
     def _round_lines(self, k: Any, rows: Any) -> None:
         b = self.b
         even, odd = (self.at(self.a, b.mul(b.add(k, self.word(i)), self.head["a_inner"])) for i in range(2))
-        goal = self.at(self.copy, b.mul(b.ashr(k, self.word(1)), self.head["rounded_rows"]))
+        goal = self.at(self.copy, b.mul(b.ashr(k, self.word(1)), self.rows_of_copy))
         has_odd = b.icmp_signed("<", b.add(k, self.word(1)), self.count)
 
         def piece(row: Any) -> None:

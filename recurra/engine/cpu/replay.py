@@ -6,6 +6,11 @@ batch of the same sizes comes again, the pass is recorded: the jobs with their t
 an address. What comes after runs the same jobs on other tensors: machine code writes the tables, with the addresses of
 this call, and goes through them.
 
+Sequences of other lengths are another batch each time. So a pass over a ragged batch is recorded twice, over batches of
+as many sequences and of two other numbers of rows: what is the same in both is the same for any number, and what grows
+with the rows grows with those of the call. A choice that depends on their number, of threads say, is only one of speed:
+it is made anew where that doubles.
+
 Only memory that was handed in, or that the pass asked `arena` for, may be read, and only jobs may write into it. Where
 torch computes something in between, random numbers say, the pass has no program and runs as it did.
 """
@@ -17,8 +22,8 @@ import functools
 import threading
 import weakref
 from array import array
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,132 +31,265 @@ from torch import Tensor
 from recurra.engine.cpu import arena, tape, team
 from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import host
-from recurra.engine.cpu.tiling import LINE, Layout
+from recurra.engine.cpu.tiling import LINE, Layout, Tiling, room
 
-__all__ = ["Given", "Program", "Programs", "Results", "record"]
+__all__ = ["Given", "Pass", "Program", "Programs", "Results", "record"]
 
 Given = tuple[Tensor, ...]
 Results = list[Any]  # tensors, and None for what there is none of
+Pass = Callable[[Layout, Given], team.Turns[Results]]
 
 _LARGEST = 1 << 26  # bytes of all tensors handed in; beyond that a pass takes so long that tables do not matter
 _LASTING = 1 << 25  # bytes of a workspace that stays when a program has run
+_MOST = 256  # numbers of sequences, and of rows, of which a pass keeps the programs for ragged batches
+# of the rows of what is recorded for one of them, by turns, where a choice was made anew between the two
+_SHIFTS = 0, -room(1), room(1)
 _of_thread = threading.local()
-_SEEN = object()  # in place of a program: a batch of these sizes was here once
-# slots of a call's table; the tensors handed in and the new ones follow
-_PROGRAM, _ZERO, _WORKSPACE, _FIRST = range(4)
+_NEW = object()  # in place of what is known of a batch
+# slots of a call's table: rows of the batch, and rows that there is memory for; the tensors handed in, what says how
+# sequences are dealt out, and the new tensors follow
+_PROGRAM, _ZERO, _ROWS, _ROOM, _WORKSPACE, _FIRST = range(6)
 
 
 class _NoProgram(Exception):
-    """Something of the pass was computed elsewhere."""
+    """Something of the pass was computed elsewhere, or depends on the rows in another way than in proportion."""
+
+
+class Recording(NamedTuple):
+    """What a pass did.
+
+    Attributes:
+        layout: of the batch.
+        given: the tensors it ran on.
+        noted: the jobs, and the memory that it asked for.
+        results: what it returned.
+    """
+
+    layout: Layout
+    given: Given
+    noted: tape.Tape
+    results: Results
+
+
+class _Size(NamedTuple):
+    """A number: so much, or so much for each row of the batch, or for each that there is room for."""
+
+    fixed: int
+    factor: int = 0
+    of: int = _ZERO
+
+    def at(self, rows: int) -> int:
+        """What it is in a batch of so many rows."""
+        return self.fixed + self.factor * (rows if self.of == _ROWS else room(rows))
+
+
+class _New(NamedTuple):
+    """A tensor that is new at each call; strides are of one that is not contiguous."""
+
+    shape: tuple[_Size, ...]
+    dtype: torch.dtype
+    strides: tuple[int, ...]
+
+    def at(self, rows: int) -> tuple[list[int], torch.dtype, tuple[int, ...]]:
+        return [size.at(rows) for size in self.shape], self.dtype, self.strides
+
+
+class _View(NamedTuple):
+    """A part of one, or the whole in another shape."""
+
+    shape: tuple[_Size, ...]
+    strides: tuple[int, ...]
+    offset: _Size
+
+    def at(self, rows: int) -> tuple[list[int], tuple[int, ...], int]:
+        return [size.at(rows) for size in self.shape], self.strides, self.offset.at(rows)
 
 
 class Program:
-    """A pass that was recorded.
-
-    Args:
-        given: the tensors it ran on.
-        noted: what it did.
-        results: what it returned.
+    """A pass that was recorded: once, for batches of that layout, or twice, for ragged ones of any number of rows.
 
     Raises:
-        _NoProgram: it read or returned memory that nobody handed in or asked for, or torch wrote into it.
+        _NoProgram: it read or returned memory that nobody handed in or asked for, or torch wrote into it; or the two
+            recordings differ in another way than by numbers in proportion to their rows.
     """
 
-    def __init__(self, given: Given, noted: tape.Tape, results: Results) -> None:
-        self._strides = [tensor.stride() for tensor in given]
-        self._slots: dict[int, tuple[int, int]] = {}  # of memory by its address: which slot, and where in it
-        for number, tensor in enumerate(given):
-            if tensor.numel():
-                self._slots[_memory(tensor)] = _FIRST + number, 0
-        self._constants = {_memory(tensor) for tensor in noted.constants}
-        self._new: list[tuple[Any, ...]] = []
-        if any(tape.version(tensor) != version for tensor, version in noted.memory):
-            raise _NoProgram
-        own = {_memory(tensor): tensor for tensor, _ in noted.memory if tensor.numel()}
-        self._parts: list[tuple[int, Any]] = []
-        self._results = [None if each is None else self._result(each, own) for each in results]
-        tables = sum(_up(8 * len(job.words)) for job in noted.jobs)
-        workspace = self._lay_out([tensor for at, tensor in own.items() if at not in self._slots], tables)
-        self._workspace = workspace
-        self._makers = [arena.maker(*each) for each in self._new]
+    def __init__(self, *recordings: Recording) -> None:
+        self._layouts = [each.layout for each in recordings]
+        _expect(all(tape.version(tensor) == version for each in recordings for tensor, version in each.noted.memory))
+        given, jobs = (
+            _together(each) for each in zip(*((own.given, own.noted.jobs) for own in recordings), strict=True)
+        )
+        memory = _together([tensor for tensor, _ in each.noted.memory] for each in recordings)
+        self._strides = [_same(tensor.stride() for tensor in each) for each in given]
+        self._slots: dict[tuple[int, ...], tuple[int, _Size]] = {}  # of memory by its addresses; where in the slot
+        for number, tensors in enumerate(given):
+            if tensors[0].numel():
+                self._slots[_memories(tensors)] = _FIRST + number, _Size(0)
+        self._constants = {_memories(each) for each in _together(each.noted.constants for each in recordings)}
+        self._tilings = self._dealt(jobs)
+        own = {_memories(each): each for each in memory if each[0].numel()}
+        self._new: list[_New] = []
+        self._parts: list[tuple[int, _View | None]] = []
+        returned = _together(each.results for each in recordings)
+        self._results = [None if each[0] is None else self._result(each, own) for each in returned]
+        tables = sum(_up(8 * len(each[0].words)) for each in jobs)
+        self._workspace = self._lay_out([each for at, each in own.items() if at not in self._slots], tables)
+        self._makers = [arena.maker(*each.at(0)) for each in self._new]
+        self._views = self._views_at(0)
         words: list[int] = []
-        jobs: list[int] = []
-        for job in noted.jobs:
-            jobs += job.code.address, job.code.team, len(words) // 2, job.threads
-            for word in job.words:
+        content: list[int] = []
+        for each in jobs:
+            job = each[0]
+            code, threads = _same(job.code for job in each), _same(job.threads for job in each)
+            content += code.address, code.team, len(words) // 4, threads
+            for word in _together(job.words for job in each):
                 words += self._word(word)
-            words += (_ZERO, 0) * (_up(8 * len(job.words)) // 8 - len(job.words))
-        self._forks = any(job.threads > 1 for job in noted.jobs)
-        if self._forks and not team.can_fork():
-            raise _NoProgram
+            words += (_ZERO, 0, 0, _ZERO) * (_up(8 * len(job.words)) // 8 - len(job.words))
+        self._forks = any(each[0].threads > 1 for each in jobs)
+        _expect(not self._forks or team.can_fork())
         # what must live on: code, and what numbers of a table point at
-        self._kept = [*(job._replace(words=()) for job in noted.jobs), *noted.constants]
-        content = [len(words) // 2, len(noted.jobs), team.fork_address(), *words, *jobs]
+        self._kept = [*(each[0]._replace(words=()) for each in jobs), *recordings[0].noted.constants]
+        content = [len(words) // 4, len(jobs), team.fork_address(), *words, *content]
         self._memory = (ctypes.c_int64 * len(content))(*content)
         self._address = ctypes.addressof(self._memory)
         self._code = _replay()
 
-    def _result(self, tensor: Tensor, own: dict[int, Tensor]) -> int:
+    @property
+    def _is_elastic(self) -> bool:
+        """Whether it is for batches of any number of rows."""
+        return len(self._layouts) > 1
+
+    @property
+    def _after_given(self) -> int:
+        """The slot after those of the tensors that are handed in."""
+        return _FIRST + len(self._strides)
+
+    def _size(self, values: Sequence[Any]) -> _Size:
+        """A number, of each recording, as that of any batch."""
+        if values.count(values[0]) == len(values):
+            return _Size(values[0])
+        for of in _ROWS, _ROOM:
+            factor = _Size(0, values[0] // _Size(0, 1, of).at(self._layouts[0].num_rows), of)
+            if all(factor.at(layout.num_rows) == value for layout, value in zip(self._layouts, values, strict=True)):
+                return factor
+        raise _NoProgram
+
+    def _dealt(self, jobs: Sequence[Sequence[team.Job]]) -> list[Tiling]:
+        """The tilings in whose place another batch has others; their arrays get slots, those of all others stay."""
+        found: dict[tuple[int, ...], Tiling] = {}
+        for owners in (tuple(job.owners for job in each) for each in jobs):
+            key = tuple(map(id, owners))
+            if not isinstance(owners[0], Tiling) or key in found:
+                continue
+            if len({*key}) == 1:
+                self._constants |= {_memories(arrays) for arrays in _together(own.arrays for own in owners)}
+                continue
+            pairs = zip(self._layouts, owners, strict=True)
+            _expect(all(layout.like(own).asked == own.asked for layout, own in pairs))
+            for number, arrays in enumerate(_together(own.arrays for own in owners)):
+                self._slots[_memories(arrays)] = self._after_given + 4 * len(found) + number, _Size(0)
+            found[key] = owners[0]
+        return list(found.values())
+
+    def _result(self, tensors: Sequence[Tensor], own: dict[tuple[int, ...], Any]) -> int:
         """Where among the parts of new tensors a result stands; what is returned twice stands there once."""
-        at = _memory(tensor)
-        memory = own.get(at)
-        if memory is None or memory.dtype is not tensor.dtype:
-            raise _NoProgram
-        whole = tensor.numel() == memory.numel() and _is_dense(tensor)
-        strides = () if tensor.is_contiguous() else tensor.stride()
+        at, tensor = _memories(tensors), tensors[0]
+        _expect(at in own and all(memory.dtype is tensor.dtype for memory in own[at]))
+        pairs = list(zip(tensors, own[at], strict=True))
+        whole = all(tensor.numel() == memory.numel() and _is_dense(tensor) for tensor, memory in pairs)
+        strides = () if all(tensor.is_contiguous() for tensor in tensors) else _same(t.stride() for t in tensors)
+        new = _New(self._shape(tensors if whole else own[at]), tensor.dtype, strides if whole else ())
+        first = self._after_given + 4 * len(self._tilings)
         if at not in self._slots:
-            self._slots[at] = _FIRST + len(self._strides) + len(self._new), 0
-            self._new.append((tensor.shape, memory.dtype, strides) if whole else (memory.shape, memory.dtype, ()))
-        number = self._slots[at][0] - _FIRST - len(self._strides)
-        is_all = self._new[number] == (tensor.shape, memory.dtype, strides)
-        place = None if is_all else (tensor.shape, tensor.stride(), tensor.storage_offset())
+            self._slots[at] = first + len(self._new), _Size(0)
+            self._new.append(new)
+        number = self._slots[at][0] - first
+        place = None
+        if not whole or self._new[number] != new:
+            offset = self._size([tensor.storage_offset() for tensor in tensors])
+            place = _View(self._shape(tensors), _same(tensor.stride() for tensor in tensors), offset)
         if (number, place) not in self._parts:
             self._parts.append((number, place))
         return self._parts.index((number, place))
 
-    def _lay_out(self, tensors: Sequence[Tensor], start: int) -> int:
-        """Give everything that does not leave the pass a place in its workspace; returns the size of that in words."""
-        for tensor in tensors:
-            self._slots[_memory(tensor)] = _WORKSPACE, start
-            start = _up(start + tensor.untyped_storage().nbytes())
-        return start // 8
+    def _shape(self, tensors: Sequence[Tensor]) -> tuple[_Size, ...]:
+        return tuple(self._size(sizes) for sizes in _together(tensor.shape for tensor in tensors))
 
-    def _word(self, word: int | Tensor) -> tuple[int, int]:
-        """The slot that a word of a table counts from, and the bytes from there."""
-        if isinstance(word, int):
-            return _ZERO, word
-        if word.numel() == 0:
-            return _ZERO, 0
-        memory = _memory(word)
-        if memory in self._constants:
-            return _ZERO, word.data_ptr()
-        if memory not in self._slots:
-            raise _NoProgram
-        slot, offset = self._slots[memory]
-        return slot, offset + word.data_ptr() - memory
+    def _lay_out(self, memories: Sequence[Sequence[Tensor]], fixed: int) -> tuple[int, int]:
+        """Give what does not leave the pass places in its workspace; returns how many bytes, and how many a row."""
+        of_row = 0
+        for tensors in memories:
+            size = self._size([tensor.untyped_storage().nbytes() for tensor in tensors])
+            self._slots[_memories(tensors)] = _WORKSPACE, _Size(fixed, of_row, _ROOM)
+            fixed += _up(size.fixed)
+            of_row += -(-size.factor // 4) * 4  # so that all begin with a line
+        return fixed, of_row
+
+    def _word(self, words: Sequence[int | Tensor]) -> tuple[int, int, int, int]:
+        """A word of a table: that of a slot, so many bytes more, and a factor of that of another slot."""
+        if isinstance(words[0], int):
+            return _ZERO, *self._size(words)
+        tensors: Any = words
+        if tensors[0].numel() == 0:
+            return _ZERO, 0, 0, _ZERO
+        memories = _memories(tensors)
+        if memories in self._constants:
+            return _ZERO, _same(tensor.data_ptr() for tensor in tensors), 0, _ZERO
+        _expect(memories in self._slots)
+        slot, start = self._slots[memories]
+        offset = self._size([tensor.data_ptr() - at for tensor, at in zip(tensors, memories, strict=True)])
+        of = {each.of for each in (start, offset) if each.factor}
+        _expect(len(of) <= 1)
+        return slot, start.fixed + offset.fixed, start.factor + offset.factor, max(of, default=_ZERO)
+
+    def _views_at(self, rows: int) -> list[tuple[int, Any]]:
+        """Of each part which new tensor it is of, and how it is seen."""
+        return [(number, None if view is None else view.at(rows)) for number, view in self._parts]
 
     def takes(self, given: Sequence[Tensor]) -> bool:
         """Whether it reads these tensors as they come, not copies with other strides."""
         return [tensor.stride() for tensor in given] == self._strides
 
-    def run(self, given: Sequence[Tensor]) -> Results:
-        """The results of the pass on other tensors of the same shapes and types."""
-        return self.run_on(self._read(given))
+    def run(self, layout: Layout, given: Sequence[Tensor]) -> Results:
+        """The results of the pass on other tensors: of the same shapes and types, or of others with as many rows as
+        `layout` has."""
+        read = self._read(given)
+        if not self._is_elastic:
+            return self.run_on(read)
+        tilings, made, rows = self._of_batch(layout)
+        sizes = rows, room(rows), _workspace(self._words(rows)).data_ptr()
+        self._call([*sizes, *_addresses(read), *_addresses(_arrays(tilings)), *_addresses(made)])
+        return self._taken(made, self._views_at(rows))
 
     def run_on(self, read: Sequence[Tensor]) -> Results:
-        """As `run`, on memory that stands as it `takes` it."""
+        """As `run`, for batches of one layout, on memory that stands as it `takes` it."""
         made = [make() for make in self._makers]
-        addresses = [tensor.data_ptr() for tensor in (_workspace(self._workspace), *read, *made)]
-        table = array("q", [self._address, 0, *addresses])
-        self._code.run(table.buffer_info()[0], 0)
-        return self._taken(made)
+        self._call([0, 0, *_addresses((_workspace(self._words(0)), *read, *made))])
+        return self._taken(made, self._views)
 
-    def turns(self, given: Sequence[Tensor]) -> team.Turns[Results]:
+    def turns(self, layout: Layout, given: Sequence[Tensor]) -> team.Turns[Results]:
         """As `run`, for `team.together`."""
-        read, made = self._read(given), [make() for make in self._makers]
-        workspace = arena.empty((self._workspace,), torch.float64)  # its own, as others run at the same time
-        yield team.Job(self._code, [self._address, 0, workspace, *read, *made], 1, forks=self._forks)
-        return self._taken(made)
+        read = self._read(given)
+        tilings, made, rows = self._of_batch(layout)
+        workspace = arena.empty((self._words(rows),), torch.float64)  # its own, as others run at the same time
+        words: list[int | Tensor] = [self._address, 0, rows, room(rows), workspace, *read, *_arrays(tilings), *made]
+        yield team.Job(self._code, words, 1, owners=tilings, forks=self._forks)
+        return self._taken(made, self._views_at(rows))
+
+    def _of_batch(self, layout: Layout) -> tuple[list[Tiling], list[Tensor], int]:
+        """The tilings of a batch, new tensors for it, and its rows."""
+        rows = layout.num_rows if self._is_elastic else 0
+        return [layout.like(each) for each in self._tilings], [arena.empty(*new.at(rows)) for new in self._new], rows
+
+    def _words(self, rows: int) -> int:
+        """The size of the workspace, in words."""
+        fixed, of_row = self._workspace
+        return (fixed + of_row * room(rows)) // 8
+
+    def _call(self, words: Sequence[int]) -> None:
+        """Run it, with what follows the first two words of a call's table."""
+        table = array("q", [self._address, 0, *words])
+        self._code.run(table.buffer_info()[0], 0)
 
     def _read(self, given: Sequence[Tensor]) -> list[Tensor]:
         """What it reads: what is given, or copies where that has other strides."""
@@ -160,52 +298,56 @@ class Program:
             for tensor, strides in zip(given, self._strides, strict=True)
         ]
 
-    def _taken(self, made: Sequence[Tensor]) -> Results:
+    def _taken(self, made: Sequence[Tensor], views: Sequence[tuple[int, Any]]) -> Results:
         """The results from the new tensors."""
-        parts = [made[n] if place is None else made[n].as_strided(*place) for n, place in self._parts]
+        parts = [made[number] if view is None else made[number].as_strided(*view) for number, view in views]
         return [None if each is None else parts[each] for each in self._results]
 
 
-def record(run: Callable[[Given], Results], given: Given) -> tuple[Program | None, Results]:
-    """Run a pass, and make a program of what it did; None where it has none.
+def record(turns: Pass, *batches: tuple[Layout, Given]) -> tuple[Program | None, Results]:
+    """Run a pass over batches and make a program of what it did, None where it has none; with the results of the last.
 
     It runs on copies of the tensors: two of them may be the same one now and not the next time.
     """
-    copies = tuple(tensor.detach().clone() for tensor in given)
-    with tape.listening() as noted:
-        results = run(copies)
+    recordings = []
+    for layout, given in batches:
+        copies = tuple(tensor.detach().clone() for tensor in given)
+        with tape.listening() as noted:
+            (results,) = team.together([turns(layout, copies)])
+        recordings.append(Recording(layout, copies, noted, results))
     try:
-        return Program(copies, noted, results), results
+        return Program(*recordings), results
     except _NoProgram:
         return None, results
 
 
 class Programs:
-    """The programs of one pass, one for each layout and number of threads.
+    """The programs of one pass: one for each layout of padded batches, and some for all ragged ones, as they come.
 
     Args:
+        resized: what the pass is given, for another number of rows; the numbers do not matter.
         is_fixed: whether the pass gives the same numbers for the same tensors; only then it has any.
     """
 
-    def __init__(self, *, is_fixed: bool = True) -> None:
-        self._is_fixed = is_fixed
-        self._known: weakref.WeakKeyDictionary[Layout, dict[int, Any]] = weakref.WeakKeyDictionary()
+    def __init__(self, resized: Callable[[int, Given], Given], *, is_fixed: bool = True) -> None:
+        self._resized, self._is_fixed = resized, is_fixed
+        self._known: weakref.WeakKeyDictionary[Layout, dict[Any, Any]] = weakref.WeakKeyDictionary()
+        self._ragged: dict[Any, Any] = {}
 
     def known(self, layout: Layout) -> Program | None:
-        """The program for a batch, if there is one."""
+        """The program for batches of a layout, if there is one."""
         found = self._known.get(layout, {}).get(team.num_threads())
         return found if isinstance(found, Program) else None
 
-    def run(self, turns: Callable[[Given], team.Turns[Results]], layout: Layout, given: Given) -> Results:
+    def run(self, turns: Pass, layout: Layout, given: Given) -> Results:
         """The results of the pass for one batch; see `turns`."""
-        found = self.known(layout)
-        if found is not None:
-            return found.run(given)
+        known, key = self._place(layout, team.num_threads())
+        found = known.get(key)
+        if isinstance(found, Program):
+            return found.run(layout, given)
         return team.together([self.turns(turns, layout, given, alone=False)])[0]
 
-    def turns(
-        self, turns: Callable[[Given], team.Turns[Results]], layout: Layout, given: Given, *, alone: bool
-    ) -> team.Turns[Results]:
+    def turns(self, turns: Pass, layout: Layout, given: Given, *, alone: bool) -> team.Turns[Results]:
         """The results of the pass for one batch, for `team.together`.
 
         Args:
@@ -214,18 +356,45 @@ class Programs:
             given: the tensors.
             alone: whether a program is to take one thread, as another pass runs at the same time.
         """
-        known = self._known.setdefault(layout, {})
         threads = 1 if alone else team.num_threads()
-        found = known.get(threads)
+        known, key = self._place(layout, threads)
+        found = known.get(key)
         if isinstance(found, Program):
-            return (yield from found.turns(given))
-        if found is not _SEEN:
-            if threads not in known:
-                known[threads] = _SEEN if self._is_fixed and _is_worth_it(given) else None
-            return (yield from turns(given))
+            return (yield from found.turns(layout, given))
+        if found is None:
+            if key not in known:
+                known[key] = 0 if self._is_fixed and _is_worth_it(given) else None
+            return (yield from turns(layout, given))
         with team.at_most(threads):
-            known[threads], results = record(lambda copies: team.together([turns(copies)])[0], given)
-        return results
+            if known is not self._ragged:
+                known[key], results = record(turns, (layout, given))
+                return results
+            program, _ = record(turns, *self._others(layout, given, _SHIFTS[found]))
+        known[key] = found + 1 if program is None and found + 1 < len(_SHIFTS) else program
+        return (yield from turns(layout, given) if program is None else program.turns(layout, given))
+
+    def _place(self, layout: Layout, threads: int) -> tuple[dict[Any, Any], Any]:
+        """Where the program for a batch stands, or will: with those for any lengths, if there may be such a one.
+
+        In place of a program there is how often one was tried, or None where there is none.
+        """
+        rows = layout.num_rows
+        if layout.sizes is None and rows > threads:
+            key = len(layout.lengths), rows.bit_length(), threads
+            found = self._ragged.pop(key, _NEW)
+            if found is not _NEW:
+                self._ragged[key] = found  # the last one again
+            elif len(self._ragged) >= _MOST:
+                self._ragged.pop(next(iter(self._ragged)), None)
+            if found is not None:
+                return self._ragged, key
+        return self._known.setdefault(layout, {}), threads
+
+    def _others(self, layout: Layout, given: Given, shift: int) -> list[tuple[Layout, Given]]:
+        """Two batches of as many sequences; in both there is room for one row more than they have."""
+        first = max(room(layout.num_rows) + shift, room(team.num_threads() + 1)) - 1
+        sizes = first, first + room(1)
+        return [(layout.resized(rows), self._resized(rows, given)) for rows in sizes]
 
 
 def _workspace(size: int) -> Tensor:
@@ -245,6 +414,37 @@ def _is_worth_it(given: Given) -> bool:
 def _memory(tensor: Tensor) -> int:
     address: int = tensor.untyped_storage().data_ptr()
     return address
+
+
+def _memories(tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    return tuple(map(_memory, tensors))
+
+
+def _addresses(tensors: Sequence[Tensor]) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def _arrays(tilings: Sequence[Tiling]) -> list[Tensor]:
+    return [array for tiling in tilings for array in tiling.arrays]
+
+
+def _expect(condition: bool) -> None:
+    if not condition:
+        raise _NoProgram
+
+
+def _same(values: Iterable[Any]) -> Any:
+    """What all of them are."""
+    first, *others = values
+    _expect(all(other == first for other in others))
+    return first
+
+
+def _together(lists: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """The first items of all lists, the second ones, and so on."""
+    lists = list(lists)
+    _expect(len({len(each) for each in lists}) == 1)
+    return list(zip(*lists, strict=True))
 
 
 def _is_dense(tensor: Tensor) -> bool:
@@ -268,13 +468,14 @@ def _replay() -> Code:
     return compile_text(_REPLAY + team.entry("replay"), "replay", host())
 
 
-# %call: the program, 0, the workspace, addresses. A program: how many words and jobs, the function that runs code on
-# the threads of a team, then (slot, bytes) of every word, then (code, code for a team, first word, threads) of each job
+# %call: the program, 0, rows, rows with room, the workspace, addresses. A program: how many words and jobs, the
+# function that runs code on the threads of a team, then (slot, bytes, factor, slot that it is a factor of) of every
+# word, then (code, code for a team, first word, threads) of each job
 _REPLAY = """
 define void @replay(ptr %call, i64 %thread) {
 entry:
   %program = load ptr, ptr %call
-  %at_workspace = getelementptr i64, ptr %call, i64 2
+  %at_workspace = getelementptr i64, ptr %call, i64 4
   %workspace = load ptr, ptr %at_workspace
   %num_words = load i64, ptr %program
   %at_num_jobs = getelementptr i64, ptr %program, i64 1
@@ -282,20 +483,28 @@ entry:
   %at_fork = getelementptr i64, ptr %program, i64 2
   %fork = load ptr, ptr %at_fork
   %words = getelementptr i64, ptr %program, i64 3
-  %jobs = getelementptr {i64, i64}, ptr %words, i64 %num_words
+  %jobs = getelementptr {i64, i64, i64, i64}, ptr %words, i64 %num_words
   br label %next_word
 next_word:
   %i = phi i64 [ 0, %entry ], [ %i_after, %word ]
   %is_word = icmp slt i64 %i, %num_words
   br i1 %is_word, label %word, label %next_job
 word:
-  %at_slot = getelementptr {i64, i64}, ptr %words, i64 %i
+  %at_slot = getelementptr {i64, i64, i64, i64}, ptr %words, i64 %i
   %slot = load i64, ptr %at_slot
   %at_bytes = getelementptr i64, ptr %at_slot, i64 1
   %bytes = load i64, ptr %at_bytes
   %at_address = getelementptr i64, ptr %call, i64 %slot
   %address = load i64, ptr %at_address
-  %value = add i64 %address, %bytes
+  %at_factor = getelementptr i64, ptr %at_slot, i64 2
+  %factor = load i64, ptr %at_factor
+  %at_unit_slot = getelementptr i64, ptr %at_slot, i64 3
+  %unit_slot = load i64, ptr %at_unit_slot
+  %at_unit = getelementptr i64, ptr %call, i64 %unit_slot
+  %unit = load i64, ptr %at_unit
+  %more = mul i64 %factor, %unit
+  %start = add i64 %address, %bytes
+  %value = add i64 %start, %more
   %goal = getelementptr i64, ptr %workspace, i64 %i
   store i64 %value, ptr %goal
   %i_after = add i64 %i, 1
@@ -309,11 +518,11 @@ job:
   %code = load ptr, ptr %at_code
   %at_team = getelementptr i64, ptr %at_code, i64 1
   %team = load ptr, ptr %at_team
-  %at_start = getelementptr i64, ptr %at_code, i64 2
-  %start = load i64, ptr %at_start
+  %at_first = getelementptr i64, ptr %at_code, i64 2
+  %first = load i64, ptr %at_first
   %at_threads = getelementptr i64, ptr %at_code, i64 3
   %threads = load i64, ptr %at_threads
-  %table = getelementptr i64, ptr %workspace, i64 %start
+  %table = getelementptr i64, ptr %workspace, i64 %first
   %is_alone = icmp eq i64 %threads, 1
   br i1 %is_alone, label %alone, label %by_team
 alone:

@@ -13,9 +13,15 @@ from torch import Tensor
 from recurra.engine.block import Block
 from recurra.ragged import Ragged, put_rows, take_rows
 
-__all__ = ["LINE", "Layout", "Tiling", "is_batch_first"]
+__all__ = ["LINE", "Layout", "Tiling", "is_batch_first", "room"]
 
 LINE = 64  # bytes of a line of memory and of the longest vector: where rows begin, no vector lies across two lines
+_ROWS = 16  # of float32 fill whole lines, whatever their width
+
+
+def room(num_rows: int) -> int:
+    """Rows that there is memory for where so many are wanted and others stand behind them; may be a symbol."""
+    return -(-num_rows // _ROWS) * _ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +36,7 @@ class Tiling:
         row_base: int64 [B], the row of the first step of each sequence in that order.
         row_stride: rows from one step of a sequence to the next.
         sharers: threads of each tile.
+        asked: the arguments of `Layout.tiling`, or of `of_rows`, that it was made by.
     """
 
     order: np.ndarray
@@ -39,6 +46,7 @@ class Tiling:
     row_base: np.ndarray
     row_stride: int = 1
     sharers: int = 1
+    asked: tuple[int, ...] = ()
 
     @classmethod
     @functools.lru_cache(maxsize=16)
@@ -49,18 +57,21 @@ class Tiling:
         starts, sizes = starts[sizes > 0], sizes[sizes > 0]
         tiles = [(index, 1, size, 0) for index, size in enumerate(sizes.tolist())]
         order = np.arange(len(starts))
-        return cls(order, 1, np.array(tiles, np.int64), np.ones(sizes.max(initial=0), np.int64), starts)
+        active = np.ones(sizes.max(initial=0), np.int64)
+        return cls(order, 1, np.array(tiles, np.int64), active, starts, asked=(count, threads))
 
     @cached_property
-    def header(self) -> dict[str, int]:
-        """Its words of a kernel's table; addresses of memory that is its own."""
+    def arrays(self) -> tuple[Tensor, ...]:
+        """Those that a kernel reads."""
+        return tuple(map(torch.from_numpy, (self.tiles, self.active, self.order, self.row_base)))
+
+    @cached_property
+    def header(self) -> dict[str, int | Tensor]:
+        """Its words of a kernel's table."""
         return {
+            **dict(zip(("tiles", "active", "order", "row_base"), self.arrays, strict=True)),
             "sharers": self.sharers,
             "num_tiles": len(self.tiles),
-            "tiles": self.tiles.ctypes.data,
-            "active": self.active.ctypes.data,
-            "order": self.order.ctypes.data,
-            "row_base": self.row_base.ctypes.data,
             "row_stride": self.row_stride,
         }
 
@@ -159,11 +170,23 @@ class Layout:
         """Sequences in tiles of at most `limit`, the same work for every thread, or for each that many sharers."""
         tiling = self._tilings.get((threads, limit, sharers))
         if tiling is None:
-            tiling = self._tilings[threads, limit, sharers] = self._deal(threads // sharers, limit, sharers)
+            tiling = self._tilings[threads, limit, sharers] = self._deal(threads, limit, sharers)
         return tiling
 
+    def like(self, other: Tiling) -> Tiling:
+        """The tiling that takes the place here which that one of another batch has there."""
+        if len(other.asked) == 2:
+            return Tiling.of_rows(self.num_rows, other.asked[1])
+        threads, limit, sharers = other.asked
+        return self.tiling(threads, limit, sharers)
+
+    def resized(self, num_rows: int) -> Layout:
+        """That of as many sequences with so many rows together."""
+        edges = np.linspace(0, num_rows, len(self.lengths) + 1).astype(np.int64)
+        return Layout(np.diff(edges), edges[:-1])
+
     def _deal(self, threads: int, limit: int, sharers: int) -> Tiling:
-        batch = len(self.lengths)
+        batch, asked, threads = len(self.lengths), (threads, limit, sharers), threads // sharers
         rows = max(1, min(limit, -(-batch // threads)))
         sorted_ = np.argsort(-self.lengths, kind="stable")
         even = batch == 0 or self.lengths[sorted_[0]] == self.lengths[sorted_[-1]]
@@ -196,6 +219,7 @@ class Layout:
             row_base=np.ascontiguousarray(self.first[dealt]),
             row_stride=self.stride,
             sharers=sharers,
+            asked=asked,
         )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable
+import random
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,13 +14,18 @@ import torch
 from torch import Tensor, nn
 
 import recurra
-from recurra import Ragged
-from recurra.cells import DNC, GRU, LSTM, RNN, IndRNN, MinGRU
+from recurra import Ragged, cells
+from recurra.cells import DNC, GRU, LSTM, RNN, IndRNN, MinGRU, make_cell
 from recurra.cells.zoneout import Zoneout
+from recurra.engine import reference
+from recurra.engine.cell_code import Compiled
 from recurra.engine.compiled import compiled
 from recurra.engine.cpu import arena, replay, team
 from recurra.engine.cpu.matmul import matmul
 from recurra.engine.cpu.replay import Program, record
+from recurra.engine.cpu.target import host
+from recurra.engine.cpu.tiling import Layout
+from recurra.engine.scan import engine_in_use
 from tests.tolerance import assert_close
 
 
@@ -58,10 +65,21 @@ def numbers(cell: recurra.Cell, x: Any, state: Any, engine: str) -> list[Tensor]
     return [y, *after, *torch.autograd.grad(loss, [leaf, *fields, *cell.parameters()])]
 
 
+def as_turns(run: Callable[[Any], Any]) -> Any:
+    """A pass that hands out no job."""
+
+    def turns(layout: Layout, given: Any) -> Any:
+        yield from ()
+        return run(given)
+
+    return turns
+
+
 def programs(cell: recurra.Cell) -> list[Any]:
     """All that is known of the passes of a cell in double precision."""
-    code = compiled(cell, torch.float64)
-    return [found for known in code._programs.values() for each in known._known.values() for found in each.values()]
+    passes = compiled(cell, torch.float64)._programs.values()
+    padded = [found for known in passes for each in known._known.values() for found in each.values()]
+    return [*padded, *(found for known in passes for found in known._ragged.values())]
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -165,7 +183,7 @@ def test_what_torch_computes_in_between_has_no_program() -> None:
 )
 def test_passes_that_are_no_programs(run: Any) -> None:
     given = torch.randn(2, 2).double(), torch.randn(2, 2).double()
-    program, results = record(lambda given: run(*given), given)
+    program, results = record(as_turns(lambda given: run(*given)), (Layout.of_block(2, 1, False, False), given))
     assert program is None
     for got, want in zip(results, run(*given), strict=True):
         assert torch.equal(got, want)
@@ -177,10 +195,11 @@ def test_a_program_returns_parts_nothings_and_the_same_twice() -> None:
         whole = matmul(a, matmul(a, b))
         return [whole.t(), None, whole[1:], whole[1:], matmul(b, a)[0], whole[:, 1]]
 
-    program, _ = record(run, (torch.randn(3, 3).double(), torch.randn(3, 3).double()))
+    layout = Layout.of_block(3, 1, False, False)
+    program, _ = record(as_turns(run), (layout, (torch.randn(3, 3).double(), torch.randn(3, 3).double())))
     assert program is not None
     given = torch.randn(3, 3).double(), torch.randn(3, 3).double().t()
-    found, want = program.run(given), run(given)
+    found, want = program.run(layout, given), run(given)
     assert found[2] is found[3]
     assert found[1] is None
     for got, expected in zip(found, want, strict=True):
@@ -208,15 +227,127 @@ def test_each_number_of_threads_has_a_program() -> None:
 
 
 def test_programs_go_with_their_batch_and_large_batches_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = GRU(3, 5).double()
+    cell = Zoneout(GRU(3, 5), 0.1).double()  # draws, so that ragged batches have none for any lengths
     x = Ragged.from_list([torch.randn(length, 3).double() for length in (4, 2)])
+    layout = weakref.ref(Layout.of(x))
     for _ in range(3):
         recurra.scan(cell, x, engine="compiled")
-    assert len(programs(cell)) == 1
     del x
     gc.collect()
-    assert not programs(cell)
+    assert layout() is None
     monkeypatch.setattr(replay, "_LARGEST", 100)
+    cell = GRU(3, 5).double()
     for _ in range(3):
         recurra.scan(cell, torch.randn(5, 2, 3).double(), engine="compiled")
     assert programs(cell) == [None]
+
+
+def ragged(cell: recurra.Cell, lengths: Sequence[int]) -> Ragged:
+    return Ragged.from_list([torch.randn(length, *cell.input_shape).double() for length in lengths])
+
+
+def assert_right(cell: recurra.Cell, x: Ragged) -> None:
+    state = cell.State(*(torch.randn_like(field) for field in cell.initial_state(x.batch_size, dtype=torch.float64)))
+    for got, want in zip(numbers(cell, x, state, "compiled"), numbers(cell, x, state, "reference"), strict=True):
+        assert_close(got, want)
+
+
+def elastic(cell: recurra.Cell) -> dict[str, list[Any]]:
+    """What is known of the passes over ragged batches."""
+    return {name: [*known._ragged.values()] for name, known in compiled(cell, torch.float64)._programs.items()}
+
+
+def never(*_: Any) -> None:
+    raise AssertionError("the pass has a program")
+
+
+@pytest.mark.parametrize("name", sorted(cells.CELLS))
+def test_sequences_of_other_lengths_run_as_a_program_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"size": (3, 3)} if name in ("convlstm", "convgru") else {}
+    cell = make_cell(name, 4, 8, **options).double()
+    for lengths in ([3, 9, 5], [12, 0, 6], [7, 7, 3]):
+        x = ragged(cell, lengths)
+        y, after = recurra.scan(cell, x.replace(x.values.requires_grad_()), engine="compiled")
+        (y.values.sum() + sum(field.sum() for field in after if field.is_floating_point())).backward()
+    known = elastic(cell)
+    assert [type(each) for name in ("training", "backward") for each in known[name]] == [Program, Program]
+    monkeypatch.setattr(Compiled, "_forward", never)
+    monkeypatch.setattr(Compiled, "_backward", never)
+    for lengths in ([16, 0, 0], [1, 14, 1], [13, 3, 15], [8, 8, 8]):  # of 16 to 31 rows together
+        x = ragged(cell, lengths)
+        leaf = x.values.clone().requires_grad_()
+        found = []
+        for engine in ("compiled", "reference"):
+            y, after = recurra.scan(cell, x.replace(leaf), engine=engine)
+            loss = y.values.square().sum() + sum(field.sum() for field in after if field.is_floating_point())
+            learned = [each for each in cell.parameters() if each.requires_grad]
+            found.append([y.values, *torch.autograd.grad(loss, [leaf, *learned], allow_unused=True)])
+        for got, want in zip(*found, strict=True):
+            assert (got is None) == (want is None)
+            if want is not None:
+                assert_close(got, want)
+
+
+def test_any_number_of_rows_and_of_sequences() -> None:
+    cell = GRU(3, 5).double()
+    draw = random.Random(0)
+    for _ in range(60):
+        batch = draw.choice([1, 2, 5])
+        assert_right(cell, ragged(cell, [1, *(draw.choice([0, 1, 2, draw.randrange(90)]) for _ in range(batch))]))
+    assert sum(isinstance(each, Program) for each in elastic(cell)["training"]) >= 5
+
+
+def test_inference_over_ragged_batches_and_both_directions() -> None:
+    network = recurra.Recurrent(GRU(3, 5), bidirectional=True, num_layers=2).double().eval()
+    for lengths in ([9], [12], [8], [15], [11]):
+        x = ragged(GRU(3, 5), lengths)
+        with torch.no_grad():
+            got, _ = network(x)
+            with engine_in_use(reference.run):
+                want, _ = network(x)
+        assert_close(got.values, want.values)
+
+
+@pytest.mark.skipif(not host().bf16, reason="this processor has no products of bfloat16")
+def test_products_of_bfloat16_over_ragged_batches() -> None:
+    cell = GRU(32, 32)
+    inputs = [Ragged.from_list([torch.randn(n, 32) for n in lengths]) for lengths in ([50, 70, 30], [61, 3, 99])]
+
+    def found(x: Ragged) -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            y, _ = recurra.scan(cell, Ragged(x.values, x.offsets.clone()), engine="compiled")
+        return [y.values, *torch.autograd.grad(y.values.square().mean(), list(cell.parameters()))]
+
+    first = [found(x) for x in inputs]
+    for x, want in zip([*inputs, *inputs], [*first, *first], strict=True):
+        for got, expected in zip(found(x), want, strict=True):
+            assert torch.allclose(got, expected, rtol=1e-4, atol=1e-6)
+    passes = compiled(cell, torch.float32).in_bf16._programs
+    assert [type(each) for name in ("training", "backward") for each in passes[name]._ragged.values()] == [Program] * 2
+
+
+def test_where_a_choice_lies_between_the_two_recordings_others_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = GRU(3, 5).double()
+    sizes: list[int] = []
+
+    def no_threads_from_48_rows_on(*args: Any, **_: Any) -> tuple[int, int]:
+        sizes.append(args[0])
+        return (1, 1) if args[0] < 40 else (2, 1)
+
+    monkeypatch.setattr("recurra.engine.cpu.matmul._grid", no_threads_from_48_rows_on)
+    for _ in range(5):
+        assert_right(cell, ragged(cell, [20, 12]))
+    assert {31, 47} <= {*sizes}  # two threads in one, one in the other
+    assert [type(each) for each in elastic(cell)["training"]] == [Program]
+
+
+def test_of_many_numbers_of_sequences_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "_MOST", 4)
+    cell = RNN(3, 5).double()
+    for batch in (1, 2, 3, 4, 5, 6):
+        for _ in range(3):
+            recurra.scan(cell, ragged(cell, [20] * batch), engine="compiled")
+        recurra.scan(cell, ragged(cell, [20]), engine="compiled")
+    known = compiled(cell, torch.float64)._programs["training"]._ragged
+    assert [batch for batch, *_ in known] == [4, 5, 6, 1]
+    assert all(isinstance(each, Program) for each in known.values())
