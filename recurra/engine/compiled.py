@@ -26,7 +26,7 @@ from recurra.engine.cell_code import Compiled
 from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
-from recurra.engine.memory import in_memory
+from recurra.engine.memory import has_memory, in_memory
 from recurra.engine.products import has_bf16, is_plain_eager
 from recurra.engine.reading import Look, Reading, hooks_on_all, read, what_changed
 from recurra.engine.ready import Ready
@@ -164,6 +164,12 @@ def obstacle_of_cell(reading: Reading, dtype: torch.dtype) -> str:
     tensors = (*reading.parameters.values(), *reading.buffers.values())
     if any(map(is_lazy, tensors)):
         return "a parameter has no shape before the first step: run one with engine='reference'"
+    odd = [name for name, tensor in reading.parameters.items() if not has_memory(tensor)]
+    odd += [
+        name for name, tensor in reading.buffers.items() if tensor.layout is torch.strided and not has_memory(tensor)
+    ]
+    if odd:
+        return f"`{odd[0]}` is sparse, or a tensor of a kind of its own"
     devices = sorted({str(tensor.device) for tensor in tensors if not tensor.is_cpu})
     if devices:
         return f"it runs on the CPU, the cell is on {', '.join(devices)}"
@@ -183,6 +189,8 @@ def _of_now(reading: Reading, x: Tensor) -> str:
     if reading.buffers and any(buffer.requires_grad for buffer in reading.buffers.values()):
         return "a buffer of the cell needs a gradient: make it a parameter"
     if not torch.is_autocast_enabled("cpu"):
+        if not has_memory(x):
+            return "`x` is sparse, or a tensor of a kind of its own"
         return "" if is_plain_eager(x) else "something traces or transforms the call"
     with torch.autocast("cpu", enabled=False):
         return _of_now(reading, x)
@@ -200,7 +208,7 @@ def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Com
     if why:
         return why
     precision = values.dtype.to_real()
-    if any(field.dtype.to_real() is not precision or not field.is_cpu for field in state):
+    if any(field.dtype.to_real() is not precision or not field.is_cpu or not has_memory(field) for field in state):
         return "`state` is of another type than `x`"
     return known or compiled(cell, values.dtype, reading)
 

@@ -1000,3 +1000,21 @@ def test_a_step_that_asks_something_of_its_state_is_tried_near_the_first_one() -
     x = torch.randn(5, 2, 3, dtype=torch.float64)
     outputs, _ = recurra.scan(Filter(3, 3), x, engine="compiled")
     assert_close(outputs, recurra.scan(Filter(3, 3), x, engine="reference")[0])
+
+
+class WithNothing(Cell):
+    """A state with a field that has no numbers."""
+
+    State = collections.namedtuple("State", "h, none")
+
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return (5,), (0,)
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = torch.tanh(x.sum(-1, keepdim=True) + state.h * 0.5 + state.none.sum(-1, keepdim=True))
+        return h, self.State(h, 2 * state.none.sigmoid())
+
+
+def test_a_field_without_numbers() -> None:
+    assert_engines_agree(WithNothing(3, 5).double(), [3, 0, 2])
