@@ -120,11 +120,8 @@ def _code(bits: int, bf16: bool, target: Target) -> Code:
 class _Emitter(PanelWriter):
     def emit(self) -> str:
         b = self.b
-        table, thread = self.function.args
-        own = self.at(table, b.add(self.word(len(_TABLE)), b.mul(thread, self.word(len(_THREAD)))), 8)
-        self.head = {**self.read_words(table, _TABLE), **self.read_words(own, _THREAD)}
-        for name in ("a", "b", "c", "bias", "panels", "rounded"):
-            self.head[name] = self.pointer(self.head[name])
+        _, thread = self.function.args
+        self.head = self.read_head(_TABLE, _THREAD, ("a", "b", "c", "bias", "panels", "rounded"))
         self.height, width = _tile(self.target, self.itemsize)
         # behind the panel stands the row with which its sums begin
         share = b.mul(b.add(self.head["block"], self.word(1)), self.word(width))
@@ -138,8 +135,7 @@ class _Emitter(PanelWriter):
     def _block(self, k: Any, vectors: int) -> None:
         """Add what entries from k on of the inner size give."""
         b, head = self.b, self.head
-        left = b.sub(head["inner"], k)
-        self.count = b.select(b.icmp_signed("<", left, head["block"]), left, head["block"])
+        self.count = self.least(b.sub(head["inner"], k), head["block"])
         self.is_first = b.icmp_signed("==", k, self.word(0))
         # where the first row of this thread begins, and how far it is to the next one, and to the next entry
         row = b.mul(head["first_row"], head["a_row"])
@@ -166,10 +162,10 @@ class _Emitter(PanelWriter):
         self.pack_panel(source, strides, self.count, self.panel, counts)
         bias = b.icmp_unsigned("!=", head["bias"], ir.Constant(POINTER, None))
         for n, count in enumerate(counts):
-            self.store(self.vectors.const(0.0), self.vector_at(self.start, n), self.lanes, self.lanes)
+            start = self.vector_at(self.start, n)
+            self.write(self.vectors.const(0.0), start)
             with b.if_then(bias):
-                numbers = self.load(self.vector_at(self.at(head["bias"], column), n), count, self.lanes)
-                self.store(numbers, self.vector_at(self.start, n), self.lanes, self.lanes)
+                self.write(self.load(self.vector_at(self.at(head["bias"], column), n), count, self.lanes), start)
 
         def tile(size: int, row: Any) -> None:
             self._sums(row, column, size, counts)
