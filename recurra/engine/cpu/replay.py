@@ -141,8 +141,8 @@ class Program:
     def run_on(self, read: Sequence[Tensor]) -> Results:
         """As `run`, on memory that stands as it `takes` it."""
         made = [make() for make in self._makers]
-        addresses = [tensor.data_ptr() for tensor in (_workspace(self._workspace), *read, *made)]
-        table = array("q", [self._address, 0, *addresses])
+        memory = _workspace(self._workspace), *read, *made  # nobody else gets what has a name here
+        table = array("q", [self._address, 0, *[tensor.data_ptr() for tensor in memory]])
         self._code.run(table.buffer_info()[0], 0)
         return self._taken(made)
 
