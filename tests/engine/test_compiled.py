@@ -794,6 +794,12 @@ class BatchMean(Small):
         return h, One(h)
 
 
+class BatchMeanOfDraws(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = nn.functional.dropout(self.mix(x, state.h), 0.3)
+        return h - h.mean(0), One(h)
+
+
 class OneByOne(Small):
     def step(self, x: Tensor, state: Any) -> Any:
         rows = [self.mix(one[None], h[None]) for one, h in zip(x, state.h, strict=True)]
@@ -840,6 +846,7 @@ def test_a_branch_on_a_value_is_an_error_with_its_line() -> None:
         (NoNumberForZeros, r"test_compiled.py:\d+: `scale = torch.linalg.inv.*`linalg_inv_ex`.*more than 8 rows"),
         (Narrow, r"test_compiled.py:\d+: `h = self.mix.*`sub`.*its type is torch.uint8"),
         (BatchMean, "mixes the rows"),
+        (BatchMeanOfDraws, "mixes the rows"),
         (OneByOne, r"goes over the rows of its batch one by one \(test_compiled.py:\d+: `rows = .*different sequences"),
         (Counted, "goes over the rows of its batch one by one"),
         (SharedDraw, r"torch.rand\(5.*no row for each sequence"),
