@@ -8,6 +8,7 @@ conversion there and back is the identity, reversing twice is the identity, and 
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -101,6 +102,17 @@ def put_rows(source: Tensor, rows: Tensor, num_rows: int, fill: float = 0.0) -> 
     return put
 
 
+def _lasting(make: Callable[[Any], Tensor]) -> cached_property[Tensor]:
+    """A cached property, first asked for in inference mode maybe, whose tensors would serve no training step then."""
+
+    @functools.wraps(make)
+    def outside(batch: Any) -> Tensor:
+        with torch.inference_mode(False):
+            return make(batch)
+
+    return cached_property(outside)
+
+
 @dataclass(frozen=True, eq=False)
 class Ragged:
     """A batch of sequences of different lengths, without padding.
@@ -158,7 +170,7 @@ class Ragged:
         """Where values and offsets are."""
         return self.values.device
 
-    @cached_property
+    @_lasting
     def lengths(self) -> Tensor:
         """Steps of each sequence, int64 [B]."""
         return self.offsets.diff()
@@ -168,12 +180,12 @@ class Ragged:
         """T, the steps of the longest sequence; 0 for an empty batch."""
         return int(self.lengths.max()) if self.batch_size else 0
 
-    @cached_property
+    @_lasting
     def sequence_index(self) -> Tensor:
         """For each step the sequence it belongs to, int64 [N]."""
         return torch.repeat_interleave(self.lengths, output_size=self.num_steps)
 
-    @cached_property
+    @_lasting
     def position(self) -> Tensor:
         """For each step its place in its sequence, from 0, int64 [N]."""
         starts = self.offsets.index_select(0, self.sequence_index)
@@ -184,7 +196,7 @@ class Ragged:
         """What others made of the offsets, by a key of theirs; one for all batches with these offsets."""
         return {}
 
-    @cached_property
+    @_lasting
     def _reversed_rows(self) -> Tensor:
         return self.offsets[self.sequence_index + 1] - 1 - self.position
 

@@ -583,3 +583,13 @@ def test_a_strided_nested_tensor_is_refused() -> None:
         nested = torch.nested.nested_tensor([V], layout=torch.strided)
     with pytest.raises(ShapeError, match=r"got a nested tensor of torch\.strided"):
         Ragged.from_nested(nested)
+
+
+def test_what_was_found_out_in_inference_mode_serves_a_training_step() -> None:
+    batch = numbered([2, 1])
+    with torch.inference_mode():
+        batch.reverse(), batch.expand(torch.ones(2))
+    values, rows = torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)
+    (batch.replace(values).reverse().values.sum() + batch.expand(rows).sum()).backward()
+    assert rows.grad is not None
+    assert rows.grad.tolist() == [2, 1]

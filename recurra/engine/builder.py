@@ -56,7 +56,7 @@ class Builder:
     def pointwise(self, op: str, *args: Any) -> Value:
         """A pointwise operation on values and numbers, of the kinds that it works on."""
         values = [arg if isinstance(arg, Value) else self.const(arg) for arg in args]
-        width = max(value.width for value in values)
+        width = next((value.width for value in values if value.width != 1), 1)  # 0 of a vector without numbers
         boolean = op in COMPARISONS or op in LOGIC
         if op in LOGIC:
             values = [self.flag(value) for value in values]

@@ -6,7 +6,6 @@ This file is the door: it knows what was compiled for which cell, says what cann
 from __future__ import annotations
 
 import functools
-import os
 import threading
 import warnings
 import weakref
@@ -26,7 +25,8 @@ from recurra.engine.cell_code import Compiled
 from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
 from recurra.engine.cpu.tiling import Layout
-from recurra.engine.memory import in_memory
+from recurra.engine.locks import Lock
+from recurra.engine.memory import has_memory, in_memory
 from recurra.engine.products import has_bf16, is_plain_eager
 from recurra.engine.reading import Look, Reading, hooks_on_all, read, what_changed
 from recurra.engine.ready import Ready
@@ -34,7 +34,7 @@ from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
 from recurra.ragged import Ragged
 
-__all__ = ["alone", "compiled", "obstacle", "obstacle_of_cell", "run", "run_again", "run_both"]
+__all__ = ["alone", "compiled", "forget_oldest", "obstacle", "obstacle_of_cell", "run", "run_again", "run_both"]
 
 T = TypeVar("T")
 
@@ -42,18 +42,9 @@ _PRECISIONS = ({torch.float32}, {torch.float64})
 _MANY = 8  # versions of a cell, as many as torch.compile makes
 _MOST = 32  # that are kept
 _HALVES = (torch.bfloat16, torch.float16)
-_compiling = threading.Lock()
+_compiling = Lock()
 _is_alone: ContextVar[bool] = ContextVar("in a thread that traces", default=False)
 _known: weakref.WeakKeyDictionary[Cell, dict[Any, Compiled | CompileError]] = weakref.WeakKeyDictionary()
-
-
-def _fresh() -> None:
-    global _compiling
-    _compiling = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # another thread may have held it when this process was forked
-    os.register_at_fork(after_in_child=_fresh)
 
 
 def _settle() -> None:
@@ -103,12 +94,17 @@ def compiled(cell: Cell, dtype: torch.dtype, reading: Reading | None = None) -> 
         if len(versions) >= _MANY:
             _say_changing(type(cell).__name__, what_changed([*versions][-1][1], reading.key))
         found = versions[key] = alone(lambda: versions.get(key) or _try(cell, dtype))
-        for oldest in [*versions][:-_MOST]:
-            versions.pop(oldest, None)
+        forget_oldest(versions)
     if isinstance(found, CompileError):
         raise found
     reading.look.note(dtype, found)
     return found
+
+
+def forget_oldest(versions: dict[Any, Any]) -> None:
+    """Keep what was made last for the versions of a cell."""
+    for oldest in [*versions][:-_MOST]:
+        versions.pop(oldest, None)
 
 
 @functools.cache  # once for each attribute
@@ -164,6 +160,12 @@ def obstacle_of_cell(reading: Reading, dtype: torch.dtype) -> str:
     tensors = (*reading.parameters.values(), *reading.buffers.values())
     if any(map(is_lazy, tensors)):
         return "a parameter has no shape before the first step: run one with engine='reference'"
+    odd = [name for name, tensor in reading.parameters.items() if not has_memory(tensor)]
+    odd += [
+        name for name, tensor in reading.buffers.items() if tensor.layout is torch.strided and not has_memory(tensor)
+    ]
+    if odd:
+        return f"`{odd[0]}` is sparse, or a tensor of a kind of its own"
     devices = sorted({str(tensor.device) for tensor in tensors if not tensor.is_cpu})
     if devices:
         return f"it runs on the CPU, the cell is on {', '.join(devices)}"
@@ -183,6 +185,8 @@ def _of_now(reading: Reading, x: Tensor) -> str:
     if reading.buffers and any(buffer.requires_grad for buffer in reading.buffers.values()):
         return "a buffer of the cell needs a gradient: make it a parameter"
     if not torch.is_autocast_enabled("cpu"):
+        if not has_memory(x):
+            return "`x` is sparse, or a tensor of a kind of its own"
         return "" if is_plain_eager(x) else "something traces or transforms the call"
     with torch.autocast("cpu", enabled=False):
         return _of_now(reading, x)
@@ -200,7 +204,7 @@ def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Com
     if why:
         return why
     precision = values.dtype.to_real()
-    if any(field.dtype.to_real() is not precision or not field.is_cpu for field in state):
+    if any(field.dtype.to_real() is not precision or not field.is_cpu or not has_memory(field) for field in state):
         return "`state` is of another type than `x`"
     return known or compiled(cell, values.dtype, reading)
 

@@ -110,14 +110,19 @@ class _Builder(Builder):
 
     def operand(self, arg: Any, node: fx.Node) -> Value:
         """An argument of a pointwise call, spread to the shape of its result."""
-        if node.meta["val"].dtype in _NARROW:
-            raise Unsupported(op_name(node), f"its type is {node.meta['val'].dtype}")
+        _expect_wide(node)
         value = self.value(arg)
         return self.spread(value, row_shape(arg), row_shape(node)) if isinstance(arg, fx.Node) else value
 
 
 def _is_real(node: fx.Node) -> bool:
     return node.meta["val"].dtype in (torch.float32, torch.float64, torch.bool, *_WHOLE)
+
+
+def _expect_wide(node: fx.Node) -> None:
+    """Refuse results that would soon be too large for their type, and begin anew."""
+    if node.meta["val"].dtype in _NARROW:
+        raise Unsupported(op_name(node), f"its type is {node.meta['val'].dtype}")
 
 
 def _arg(node: fx.Node, index: int, default: Any = None) -> Any:
@@ -308,6 +313,7 @@ def _axes(node: fx.Node) -> set[int]:
 
 def _over_row(builder: _Builder, node: fx.Node, op: str, value: Value) -> Value:
     """Reduce a value of the shape of the call's first argument over the sizes that the call names."""
+    _expect_wide(node)
     return _reduced(builder, op, builder.number(value), row_shape(_arg(node, 0)), _axes(node))
 
 
@@ -357,6 +363,8 @@ def _cast(builder: _Builder, node: fx.Node) -> Value:
     to, was = node.meta["val"].dtype, source.meta["val"].dtype
     if to == torch.bool:
         return builder.flag(value)
+    if was not in (to, torch.bool):
+        _expect_wide(node)
     if to in _WHOLE and was.is_floating_point:
         return builder.pointwise("trunc", value)
     is_exact = op_name(source) in _CASTS and not _arg(source, 0).meta["val"].is_floating_point()  # of whole numbers

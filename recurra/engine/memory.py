@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-__all__ = ["in_memory"]
+__all__ = ["has_memory", "in_memory"]
+
+
+def has_memory(tensor: Tensor) -> bool:
+    """Whether the numbers of a tensor stand in one memory, unlike those of sparse ones and of many of other classes."""
+    return tensor.layout is torch.strided and type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
 
 
 def in_memory(tensor: Tensor) -> Tensor:

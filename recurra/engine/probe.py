@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from recurra.engine.complex_numbers import planes
 from recurra.engine.contract import Cell
@@ -56,16 +59,21 @@ def expect_contract(cell: Cell, dtype: torch.dtype) -> None:
             raise failed from error
 
 
-def expect_rows_apart(cell: Cell, dtype: torch.dtype) -> None:
+def expect_rows_apart(cell: Cell, dtype: torch.dtype, *, draws: bool) -> None:
     """Compare a batch with its rows one by one.
+
+    Args:
+        cell: the cell.
+        dtype: of its inputs.
+        draws: whether its step draws random numbers, which are all the same one here.
 
     Raises:
         CompileError: a mean over the batch, or the like, is in the step: it cannot run over all steps at once.
     """
     # scan keeps the value of a parametrized weight while it runs; one made here, without gradient, must not be it
     cell = to_run(cell)
-    with torch.no_grad():
-        x, fields = _example(cell, dtype)
+    x, fields = _example(cell, dtype)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _SameDraws() if draws else nullcontext():
         together = _step(cell, x, fields)
         for row in range(0, _ROWS, 3):
             alone = _step(cell, x[row : row + 1], [field[row : row + 1] for field in fields])
@@ -76,6 +84,13 @@ def expect_rows_apart(cell: Cell, dtype: torch.dtype) -> None:
                         f"`{type(cell).__name__}.step` mixes the rows of its batch, which are different sequences: "
                         "it has no compiled form."
                     )
+
+
+class _SameDraws(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        is_random = torch.Tag.nondeterministic_seeded in func.tags
+        return tree_map_only(Tensor, lambda drawn: drawn.fill_(0.5), result) if is_random else result
 
 
 def _example(cell: Cell, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:

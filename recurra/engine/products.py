@@ -65,10 +65,11 @@ def is_plain_eager(*tensors: Tensor) -> bool:
     """Whether the tensors are ordinary ones in eager mode, so that an autograd function of our own can take them.
 
     False while something looks over our shoulder (`torch.compile`, `torch.jit.trace`, `make_fx`, `torch.func`
-    transforms, forward-mode derivatives, autocast), and for tensor subclasses: those need torch's own operations.
+    transforms, forward-mode derivatives, autocast), for tensor subclasses and for sparse tensors: those need torch's
+    own operations.
     """
     for tensor in tensors:
-        if type(tensor) is not Tensor and type(tensor) is not Parameter:
+        if (type(tensor) is not Tensor and type(tensor) is not Parameter) or tensor.layout is not torch.strided:
             return False
     return (
         not torch.compiler.is_compiling()

@@ -40,8 +40,8 @@ class Reading:
     """A look at a cell.
 
     Attributes:
-        key: attributes of the modules, names, types, shapes and devices of their tensors, and torch's default type,
-            which a step may make constants of; hashable.
+        key: attributes of the modules, names, types, shapes, devices and classes of their tensors, and torch's default
+            type, which a step may make constants of; hashable.
         parameters, buffers: by name, as `named_parameters` and `named_buffers` give them.
         look: what is kept of it.
     """
@@ -191,7 +191,7 @@ def _alike(tensors: Sequence[Tensor | None]) -> list[Any]:
         if tensor is None:
             found.append(None)
         else:
-            found += tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+            found += type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device
     return found
 
 
@@ -259,7 +259,7 @@ class _Walk:
             self.key += prefix + name, first
             if is_new:
                 shape = None if is_lazy(tensor) else tensor.shape
-                self.key += shape, tensor.dtype, tensor.device
+                self.key += shape, tensor.dtype, tensor.device, (type(tensor), tensor.layout)
                 is_odd = tensor.layout is not torch.strided or shape is None or (is_buffer and tensor.requires_grad)
                 self.is_plain = self.is_plain and not is_odd
 
@@ -309,7 +309,7 @@ def hooks_on_all() -> bool:
 
 
 def _frozen(value: Any) -> Any:
-    if isinstance(value, (int, float, str, NoneType)):
+    if isinstance(value, (int, float, complex, str, bytes, NoneType)):
         return repr(value)  # 1, 1.0 and True are equal, and so are 0.0 and -0.0: their words are not
     if isinstance(value, dict):
         return tuple((key, _frozen(item)) for key, item in value.items())

@@ -36,12 +36,12 @@ class Ready:
         state: one that such a scan began with.
 
     Attributes:
-        is_chosen: whether "auto" takes the compiled engine; None as long as nobody asked.
+        is_chosen: whether "auto" takes the compiled engine, by the number of threads, once somebody has asked.
     """
 
     def __init__(self, cell: Cell, code: Compiled, layout: Layout, places: list[int], state: Any) -> None:
         self.code, self.layout, self.places = code, layout, places
-        self.is_chosen: bool | None = None
+        self.is_chosen: dict[int, bool] = {}
         self._begin = type(state)(*(_zeros(field.shape, code.dtype) for field in state))
         self._has_own = not vars(cell).keys().isdisjoint(("as_state", "initial_state"))
         self._programs: dict[tuple[str, int], tuple[Program, list[tuple[int, ...]]]] = {}
@@ -57,7 +57,7 @@ class Ready:
             return None
         for field, zeros in zip(given, self._begin, strict=True):
             is_alike = type(field) is Tensor and field.shape == zeros.shape and field.dtype is zeros.dtype
-            if not is_alike or not field.is_cpu:
+            if not is_alike or not field.is_cpu or field.layout is not torch.strided:
                 return None
         return given
 

@@ -288,10 +288,12 @@ def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[A
 
 def _is_chosen(ready: Any, cell: Cell, x: Block) -> bool:
     """Whether "auto" takes the compiled engine for such a block, as `_auto` says."""
-    if ready.is_chosen is None:
+    known: dict[int, bool] = ready.is_chosen
+    threads = torch.get_num_threads()
+    if threads not in known:
         kernel = kernel_of(cell)
-        ready.is_chosen = not (kernel is not None and _is_faster(kernel, x))
-    return bool(ready.is_chosen)
+        known[threads] = kernel is None or not _is_faster(kernel, x)
+    return known[threads]
 
 
 def scan_both(

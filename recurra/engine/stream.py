@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from recurra.checks import check_count
-from recurra.engine.compiled import alone, compiled, obstacle
+from recurra.engine.compiled import alone, compiled, forget_oldest, obstacle
 from recurra.engine.complex_numbers import from_planes, planes
 from recurra.engine.contract import Cell
 from recurra.engine.made_weights import make_weights
@@ -332,6 +332,7 @@ def _code_of(network: Any, twin: Any) -> StepCode | None:
         versions = _known.setdefault(network, {})
         key = (like.dtype, read(network).key)
         found = versions.get(key) or versions.setdefault(key, _compile(whole, like.dtype))
+        forget_oldest(versions)
     if not isinstance(found, CompileError):
         return found
     if network.engine == "compiled":

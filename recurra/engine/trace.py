@@ -289,7 +289,7 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
             raise CompileError(
                 f"`state.{name}` of `{type(cell).__name__}` is {value.dtype}: the compiled loop carries floats alone."
             )
-    named = {name: value.detach() for name, value in (*cell.named_parameters(), *cell.named_buffers())}
+    named = {name: _detached(value) for name, value in (*cell.named_parameters(), *cell.named_buffers())}
     learned = tuple(name for name, value in cell.named_parameters() if is_number(value))
     fixed = tuple(name for name in named if name not in learned)
     fields = tuple(cell.State._fields)
@@ -353,6 +353,11 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
     module.graph.eliminate_dead_code()
     _bake_literals(cell, module)
     return Trace(module.graph, (*fixed, *learned), learned, fields, complexes)
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    """Of a tensor that was made in inference mode, which has no gradient, a copy."""
+    return tensor.detach().clone() if tensor.is_inference() else tensor.detach()
 
 
 def _graph_of(function: Callable[..., list[Tensor]], flat: Sequence[Tensor], *, is_complex: bool) -> fx.GraphModule:

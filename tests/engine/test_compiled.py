@@ -794,6 +794,12 @@ class BatchMean(Small):
         return h, One(h)
 
 
+class BatchMeanOfDraws(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = nn.functional.dropout(self.mix(x, state.h), 0.3)
+        return h - h.mean(0), One(h)
+
+
 class OneByOne(Small):
     def step(self, x: Tensor, state: Any) -> Any:
         rows = [self.mix(one[None], h[None]) for one, h in zip(x, state.h, strict=True)]
@@ -840,6 +846,7 @@ def test_a_branch_on_a_value_is_an_error_with_its_line() -> None:
         (NoNumberForZeros, r"test_compiled.py:\d+: `scale = torch.linalg.inv.*`linalg_inv_ex`.*more than 8 rows"),
         (Narrow, r"test_compiled.py:\d+: `h = self.mix.*`sub`.*its type is torch.uint8"),
         (BatchMean, "mixes the rows"),
+        (BatchMeanOfDraws, "mixes the rows"),
         (OneByOne, r"goes over the rows of its batch one by one \(test_compiled.py:\d+: `rows = .*different sequences"),
         (Counted, "goes over the rows of its batch one by one"),
         (SharedDraw, r"torch.rand\(5.*no row for each sequence"),
@@ -1000,3 +1007,21 @@ def test_a_step_that_asks_something_of_its_state_is_tried_near_the_first_one() -
     x = torch.randn(5, 2, 3, dtype=torch.float64)
     outputs, _ = recurra.scan(Filter(3, 3), x, engine="compiled")
     assert_close(outputs, recurra.scan(Filter(3, 3), x, engine="reference")[0])
+
+
+class WithNothing(Cell):
+    """A state with a field that has no numbers."""
+
+    State = collections.namedtuple("State", "h, none")
+
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return (5,), (0,)
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = torch.tanh(x.sum(-1, keepdim=True) + state.h * 0.5 + state.none.sum(-1, keepdim=True))
+        return h, self.State(h, 2 * state.none.sigmoid())
+
+
+def test_a_field_without_numbers() -> None:
+    assert_engines_agree(WithNothing(3, 5).double(), [3, 0, 2])

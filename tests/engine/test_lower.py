@@ -210,6 +210,8 @@ NOT_COMPILED: dict[str, Any] = {
     # forward it is a list of places
     "upsample_nearest1d_backward": lambda a, h, u: a + F.interpolate(h[:, None], size=9)[:, 0, :6],
     "bitwise_xor": lambda a, h, u: a.tanh() + ((8 * h).long() ^ 5),
+    "_to_copy": lambda a, h, u: a.tanh() + (1000 * h).long().to(torch.int8),
+    "sum": lambda a, h, u: a.tanh() + (90 * h).long().sum(-1, keepdim=True, dtype=torch.int8),
     "erfinv": lambda a, h, u: torch.erfinv(0.9 * torch.tanh(a + h @ u)),
 }
 

@@ -217,6 +217,12 @@ def test_the_first_call_may_be_in_inference_mode() -> None:
     assert_engines_agree(cell, [4, 2])
 
 
+def test_a_cell_may_be_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        cell, x = GRU(3, 6).double(), torch.randn(4, 2, 3).double()
+        assert_close(recurra.scan(cell, x, engine="compiled")[0], recurra.scan(cell, x, engine="reference")[0])
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="files of a process are listed under Linux only")
 def test_many_compilations_leave_no_code_and_no_open_file_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_kernel, "_recent", deque[Any](maxlen=4))

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.testing._internal.two_tensor import TwoTensor
 
 import recurra
 from recurra.cells import CELLS, GRU, LSTM, RNN, LearnedInitialState, make_cell
@@ -309,6 +310,36 @@ def test_the_number_of_threads_may_change(threads: int) -> None:
         torch.set_num_threads(before)
 
 
+class ByThreads:
+    """A ready kernel that is the faster way where there are several threads."""
+
+    runs = 0
+
+    def supports(self, values: Tensor) -> bool:
+        return True
+
+    def is_fast(self, x: Any) -> bool:
+        return torch.get_num_threads() > 1
+
+    def run(self, x: Any, state: Any) -> Any:
+        self.runs += 1
+        return recurra.engine.reference.run(Changeable(4, 6), x, state)
+
+
+def test_the_choice_of_an_engine_is_made_for_each_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = ByThreads()
+    monkeypatch.setattr(Changeable, "kernel", lambda self: kernel)
+    cell, x, before = Changeable(4, 6), torch.randn(8, 3, 4), torch.get_num_threads()
+    try:
+        for threads, runs in ((1, 0), (2, 3), (1, 3), (2, 6)):
+            torch.set_num_threads(threads)
+            for _ in range(3):
+                recurra.scan(cell, x)
+            assert kernel.runs == runs
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_hooks_on_what_is_saved_may_hand_back_other_strides() -> None:
     cell = LSTM(4, 6).double()
     x = torch.randn(3, 8, 4).double().transpose(0, 1)
@@ -390,6 +421,42 @@ def test_tied_weights_are_told_from_equal_ones() -> None:
     warm(cell, x)
     cell.input.weight = nn.Parameter(torch.randn(6, 6).double())
     assert_right(cell, x)
+
+
+@pytest.mark.parametrize("kind", ["two tensors", "sparse"])
+def test_a_tensor_without_memory_is_left_to_torch(kind: str) -> None:
+    cell, x, h = Changeable(4, 6), torch.randn(8, 3, 4), torch.randn(3, 6)
+    warm(cell, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is slow
+
+        def odd(tensor: Tensor) -> Tensor:
+            return tensor.to_sparse() if kind == "sparse" else TwoTensor(tensor, tensor.clone())
+
+        want, _ = recurra.scan(cell, x, State(h), engine="reference")
+        for _ in range(2):
+            if kind != "sparse":  # of which this step takes no state
+                assert_close(plain(recurra.scan(cell, x, State(odd(h)))[0]), want)
+            assert_close(plain(recurra.scan(cell, odd(x), State(h))[0]), want)
+        weight = cell.hidden.weight.detach()
+        cell.hidden.weight = nn.Parameter(weight.to_sparse_csr() if kind == "sparse" else odd(weight))
+        assert_close(plain(recurra.scan(cell, x, State(h))[0]), want)
+    with pytest.raises(CompileError, match=r"`hidden\.weight` is sparse, or a tensor of a kind of its own"):
+        recurra.scan(cell, x, engine="compiled")
+
+
+def plain(tensor: Tensor) -> Tensor:
+    return tensor.a if isinstance(tensor, TwoTensor) else tensor
+
+
+def test_a_number_of_any_kind_may_be_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    tries = []
+    monkeypatch.setattr(compiled, "_try", lambda *args: tries.append(args) or compiled.Compiled(*args))
+    for part in (0.0, 0.0, 1.0, 1.0):
+        cell.phase, cell.name = complex(1.0, part), str(part).encode()
+        recurra.scan(cell, x)
+    assert len(tries) == 2
 
 
 def test_a_buffer_that_comes_to_need_a_gradient_is_seen() -> None:

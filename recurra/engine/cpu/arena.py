@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
-import threading
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from recurra.engine.cpu import tape
 from recurra.engine.cpu.tiling import LINE
+from recurra.engine.locks import Lock
 
 __all__ = ["LIMIT", "empty", "held", "maker"]
 
@@ -46,7 +45,7 @@ _waiting = 0  # bytes of all of them
 _loans: dict[int, _Loan] = {}  # by id
 _returned: deque[Block] = deque()  # appended to by whoever lets go, at any time and in any thread
 _time = 0  # how often anybody asked
-_lock = threading.Lock()
+_lock = Lock()
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] = ()) -> Tensor:
@@ -104,15 +103,6 @@ def _new_block(size: int) -> Block:
 def _give_back(loan: _Loan) -> None:
     del _loans[id(loan)]
     _returned.append(loan.block)
-
-
-def _fresh_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # another thread may have held it when this process was forked
-    os.register_at_fork(after_in_child=_fresh_lock)
 
 
 def held() -> int:

@@ -125,11 +125,11 @@ class Convolver:
         for r in range(size):
             line = e.at(e.at(self.sums, place), e.word(r * self.vectors * e.lanes))
             for n in range(vectors):
-                e.store(sums[r * vectors + n], e.at(line, e.word(n * e.lanes)), e.lanes, e.lanes)
+                e.write(sums[r * vectors + n], e.at(line, e.word(n * e.lanes)))
 
     def _multiplied(self, image: Any, weight: Any, sums: list[Any], size: int, vectors: int) -> list[Any]:
         e, sums = self.e, list(sums)
-        factors = [e.load(e.at(image, e.word(n * e.lanes)), e.lanes, e.lanes) for n in range(vectors)]
+        factors = [e.read(e.at(image, e.word(n * e.lanes))) for n in range(vectors)]
         for r in range(size):
             number = e.load(e.at(weight, e.word(r * self.group.of_channels[0])), 1, 1)
             spread = e.splat(number, e.vectors)

@@ -125,7 +125,7 @@ class Dot:
                 total = sums[r * vectors + n]
                 for chain in range(1, chains):
                     total = e.b.fadd(total, sums[(chain * size + r) * vectors + n])
-                e.store(total, e.at(goals, e.word(r * self.goal_stride + n * lanes)), lanes, lanes)
+                e.write(total, e.at(goals, e.word(r * self.goal_stride + n * lanes)))
 
     def _rounded_rows(self, source: Any, running: Any) -> Any:
         """The rows that are read as words of two bfloat16, an odd one beside a 0; returns where they stand."""

@@ -130,9 +130,9 @@ class Emitter(Writer):
         sharers = header["sharers"]
         self.meeting = self.at(table, self.word(HEADER.index("meeting")), 8)  # two words, in which the sharers meet
         team, self.member = b.sdiv(thread, sharers), b.srem(thread, sharers)
-        self.sharing, self.most = (b.alloca(I64) for _ in range(2))  # sharers that are left, rows of a tile for them
+        self.sharing, self.limit = (b.alloca(I64) for _ in range(2))  # sharers that are left, rows of a tile for them
         b.store(sharers, self.sharing)
-        b.store(self.word(_ALL), self.most)
+        b.store(self.word(_ALL), self.limit)
         cursor = len(HEADER)
 
         def addresses(count: int) -> list[Any]:
@@ -204,8 +204,8 @@ class Emitter(Writer):
         def one_vector(column: Any) -> None:
             late = self.at(self.totals, column)
             early = self.at(late, total)
-            self.store(self.b.fadd(self.load(early, lanes, lanes), self.load(late, lanes, lanes)), early, lanes, lanes)
-            self.store(self.vectors.const(0.0), late, lanes, lanes)
+            self.write(self.b.fadd(self.read(early), self.read(late)), early)
+            self.write(self.vectors.const(0.0), late)
 
         if self.layout.total:
             self.each(self.word(0), total, lanes, one_vector)
@@ -227,16 +227,14 @@ class Emitter(Writer):
 
     def _left(self, rows: Any) -> Any:
         """How many of the rows are dealt out to this thread and those with whom it still shares."""
-        b = self.b
-        self.sharers = b.load(self.sharing, typ=I64)
-        most = b.load(self.most, typ=I64)
-        return b.select(b.icmp_signed("<", rows, most), rows, most)
+        self.sharers = self.b.load(self.sharing, typ=I64)
+        return self.least(rows, self.b.load(self.limit, typ=I64))
 
     def _part(self) -> None:
         """The first of the sharers has all rows from now on, the others have none."""
         b = self.b
         b.store(self.word(1), self.sharing)
-        b.store(b.select(b.icmp_signed("==", self.member, self.word(0)), self.word(_ALL), self.word(0)), self.most)
+        b.store(b.select(b.icmp_signed("==", self.member, self.word(0)), self.word(_ALL), self.word(0)), self.limit)
 
     def _step(self, first: Any, t: Any, running: Any) -> None:
         shift = self.b.mul(t, self.row_stride)

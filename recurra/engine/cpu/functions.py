@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from recurra.engine.cpu.vectors import Vectors
+from recurra.engine.cpu.vectors import LOG_2, Vectors
 
 __all__ = ["OPERATIONS", "SLOW"]
 
@@ -163,7 +163,7 @@ def _log_of_parts(v: Vectors, n: Any, f: Any) -> Any:
     series = b.fmul(z, v.polynomial(z, [2 / (2 * k + 1) for k in range(terms, 0, -1)]))
     # log(1 + f) = f - (h - s (h + series)), h = f^2 / 2: the large part f is added last and is exact
     h = b.fmul(v.const(0.5), b.fmul(f, f))
-    high, low = (0.693359375, -2.12194440054690583e-4) if v.bits == 32 else (0.6931471803691238, 1.9082149292705877e-10)
+    high, low = LOG_2[v.bits]
     inner = b.fsub(h, v.fma(s, b.fadd(h, series), b.fmul(n, v.const(low))))
     return v.fma(n, v.const(high), b.fsub(f, inner))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,19 +12,11 @@ from llvmlite import binding as llvm
 
 from recurra.engine.cpu import cache
 from recurra.engine.cpu.target import Target
+from recurra.engine.locks import Lock
 
 __all__ = ["Code", "assembly", "compile_ir", "compile_text"]
 
-_lock = threading.Lock()  # LLVM's global state is not made for two compilers at once
-
-
-def _fresh_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # another thread may have held it when this process was forked
-    os.register_at_fork(after_in_child=_fresh_lock)
+_lock = Lock()  # LLVM's global state is not made for two compilers at once
 
 
 class Code:

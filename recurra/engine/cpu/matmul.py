@@ -132,10 +132,8 @@ def _code(bits: int, bf16: bool, target: Target) -> Code:
 class _Emitter(PanelWriter):
     def emit(self) -> str:
         b = self.b
-        table, thread = self.function.args
-        self.head = head = self.read_words(table, _TABLE)
-        for name in ("a", "b", "c", "bias", "panels", "rounded"):
-            head[name] = self.pointer(head[name])
+        _, thread = self.function.args
+        self.head = head = self.read_head(_TABLE, (), ("a", "b", "c", "bias", "panels", "rounded"))
         self.height, width = _tile(self.target, self.itemsize)
         down, along = b.sdiv(thread, head["along"]), b.srem(thread, head["along"])
         unit = self.lanes if self.bf16 else self.height
@@ -170,16 +168,14 @@ class _Emitter(PanelWriter):
         units = self._quotient(count, unit)
 
         def edge(part: Any) -> Any:
-            at = b.mul(b.sdiv(b.mul(units, part), parts), unit)
-            return b.select(b.icmp_signed("<", at, count), at, count)
+            return self.least(b.mul(b.sdiv(b.mul(units, part), parts), unit), count)
 
         return edge(part), edge(b.add(part, self.word(1)))
 
     def _block(self, k: Any, vectors: int) -> None:
         """Add what entries from k on of the inner size give."""
         b, head = self.b, self.head
-        left = b.sub(head["inner"], k)
-        self.count = b.select(b.icmp_signed("<", left, head["block"]), left, head["block"])
+        self.count = self.least(b.sub(head["inner"], k), head["block"])
         self.is_first = b.icmp_signed("==", k, self.word(0))
         # where the first row of this thread begins, and how far it is to the next one, and to the next entry
         row = b.mul(head["first_row"], head["a_row"])
@@ -206,10 +202,10 @@ class _Emitter(PanelWriter):
         self.pack_panel(source, strides, self.count, self.panel, counts)
         bias = b.icmp_unsigned("!=", head["bias"], ir.Constant(POINTER, None))
         for n, count in enumerate(counts):
-            self.store(self.vectors.const(0.0), self.vector_at(self.start, n), self.lanes, self.lanes)
+            start = self.vector_at(self.start, n)
+            self.write(self.vectors.const(0.0), start)
             with b.if_then(bias):
-                numbers = self.load(self.vector_at(self.at(head["bias"], column), n), count, self.lanes)
-                self.store(numbers, self.vector_at(self.start, n), self.lanes, self.lanes)
+                self.write(self.load(self.vector_at(self.at(head["bias"], column), n), count, self.lanes), start)
 
         def tile(size: int, row: Any) -> None:
             self._sums(row, column, size, counts)

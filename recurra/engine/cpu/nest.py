@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 
 from recurra.engine.cpu.functions import OPERATIONS, SLOW
-from recurra.engine.cpu.reductions import START, accumulate, across
+from recurra.engine.cpu.reductions import START, accumulate, across, of_first
 from recurra.engine.cpu.vectors import Vectors
+from recurra.engine.cpu.writer import I32
 from recurra.engine.loop import POINTWISE, REDUCTIONS, Map, Value
 from recurra.engine.schedule import Group, Place
 
@@ -213,7 +214,7 @@ class Nest:
         loaded = v.const(0.0)
         for lane in range(count):
             number = e.load(e.at(pointer, e.word(lane * stride)), 1, 1)
-            loaded = number if v.lanes == 1 else e.b.insert_element(loaded, number, ir.Constant(ir.IntType(32), lane))
+            loaded = number if v.lanes == 1 else e.b.insert_element(loaded, number, ir.Constant(I32, lane))
         return e.b.fcmp_unordered("!=", loaded, v.const(0.0)) if value.boolean else loaded
 
     def _store(self, access: _Access, what: Any, pointer: Any, count: int) -> None:
@@ -222,7 +223,7 @@ class Nest:
             e.put(access.place, access.value, what, pointer, count, v)
             return
         for lane in range(count):
-            number = e.b.extract_element(what, ir.Constant(ir.IntType(32), lane))
+            number = e.b.extract_element(what, ir.Constant(I32, lane))
             e.put(access.place, access.value, number, e.at(pointer, e.word(lane * stride)), 1, e.numbers)
 
     def _body(self, points: list[_Point], totals: list[Any]) -> list[Any]:
@@ -253,9 +254,7 @@ class Nest:
         if source not in self.fused:
             return accumulate(v, value.op, total, self._operand(source, known), count)
         result = v.fma(self._operand(source.args[0], known), self._operand(source.args[1], known), total)
-        if count == v.lanes or not self.reduced[self.vector]:
-            return result
-        return v.choose(ir.Constant(v.flag, [lane < count for lane in range(v.lanes)]), result, total)
+        return of_first(v, result, total, count) if self.reduced[self.vector] else result
 
     def _store_totals(self, points: list[_Point], totals: list[Any]) -> None:
         left = iter(totals)

@@ -150,8 +150,7 @@ class PanelWriter(Writer):
             words = self.words_of_two(*numbers, *[self.vectors.const(0.0)] * (2 - len(numbers)))
             self.b.store(words, goal, align=4)
         else:
-            (line,) = numbers
-            self.store(line, goal, self.lanes, self.lanes)
+            self.write(numbers[0], goal)
 
     def _line(self, goal: Any, k: Any, counts: Sequence[Any]) -> Any:
         """Where the line of a panel stands that begins with entry k."""
@@ -160,7 +159,7 @@ class PanelWriter(Writer):
 
     def up_to(self, left: Any) -> Any:
         """As many lanes as are left, at most all."""
-        return self.b.select(self.b.icmp_signed("<", left, self.word(self.lanes)), left, self.word(self.lanes))
+        return self.least(left, self.word(self.lanes))
 
 
 class _Packer(PanelWriter):
@@ -187,7 +186,9 @@ class _Packer(PanelWriter):
                     with full:
                         self.pack_panel(source, strides, matrix["inner"], goal, [self.lanes] * vectors)
                     with rest:
-                        counts = [self._not_less_than_0(b.sub(left, self.word(n * self.lanes))) for n in range(vectors)]
+                        counts = [
+                            self.most(b.sub(left, self.word(n * self.lanes)), self.word(0)) for n in range(vectors)
+                        ]
                         self.pack_panel(source, strides, matrix["inner"], goal, [self.up_to(each) for each in counts])
 
             panels = b.sdiv(b.add(matrix["outer"], self.word(vectors * self.lanes - 1)), panel)
@@ -196,6 +197,3 @@ class _Packer(PanelWriter):
         self.each(self.word(0), count, 1, one_matrix)
         b.ret_void()
         return self.text()
-
-    def _not_less_than_0(self, number: Any) -> Any:
-        return self.b.select(self.b.icmp_signed(">", number, self.word(0)), number, self.word(0))

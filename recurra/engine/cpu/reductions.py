@@ -11,7 +11,7 @@ from recurra.engine.cpu.functions import OPERATIONS
 from recurra.engine.cpu.vectors import Vectors
 from recurra.engine.cpu.writer import I32
 
-__all__ = ["START", "accumulate", "across", "together"]
+__all__ = ["START", "accumulate", "across", "of_first", "together"]
 
 START = {"sum": 0.0, "max": -math.inf, "min": math.inf}
 _BETTER = {"sum": "add", "max": "maximum", "min": "minimum"}
@@ -24,11 +24,14 @@ def together(vectors: Vectors, op: str, one: Any, other: Any) -> Any:
 
 def accumulate(vectors: Vectors, op: str, total: Any, x: Any, count: int) -> Any:
     """The result so far, and the first `count` lanes of `x`."""
-    result = together(vectors, op, total, x)
+    return of_first(vectors, together(vectors, op, total, x), total, count)
+
+
+def of_first(vectors: Vectors, new: Any, old: Any, count: int) -> Any:
+    """The new numbers in the first `count` lanes, the old ones in the others."""
     if count == vectors.lanes:
-        return result
-    mask = ir.Constant(vectors.flag, [lane < count for lane in range(vectors.lanes)])
-    return vectors.choose(mask, result, total)
+        return new
+    return vectors.choose(ir.Constant(vectors.flag, [lane < count for lane in range(vectors.lanes)]), new, old)
 
 
 def across(vectors: Vectors, op: str, total: Any) -> Any:

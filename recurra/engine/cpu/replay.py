@@ -257,14 +257,13 @@ class Program:
         if not self._is_elastic:
             return self.run_on(read)
         tilings, made, rows = self._of_batch(layout)
-        sizes = rows, room(rows), _workspace(self._words(rows)).data_ptr()
-        self._call([*sizes, *_addresses(read), *_addresses(_arrays(tilings)), *_addresses(made)])
+        self._call((_workspace(self._words(rows)), *read, *_arrays(tilings), *made), rows)
         return self._taken(made, self._views_at(rows))
 
     def run_on(self, read: Sequence[Tensor]) -> Results:
         """As `run`, for batches of one layout, on memory that stands as it `takes` it."""
         made = [make() for make in self._makers]
-        self._call([0, 0, *_addresses((_workspace(self._words(0)), *read, *made))])
+        self._call((_workspace(self._words(0)), *read, *made))
         return self._taken(made, self._views)
 
     def turns(self, layout: Layout, given: Sequence[Tensor]) -> team.Turns[Results]:
@@ -286,9 +285,9 @@ class Program:
         fixed, of_row = self._workspace
         return (fixed + of_row * room(rows)) // 8
 
-    def _call(self, words: Sequence[int]) -> None:
-        """Run it, with what follows the first two words of a call's table."""
-        table = array("q", [self._address, 0, *words])
+    def _call(self, memory: Sequence[Tensor], rows: int = 0) -> None:
+        """Run it on a workspace and what follows; nobody else gets memory that has a name here."""
+        table = array("q", [self._address, 0, rows, room(rows), *[tensor.data_ptr() for tensor in memory]])
         self._code.run(table.buffer_info()[0], 0)
 
     def _read(self, given: Sequence[Tensor]) -> list[Tensor]:
@@ -418,10 +417,6 @@ def _memory(tensor: Tensor) -> int:
 
 def _memories(tensors: Sequence[Tensor]) -> tuple[int, ...]:
     return tuple(map(_memory, tensors))
-
-
-def _addresses(tensors: Sequence[Tensor]) -> list[int]:
-    return [tensor.data_ptr() for tensor in tensors]
 
 
 def _arrays(tilings: Sequence[Tiling]) -> list[Tensor]:

@@ -292,12 +292,6 @@ class _Emitter(Writer):
         super().__init__(target, bits, name)
         self.form, self.width, self.activation = form, width, activation
 
-    def read(self, pointer: Any) -> Any:
-        return self.load(pointer, self.lanes, self.lanes)
-
-    def write(self, value: Any, pointer: Any) -> None:
-        self.store(value, pointer, self.lanes, self.lanes)
-
     def copy(self, source: Any, goal: Any, count: Any) -> None:
         """`count` numbers from one place to another; what lies behind them is not touched."""
         b = self.b

@@ -8,7 +8,10 @@ from typing import Any
 
 from llvmlite import ir
 
-__all__ = ["Vectors"]
+__all__ = ["LOG_2", "Vectors"]
+
+# log 2 as a number of so few digits that its multiples by exponents are exact, and what that leaves of it
+LOG_2 = {32: (0.693359375, -2.12194440054690583e-4), 64: (0.6931471803691238, 1.9082149292705877e-10)}
 
 # exp(r) = 1 + r + r^2 p(r) for |r| <= log(2) / 2, p interpolated at the Chebyshev nodes, highest power first
 _EXP = {
@@ -103,9 +106,7 @@ class Vectors:
         magic = 1.5 * 2.0**self.mantissa  # adding it leaves the nearest whole number in the low bits
         shifted = self.fma(x, self.const(1 / math.log(2)), self.const(magic))
         n = b.fsub(shifted, self.const(magic))
-        high, low = (
-            (0.693359375, -2.12194440054690583e-4) if self.bits == 32 else (0.6931471803691238, 1.9082149292705877e-10)
-        )
+        high, low = LOG_2[self.bits]
         r = self.fma(n, self.const(-high), x)
         r = self.fma(n, self.const(-low), r)
         less_one = self.fma(b.fmul(r, r), self.polynomial(r, _EXP[self.bits]), r)

@@ -137,11 +137,8 @@ class _Emitter(Writer):
 
     def emit(self) -> str:
         b, of, planes = self.b, self.of, self.planes
-        table, thread = self.function.args
-        own = self.at(table, b.add(self.word(len(_TABLE)), b.mul(thread, self.word(len(_THREAD)))), 8)
-        self.head = {**self.read_words(table, _TABLE), **self.read_words(own, _THREAD)}
-        for name in ("x", "d_y", "d_weight", "planes"):
-            self.head[name] = self.pointer(self.head[name])
+        _, thread = self.function.args
+        self.head = self.read_head(_TABLE, _THREAD, ("x", "d_y", "d_weight", "planes"))
         self.x = self.at(self.head["planes"], b.mul(thread, self.word(planes.all)))
         self.d_y = self.at(self.x, self.word(of.channels * planes.x))
         self.clear(self.x, self.word(planes.all))
@@ -152,8 +149,7 @@ class _Emitter(Writer):
     def _block(self, first: Any) -> None:
         """Add what some images give."""
         b, head, of, planes = self.b, self.head, self.of, self.planes
-        left = b.sub(head["images"], first)
-        count = b.select(b.icmp_signed("<", left, self.word(planes.images)), left, self.word(planes.images))
+        count = self.least(b.sub(head["images"], first), self.word(planes.images))
         self.is_first = b.icmp_signed("==", first, self.word(0))
         self.length = b.mul(count, self.word(of.plane))
         self._copy_images(first, count)
@@ -197,7 +193,7 @@ class _Emitter(Writer):
         none = self.vectors.const(0.0)
 
         def end(out: Any) -> None:  # the last vector goes on there, where an image of the block before may stand
-            self.store(none, self.at(self._plane_of(out), self.length), self.lanes, self.lanes)
+            self.write(none, self.at(self._plane_of(out), self.length))
 
         self.each(channel, last, 1, end)
 
@@ -210,9 +206,7 @@ class _Emitter(Writer):
         b, begin, before = self.b, 0, 0
         first, last = self.head[f"first_{which}"], self.head[f"last_{which}"]
         for size, many in tiles:
-            low, high = self.word(before), self.word(before + many)
-            low = b.select(b.icmp_signed(">", first, low), first, low)
-            high = b.select(b.icmp_signed("<", last, high), last, high)
+            low, high = self.most(first, self.word(before)), self.least(last, self.word(before + many))
             start = self.word(begin - before * size)
 
             def tile(number: Any, *, size: int = size, start: Any = start) -> None:
@@ -230,9 +224,9 @@ class _Emitter(Writer):
         def accumulate(at: Any, sums: list[Any]) -> list[Any]:
             sums = list(sums)
             line = self.at(d_y, at)
-            factors = [self.load(self.at(line, self.word(n * of_d_y)), lanes, lanes) for n in range(outs)]
+            factors = [self.read(self.at(line, self.word(n * of_d_y))) for n in range(outs)]
             for i, place in enumerate(places):
-                x = self.load(self.at(place, at), lanes, lanes)
+                x = self.read(self.at(place, at))
                 for n in range(outs):
                     sums[n * taps + i] = self.vectors.fma(x, factors[n], sums[n * taps + i])
             return sums

@@ -65,8 +65,23 @@ class Writer:
         """The words that stand there in this order."""
         return {name: self.read_word(pointer, index) for index, name in enumerate(names)}
 
+    def read_head(self, names: Sequence[str], of_thread: Sequence[str], pointers: Sequence[str]) -> dict[str, Any]:
+        """The words of the table, then those of the thread behind them; some are addresses."""
+        table, thread = self.function.args
+        own = self.at(table, self.b.add(self.word(len(names)), self.b.mul(thread, self.word(len(of_thread)))), 8)
+        head = {**self.read_words(table, names), **self.read_words(own, of_thread)}
+        return {**head, **{name: self.pointer(head[name]) for name in pointers}}
+
     def pointer(self, word: Any) -> Any:
         return self.b.inttoptr(word, POINTER)
+
+    def least(self, one: Any, other: Any) -> Any:
+        """The smaller of two words."""
+        return self.b.select(self.b.icmp_signed("<", one, other), one, other)
+
+    def most(self, one: Any, other: Any) -> Any:
+        """The larger of two words."""
+        return self.b.select(self.b.icmp_signed(">", one, other), one, other)
 
     def call(self, name: str, result: Any, args: Sequence[Any]) -> Any:
         """Call a function that stands elsewhere, one of LLVM's or one that `team.prepare` names."""
@@ -158,6 +173,14 @@ class Writer:
         else:
             self._masked("store", value.type, [value, pointer], count, [])
 
+    def read(self, pointer: Any) -> Any:
+        """A whole vector."""
+        return self.load(pointer, self.lanes, self.lanes)
+
+    def write(self, value: Any, pointer: Any) -> None:
+        """A whole vector."""
+        self.store(value, pointer, self.lanes, self.lanes)
+
     def _masked(self, what: str, kind: Any, first: list[Any], count: Any, last: list[Any]) -> Any:
         name = f"llvm.masked.{what}.v{kind.count}f{self.bits}.p0"
         args = [*first, ir.Constant(I32, self.itemsize), self._mask(count, kind.count), *last]
@@ -182,7 +205,7 @@ class Writer:
         """Fill memory with zeros, by whole vectors."""
 
         def one_vector(column: Any) -> None:
-            self.store(self.vectors.const(0.0), self.at(pointer, column), self.lanes, self.lanes)
+            self.write(self.vectors.const(0.0), self.at(pointer, column))
 
         self.each(self.word(0), count, self.lanes, one_vector)
 
@@ -221,9 +244,7 @@ class Writer:
 
     def factors(self, pointer: Any) -> Any:
         """A vector of them."""
-        if self.bf16:
-            return self.b.load(pointer, typ=self.words, align=4)
-        return self.load(pointer, self.lanes, self.lanes)
+        return self.b.load(pointer, typ=self.words, align=4) if self.bf16 else self.read(pointer)
 
     def spread_factor(self, pointer: Any) -> Any:
         """One of them in every lane."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import itertools
 import random
 import weakref
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,6 +114,26 @@ def test_inference_is_recorded_too() -> None:
     assert [type(each) for each in programs(cell)] == [Program]
     for each in found[1:]:
         assert torch.equal(found[0], each)
+
+
+def test_while_a_program_runs_nobody_else_gets_its_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "_LASTING", 0)  # what is larger is kept for no thread
+    cell, x, taken = RNN(64, 64).double(), torch.randn(100, 16, 64).double(), []
+    with torch.no_grad():
+        outputs = [recurra.scan(cell, x, engine="compiled")[0] for _ in range(3)]
+        (program,) = programs(cell)
+
+        def run(table: int, thread: int) -> None:
+            workspace = ctypes.c_int64.from_address(table + 8 * replay._WORKSPACE).value
+            other = arena.empty((program._words(0),), torch.float64)  # as another thread would, meanwhile
+            taken.append(other.data_ptr() == workspace)
+            code.run(table, thread)
+
+        code = program._code
+        monkeypatch.setattr(program, "_code", SimpleNamespace(run=run))
+        outputs.append(recurra.scan(cell, x, engine="compiled")[0])
+    assert taken == [False]
+    assert_close(outputs[-1], outputs[0])
 
 
 def test_one_tensor_for_two_is_no_matter_when_it_is_recorded() -> None:
