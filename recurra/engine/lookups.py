@@ -62,7 +62,7 @@ def _list_of(node: fx.Node, unknown: set[fx.Node]) -> tuple[int, fx.Node] | None
         return None
     axis, places = named[0]
     value = places.meta["val"]
-    is_list = (places in unknown or _leaps(places)) and value.dim() == 1 and value.dtype in (torch.int64, torch.int32)
+    is_list = (places in unknown or _leaps(places)) and value.dim() > 0 and value.dtype in (torch.int64, torch.int32)
     adds_up = node.target is aten.index.Tensor or (len(node.args) > 3 and node.args[3])
     return (axis, places) if is_list and adds_up else None
 
@@ -71,7 +71,7 @@ def _leaps(places: fx.Node) -> bool:
     """Whether a list that is written in the step makes more pieces than a move can have."""
     value = places.meta["val"]
     is_written = places.op == "call_function" and not places.args and not isinstance(value, FakeTensor)
-    return is_written and value.dim() == 1 and int((value.diff().diff() != 0).sum()) >= MAX_PIECES
+    return is_written and value.dim() > 0 and int((value.flatten().diff().diff() != 0).sum()) >= MAX_PIECES
 
 
 def _from_the_front(places: Tensor, size: int) -> Tensor:
@@ -93,15 +93,20 @@ named_as(aten.remainder, _from_the_front)
 def _compare(node: fx.Node, axis: int, places: fx.Node) -> None:
     writer = GraphWriter(node)
     source: Any = node.args[0]
-    size, rank = source.meta["val"].shape[axis], source.meta["val"].dim()
+    shape = source.meta["val"].shape
+    size, count, behind = shape[axis], places.meta["val"].numel(), shape[axis + 1 :]
     every = writer.view(writer.call(aten.arange.default, size), size, 1)
-    is_there = writer.call(aten.eq.Tensor, every, writer.call(_from_the_front, places, size))
-    is_there = writer.view(is_there, size, -1, *[1] * (rank - axis - 1))
+    goal = writer.view(writer.call(_from_the_front, places, size), count)
+    is_there = writer.view(writer.call(aten.eq.Tensor, every, goal), size, -1, *[1] * len(behind))
     if node.target is aten.index.Tensor:
         found = _where(writer, is_there, writer.call(aten.unsqueeze.default, source, axis + 1))
-        writer.replace(writer.call(aten.sum.dim_IntList, found, [axis]))
+        found = writer.call(aten.sum.dim_IntList, found, [axis])
+        writer.replace(writer.view(found, *node.meta["val"].shape))
     else:
-        found = _where(writer, is_there, writer.call(aten.unsqueeze.default, node.args[2], axis))
+        new: Any = node.args[2]
+        new = writer.call(aten.expand.default, new, [*shape[:axis], *places.meta["val"].shape, *behind])
+        new = writer.view(new, *shape[:axis], count, *behind)
+        found = _where(writer, is_there, writer.call(aten.unsqueeze.default, new, axis))
         writer.replace(writer.call(aten.add.Tensor, source, writer.call(aten.sum.dim_IntList, found, [axis + 1])))
 
 

@@ -142,6 +142,11 @@ def _pointwise(op: str) -> _Lowering:
     return make
 
 
+def _differ(builder: _Builder, node: fx.Node) -> Value:
+    """Whether one of two is true."""
+    return builder.pointwise("ne", *(builder.flag(builder.operand(arg, node)) for arg in node.args))
+
+
 def _log1p(builder: _Builder, node: fx.Node) -> Value:
     """Of exp(-|x|), which logsigmoid has, it is less work."""
     x = builder.operand(_arg(node, 0), node)
@@ -396,6 +401,7 @@ def _table() -> dict[Any, _Lowering]:
     for name in LOGIC:
         give(_pointwise(name), f"logical_{name}", f"bitwise_{name}")
     give(_pointwise("ne"), "bitwise_xor")
+    give(_differ, "logical_xor")
     give(_pointwise("div"), "prims:div")
     for name, function in COMPOSED.items():
         give(_composed(function), name)
