@@ -25,11 +25,19 @@ __all__ = ["lookups"]
 aten = torch.ops.aten
 
 
-def lookups(graph: fx.Graph) -> None:
-    """`index` and `index_put` by a list of places for all sequences or a place of each; of the input alone, torch does
-    it before."""
+_MOST_READ = 1 << 16  # numbers of a table that torch could read at one place
+
+
+def lookups(graph: fx.Graph, *, of_input: bool = False) -> None:
+    """`index` and `index_put` by a list of places for all sequences or a place of each.
+
+    Args:
+        graph: changed in place.
+        of_input: also those of the input alone, which torch does before the loop where it has all steps; of a table, up
+            to a size beyond which it is slower than torch.
+    """
     unknown: set[fx.Node] = set()  # what is made of parameters and buffers
-    of_input: set[fx.Node] = set()
+    hoisted: set[fx.Node] = set()  # what is made of the input besides
     is_input_next = True
     for node in list(graph.nodes):
         operands = node.all_input_nodes
@@ -37,20 +45,28 @@ def lookups(graph: fx.Graph) -> None:
             if row_axis(node) is None:
                 unknown.add(node)
             elif is_input_next:  # it is the first that has rows
-                of_input.add(node)
+                hoisted.add(node)
                 is_input_next = False
             continue
         if operands and unknown.issuperset(operands):
             unknown.add(node)
-        elif any(arg in of_input for arg in operands) and (of_input | unknown).issuperset(operands):
-            of_input.add(node)
-        elif node.target in (aten.index.Tensor, aten.index_put.default):
+            continue
+        if any(arg in hoisted for arg in operands) and (hoisted | unknown).issuperset(operands):
+            hoisted.add(node)
+            if not of_input or _reads_much(node):
+                continue
+        if node.target in (aten.index.Tensor, aten.index_put.default):
             if found := _list_of(node, unknown):
                 _compare(node, *found)
             else:
                 _look_up(node, *node.args[:2])
         elif node.target is aten.embedding.default:
             _look_up(node, node.args[0], [node.args[1]])
+
+
+def _reads_much(node: fx.Node) -> bool:
+    source: Any = node.args[0] if node.target in (aten.index.Tensor, aten.embedding.default) else None
+    return source is not None and row_axis(source) is None and source.meta["val"].numel() > _MOST_READ
 
 
 def _list_of(node: fx.Node, unknown: set[fx.Node]) -> tuple[int, fx.Node] | None:
