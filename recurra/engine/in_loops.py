@@ -16,6 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from recurra.engine import sources
 from recurra.engine.phases import convolution_in_phases
 from recurra.engine.pooling import POOLING
+from recurra.engine.resampling import RESAMPLING
 from recurra.engine.simplify import called, simplify
 from recurra.engine.small_matrices import SMALL_MATRICES
 from recurra.engine.taken_apart import MOST_PLACES, Formless
@@ -74,6 +75,7 @@ _IN_LOOPS: dict[Any, Callable[..., Any]] = {
     aten.bitwise_left_shift.Tensor_Scalar: _shifted_left,
     aten.bitwise_right_shift.Tensor_Scalar: _shifted_right,
     **POOLING,
+    **RESAMPLING,
     **SMALL_MATRICES,
 }
 

@@ -25,11 +25,19 @@ __all__ = ["lookups"]
 aten = torch.ops.aten
 
 
-def lookups(graph: fx.Graph) -> None:
-    """`index` and `index_put` by a list of places for all sequences or a place of each; of the input alone, torch does
-    it before."""
+_MOST_READ = 1 << 16  # numbers of a table that torch could read at one place
+
+
+def lookups(graph: fx.Graph, *, of_input: bool = False) -> None:
+    """`index` and `index_put` by a list of places for all sequences or a place of each.
+
+    Args:
+        graph: changed in place.
+        of_input: also those of the input alone, which torch does before the loop where it has all steps; of a table, up
+            to a size beyond which it is slower than torch.
+    """
     unknown: set[fx.Node] = set()  # what is made of parameters and buffers
-    of_input: set[fx.Node] = set()
+    hoisted: set[fx.Node] = set()  # what is made of the input besides
     is_input_next = True
     for node in list(graph.nodes):
         operands = node.all_input_nodes
@@ -37,20 +45,28 @@ def lookups(graph: fx.Graph) -> None:
             if row_axis(node) is None:
                 unknown.add(node)
             elif is_input_next:  # it is the first that has rows
-                of_input.add(node)
+                hoisted.add(node)
                 is_input_next = False
             continue
         if operands and unknown.issuperset(operands):
             unknown.add(node)
-        elif any(arg in of_input for arg in operands) and (of_input | unknown).issuperset(operands):
-            of_input.add(node)
-        elif node.target in (aten.index.Tensor, aten.index_put.default):
+            continue
+        if any(arg in hoisted for arg in operands) and (hoisted | unknown).issuperset(operands):
+            hoisted.add(node)
+            if not of_input or _reads_much(node):
+                continue
+        if node.target in (aten.index.Tensor, aten.index_put.default):
             if found := _list_of(node, unknown):
                 _compare(node, *found)
             else:
                 _look_up(node, *node.args[:2])
         elif node.target is aten.embedding.default:
             _look_up(node, node.args[0], [node.args[1]])
+
+
+def _reads_much(node: fx.Node) -> bool:
+    source: Any = node.args[0] if node.target in (aten.index.Tensor, aten.embedding.default) else None
+    return source is not None and row_axis(source) is None and source.meta["val"].numel() > _MOST_READ
 
 
 def _list_of(node: fx.Node, unknown: set[fx.Node]) -> tuple[int, fx.Node] | None:
@@ -62,7 +78,7 @@ def _list_of(node: fx.Node, unknown: set[fx.Node]) -> tuple[int, fx.Node] | None
         return None
     axis, places = named[0]
     value = places.meta["val"]
-    is_list = (places in unknown or _leaps(places)) and value.dim() == 1 and value.dtype in (torch.int64, torch.int32)
+    is_list = (places in unknown or _leaps(places)) and value.dim() > 0 and value.dtype in (torch.int64, torch.int32)
     adds_up = node.target is aten.index.Tensor or (len(node.args) > 3 and node.args[3])
     return (axis, places) if is_list and adds_up else None
 
@@ -71,7 +87,7 @@ def _leaps(places: fx.Node) -> bool:
     """Whether a list that is written in the step makes more pieces than a move can have."""
     value = places.meta["val"]
     is_written = places.op == "call_function" and not places.args and not isinstance(value, FakeTensor)
-    return is_written and value.dim() == 1 and int((value.diff().diff() != 0).sum()) >= MAX_PIECES
+    return is_written and value.dim() > 0 and int((value.flatten().diff().diff() != 0).sum()) >= MAX_PIECES
 
 
 def _from_the_front(places: Tensor, size: int) -> Tensor:
@@ -93,15 +109,20 @@ named_as(aten.remainder, _from_the_front)
 def _compare(node: fx.Node, axis: int, places: fx.Node) -> None:
     writer = GraphWriter(node)
     source: Any = node.args[0]
-    size, rank = source.meta["val"].shape[axis], source.meta["val"].dim()
+    shape = source.meta["val"].shape
+    size, count, behind = shape[axis], places.meta["val"].numel(), shape[axis + 1 :]
     every = writer.view(writer.call(aten.arange.default, size), size, 1)
-    is_there = writer.call(aten.eq.Tensor, every, writer.call(_from_the_front, places, size))
-    is_there = writer.view(is_there, size, -1, *[1] * (rank - axis - 1))
+    goal = writer.view(writer.call(_from_the_front, places, size), count)
+    is_there = writer.view(writer.call(aten.eq.Tensor, every, goal), size, -1, *[1] * len(behind))
     if node.target is aten.index.Tensor:
         found = _where(writer, is_there, writer.call(aten.unsqueeze.default, source, axis + 1))
-        writer.replace(writer.call(aten.sum.dim_IntList, found, [axis]))
+        found = writer.call(aten.sum.dim_IntList, found, [axis])
+        writer.replace(writer.view(found, *node.meta["val"].shape))
     else:
-        found = _where(writer, is_there, writer.call(aten.unsqueeze.default, node.args[2], axis))
+        new: Any = node.args[2]
+        new = writer.call(aten.expand.default, new, [*shape[:axis], *places.meta["val"].shape, *behind])
+        new = writer.view(new, *shape[:axis], count, *behind)
+        found = _where(writer, is_there, writer.call(aten.unsqueeze.default, new, axis))
         writer.replace(writer.call(aten.add.Tensor, source, writer.call(aten.sum.dim_IntList, found, [axis + 1])))
 
 

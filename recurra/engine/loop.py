@@ -42,7 +42,7 @@ POINTWISE = {
     **dict.fromkeys(("add", "sub", "mul", "div", "maximum", "minimum", "and", "or"), 2),
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "pow", "fmod", "copysign"), 2),
     **dict.fromkeys(("neg", "abs", "sqrt", "exp", "expm1", "log", "log1p", "log1p_unit", "tanh"), 1),
-    **dict.fromkeys(("sigmoid", "erf", "sin", "cos", "atan", "floor", "round", "trunc", "not", "copy"), 1),
+    **dict.fromkeys(("sigmoid", "erf", "sin", "cos", "atan", "floor", "round", "trunc", "single", "not", "copy"), 1),
     "where": 3,
 }
 

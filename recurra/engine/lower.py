@@ -13,7 +13,7 @@ from torch import fx
 from recurra.engine.builder import Builder
 from recurra.engine.composed import COMPOSED
 from recurra.engine.convolution import convolution_of
-from recurra.engine.loop import COMPARISONS, LOGIC, POINTWISE, Map, Program, Value, verify
+from recurra.engine.loop import COMPARISONS, LOGIC, MOVES, POINTWISE, Map, Program, Value, verify
 from recurra.engine.movement import origins, places_of
 from recurra.engine.rows import row_axis, row_shape, row_width
 from recurra.engine.simplify import is_random, strided, strided_scatter
@@ -26,17 +26,26 @@ aten, prims = torch.ops.aten, torch.ops.prims
 
 _WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64)  # in a loop they are counts and signs: floats hold them
 _NARROW = (torch.uint8, torch.int8, torch.int16)  # which soon overflow, as floats do not
-_CASTS = ("_to_copy", "convert_element_type")
+# what makes no new digits of numbers
+_EXACT = (
+    *("single", "where", "neg", "abs", "maximum", "minimum", "max", "min", "floor", "trunc", "round", "copysign"),
+    *("copy", "const", "array", "vector", "cat", "join", *MOVES),
+)
 _CONSTANT = ("full", "zeros", "ones", "scalar_tensor")  # written where they are read, wherever they were computed
 
 
-def lower(loop: Loop) -> Program:
+def lower(loop: Loop, dtype: torch.dtype | None = None) -> Program:
     """Turn the graph nodes of a loop into a program.
+
+    Args:
+        loop: what runs at a step.
+        dtype: the precision of the program; that of the state where not given.
 
     Raises:
         Unsupported: an operation has no vector form.
     """
-    builder = _Builder(Program(loop.name), set(loop.carries), set(loop.nodes))
+    dtype = dtype or loop.carries[0].meta["val"].dtype
+    builder = _Builder(Program(loop.name), set(loop.carries), set(loop.nodes), is_double=dtype is torch.float64)
     program = builder.program
     program.carries = [builder.value(node) for node in loop.carries]
     for node in loop.nodes:
@@ -79,11 +88,11 @@ def _remove_dead(program: Program) -> None:
 
 
 class _Builder(Builder):
-    """Makes the values of graph nodes."""
+    """Makes the values of graph nodes; what a step computes in float32 is rounded to it where a loop is of float64."""
 
-    def __init__(self, program: Program, carries: set[fx.Node], inside: set[fx.Node]) -> None:
+    def __init__(self, program: Program, carries: set[fx.Node], inside: set[fx.Node], *, is_double: bool) -> None:
         super().__init__(program)
-        self.carries, self.inside = carries, inside
+        self.carries, self.inside, self.is_double = carries, inside, is_double
 
     def value(self, node: Any) -> Value:
         """The value of a graph node or a number."""
@@ -96,6 +105,8 @@ class _Builder(Builder):
             if lowering is None:
                 raise Unsupported(op_name(node))
             made = lowering(self, node)
+            if self.is_single(node) and made.op not in _EXACT and not made.boolean:
+                made = self.pointwise("single", made)
         else:
             made = self._leaf_of(node)
         self.known[node] = made
@@ -108,9 +119,15 @@ class _Builder(Builder):
         kind = "vector" if row_axis(node) is None else "carry" if node in self.carries else "array"
         return self.leaf(kind, node, row_width(node), dtype == torch.bool)
 
+    def is_single(self, node: fx.Node) -> bool:
+        """Whether a call gives float32 in a loop of float64."""
+        return self.is_double and node.meta["val"].dtype is torch.float32
+
     def operand(self, arg: Any, node: fx.Node) -> Value:
         """An argument of a pointwise call, spread to the shape of its result."""
         _expect_wide(node)
+        if isinstance(arg, float) and self.is_single(node):
+            arg = torch.tensor(arg, dtype=torch.float32, device="cpu").item()
         value = self.value(arg)
         return self.spread(value, row_shape(arg), row_shape(node)) if isinstance(arg, fx.Node) else value
 
@@ -145,6 +162,11 @@ def _pointwise(op: str) -> _Lowering:
         return made
 
     return make
+
+
+def _differ(builder: _Builder, node: fx.Node) -> Value:
+    """Whether one of two is true."""
+    return builder.pointwise("ne", *(builder.flag(builder.operand(arg, node)) for arg in node.args))
 
 
 def _log1p(builder: _Builder, node: fx.Node) -> Value:
@@ -367,18 +389,20 @@ def _cast(builder: _Builder, node: fx.Node) -> Value:
         _expect_wide(node)
     if to in _WHOLE and was.is_floating_point:
         return builder.pointwise("trunc", value)
-    is_exact = op_name(source) in _CASTS and not _arg(source, 0).meta["val"].is_floating_point()  # of whole numbers
-    if to != was and was.is_floating_point and not is_exact:
+    if to != was and was.is_floating_point and not builder.is_double:
         raise Unsupported("to", f"from {was} to {to}")
-    return builder.number(value)
+    return builder.pointwise("single", value) if builder.is_single(node) and to != was else builder.number(value)
 
 
 def _written(builder: _Builder, node: fx.Node) -> Value:
     """`copy(old, new)`, what a step that writes into a part of a tensor is made of."""
     new = _arg(node, 1)
-    if new.meta["val"].dtype != node.meta["val"].dtype:
+    if new.meta["val"].dtype == node.meta["val"].dtype:
+        return builder.operand(new, node)
+    if not builder.is_double:
         raise Unsupported("copy", f"from {new.meta['val'].dtype} to {node.meta['val'].dtype}")
-    return builder.operand(new, node)
+    made = builder.number(builder.operand(new, node))
+    return builder.pointwise("single", made) if builder.is_single(node) else made
 
 
 def _same(builder: _Builder, node: fx.Node) -> Value:
@@ -404,6 +428,7 @@ def _table() -> dict[Any, _Lowering]:
     for name in LOGIC:
         give(_pointwise(name), f"logical_{name}", f"bitwise_{name}")
     give(_pointwise("ne"), "bitwise_xor")
+    give(_differ, "logical_xor")
     give(_pointwise("div"), "prims:div")
     for name, function in COMPOSED.items():
         give(_composed(function), name)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recurra.engine.resampling import means_of_windows, resampled
 from recurra.engine.taken_apart import Formless, padded
 
 __all__ = ["POOLING"]
@@ -206,8 +207,17 @@ def _average_backward(rank: int) -> Any:
     return gradient
 
 
+def _uneven(like: Tensor, sizes: Sequence[int], results: Sequence[int]) -> list[Tensor]:
+    """Weights of windows of different sizes; none where all have one size."""
+    axes = list(zip(sizes, results, strict=True))
+    uneven = any(size % result for size, result in axes)
+    return [means_of_windows(size, result, like) for size, result in axes] if uneven else []
+
+
 def _adaptive_average(rank: int) -> Any:
     def pool(x: Tensor, results: Sequence[int]) -> Tensor:
+        if weights := _uneven(x, x.shape[-rank:], results):
+            return resampled(x, weights)
         windows = _Windows.side_by_side(x.shape[-rank:], results)
         return _means(x, windows, math.prod(windows.kernel))
 
@@ -216,6 +226,8 @@ def _adaptive_average(rank: int) -> Any:
 
 def _adaptive_average_backward(rank: int) -> Any:
     def gradient(d: Tensor, x: Tensor) -> Tensor:
+        if weights := _uneven(x, x.shape[-rank:], d.shape[-rank:]):
+            return resampled(d, [each.mT for each in weights])
         windows = _Windows.side_by_side(x.shape[-rank:], d.shape[-rank:])
         return _total(windows.of_places(d / math.prod(windows.kernel)))
 

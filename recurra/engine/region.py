@@ -159,7 +159,7 @@ def _by_torch(
 def _of_rows(name: str, nodes: tuple[fx.Node, ...], outputs: tuple[fx.Node, ...], dtype: torch.dtype) -> LoopKernel:
     totals = tuple(node for node in outputs if is_total(node))
     terms, saved = (tuple(node for node in some if node not in totals) for some in (nodes, outputs))
-    return LoopKernel(schedule(lower(Loop(name, terms, (), (), saved, totals))), dtype, reverse=False)
+    return LoopKernel(schedule(lower(Loop(name, terms, (), (), saved, totals), dtype)), dtype, reverse=False)
 
 
 def _by_rows(kernel: LoopKernel, values: dict[fx.Node, Tensor], count: int, goals: Goals) -> None:

@@ -102,8 +102,9 @@ _LIKE = {
     aten.randn_like.default: aten.randn.default,
     aten.zeros_like.default: aten.zeros.default,
     aten.ones_like.default: aten.ones.default,
-    aten.empty_like.default: aten.zeros.default,
-    aten.new_empty_strided.default: aten.zeros.default,
+    **dict.fromkeys((aten.empty_like.default, aten.empty.memory_format), aten.zeros.default),
+    **dict.fromkeys((aten.empty_permuted.default, aten.empty_strided.default), aten.zeros.default),
+    **dict.fromkeys((aten.new_empty.default, aten.new_empty_strided.default), aten.zeros.default),
 }
 
 

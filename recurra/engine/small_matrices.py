@@ -150,6 +150,35 @@ def _cholesky_inverse(factor: Tensor, upper: bool = False) -> Tensor:
     return _cholesky_solve(torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device), factor, upper)
 
 
+def _qr(matrix: Tensor, mode: str = "reduced") -> Any:
+    """By reflections as LAPACK makes them: each takes what stands below the diagonal of a column to 0."""
+    _expect_small(matrix)
+    rows, size = _rows(matrix), min(matrix.shape[-2:])
+    reflections = []
+    for k in range(min(size, matrix.shape[-2] - 1)):
+        below = torch.where(rows > k, _column(matrix, k), 0.0)
+        top = _column(_row(matrix, k), k)
+        rest = below.square().sum(-2, keepdim=True)
+        goal = -torch.copysign((top.square() + rest).sqrt(), top)
+        is_idle = rest == 0  # all is 0 there already, and LAPACK reflects nothing
+        mirror = torch.where(rows == k, 1.0, below / torch.where(is_idle, 1.0, top - goal))
+        factor = torch.where(is_idle, 0.0, (goal - top) / torch.where(is_idle, 1.0, goal))
+        reflections.append((mirror, factor))
+        matrix = _reflected(matrix, mirror, factor)
+    if mode == "r":
+        return matrix.new_empty(0), matrix.narrow(-2, 0, size).triu()
+    count = size if mode == "reduced" else matrix.shape[-2]
+    turned = torch.eye(matrix.shape[-2], count, dtype=matrix.dtype, device=matrix.device)
+    turned = turned.expand(*matrix.shape[:-2], -1, -1)
+    for mirror, factor in reversed(reflections):
+        turned = _reflected(turned, mirror, factor)
+    return turned, matrix.narrow(-2, 0, count).triu()
+
+
+def _reflected(matrix: Tensor, mirror: Tensor, factor: Tensor) -> Tensor:
+    return matrix - factor * mirror * (mirror * matrix).sum(-2, keepdim=True)
+
+
 def _exponential(matrix: Tensor) -> Tensor:
     """By its series after some halvings, then squared as often; NaN beyond 2 to the power of so many."""
     _expect_small(matrix, _LARGEST_EXPONENT)
@@ -175,5 +204,6 @@ SMALL_MATRICES: dict[Any, Any] = {
     aten.cholesky_solve.default: _cholesky_solve,
     aten._cholesky_solve_helper.default: _cholesky_solve,
     aten.cholesky_inverse.default: _cholesky_inverse,
+    aten.linalg_qr.default: _qr,
     aten.linalg_matrix_exp.default: _exponential,
 }

@@ -22,6 +22,7 @@ from recurra.engine.cpu.emit import HEADER
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.packing import pack
 from recurra.engine.in_loops import taken_apart_in
+from recurra.engine.lookups import lookups
 from recurra.engine.loop import Program, Value
 from recurra.engine.lower import lower
 from recurra.engine.probe import expect_no_hooks
@@ -51,6 +52,7 @@ class StepCode:
         dtype = dtype.to_real()
         if traced.complexes.x or traced.complexes.output:
             raise CompileError("A stream has no compiled form where inputs or outputs are complex.")
+        lookups(traced.graph, of_input=True)
         simplify(traced.graph)
         self.plan, program = _lowered(traced)
         self.prelude = RegionCode(self.plan.prelude, dtype)

@@ -144,6 +144,22 @@ def _topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     return _in_order(x, dim, k, descending=largest)
 
 
+def _kth(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    found = _in_order(x, dim, k, descending=False)
+    if found is NotImplemented:
+        return found
+    return tuple(each.narrow(dim, k - 1, 1) if keepdim else each.select(dim, k - 1) for each in found)
+
+
+def _median(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
+    """The lower of the two in the middle; NaN where there is one."""
+    found = _kth(x, (x.shape[dim] + 1) // 2 if x.dim() else 0, dim, keepdim)
+    if found is NotImplemented:
+        return found
+    largest = _largest_with_place(x, dim, keepdim)
+    return tuple(torch.where(largest[0] == largest[0], *pair) for pair in zip(found, largest, strict=True))
+
+
 def _index_select(x: Tensor, dim: int, index: Tensor) -> Any:
     return aten.index(x, [None] * (dim % x.dim()) + [index]) if x.dim() and index.dim() == 1 else NotImplemented
 
@@ -258,12 +274,13 @@ def _zeros(size: list[int], *, dtype: torch.dtype | None = None, **_: Any) -> Te
 
 
 _argmax, _argmin = _place_of(torch.amax), _place_of(torch.amin)
+_largest_with_place = _with_place(torch.amax, torch.argmax)
 
 _PADS = {"reflection": (_mirrored, _mirrored_back), "replication": (_repeated, _repeated_back)}
 
 TAKEN_APART: dict[Any, Callable[..., Any]] = {
     aten._efficientzerotensor.default: _zeros,
-    aten.max.dim: _with_place(torch.amax, torch.argmax),
+    aten.max.dim: _largest_with_place,
     aten.min.dim: _with_place(torch.amin, torch.argmin),
     aten.argmax.default: _argmax,
     aten.argmin.default: _argmin,
@@ -277,6 +294,8 @@ TAKEN_APART: dict[Any, Callable[..., Any]] = {
     aten.sort.default: _sort,
     aten.sort.stable: _sort,
     aten.topk.default: _topk,
+    aten.kthvalue.default: _kth,
+    aten.median.dim: _median,
     aten.index_select.default: _index_select,
     aten.stack.default: _stack,
     aten._linalg_det.default: _determinant,

@@ -396,15 +396,13 @@ class _OneRow(Exception):
 class _RowsTogether(TorchFunctionMode):
     """Refuses to hand out the rows of a batch one by one: there are a million of them, and tracing would not end.
 
-    Classes that are counted are compared with all numbers of one: torch looks for the largest and the smallest first.
+    A few functions of torch are written in another way here, `_REWRITTEN`.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is nn.functional.one_hot:
-            return _one_hot(*args, **kwargs)
-        if func is nn.functional.bilinear:
-            return _bilinear(*args, **kwargs)
+        if func in _REWRITTEN:
+            return _REWRITTEN[func](*args, **kwargs)
         axis = None
         if func in (Tensor.unbind, torch.unbind):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
@@ -417,6 +415,7 @@ class _RowsTogether(TorchFunctionMode):
 
 
 def _one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Classes compared with all numbers of one: torch looks for the largest and the smallest first."""
     if num_classes < 1:  # as many as there are is a look at the values
         return nn.functional.one_hot(tensor, num_classes)
     return (tensor[..., None] == torch.arange(num_classes, device=tensor.device)).to(torch.int64)
@@ -425,6 +424,52 @@ def _one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 def _bilinear(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     made = torch.einsum("...i,oij,...j->...o", left, weight, right)  # of products, which torch's call is not
     return made if bias is None else made + bias
+
+
+# Torch's own cells write into what they have just made, and such a step is traced three times.
+
+
+def _rnn_cell(
+    activation: Callable[[Tensor], Tensor],
+    x: Tensor,
+    h: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None = None,
+    bias_hh: Tensor | None = None,
+) -> Tensor:
+    return activation(nn.functional.linear(x, weight_ih, bias_ih) + nn.functional.linear(h, weight_hh, bias_hh))
+
+
+def _gru_cell(
+    x: Tensor,
+    h: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None = None,
+    bias_hh: Tensor | None = None,
+) -> Tensor:
+    x_r, x_z, x_n = nn.functional.linear(x, weight_ih, bias_ih).chunk(3, -1)
+    h_r, h_z, h_n = nn.functional.linear(h, weight_hh, bias_hh).chunk(3, -1)
+    n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
+    return n + torch.sigmoid(x_z + h_z) * (h - n)
+
+
+def _lstm_cell(x: Tensor, state: Sequence[Tensor], *weights: Any) -> tuple[Tensor, Tensor]:
+    h, c = state
+    i, f, g, o = _rnn_cell(lambda rows: rows, x, h, *weights).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+_REWRITTEN: dict[Any, Callable[..., Any]] = {
+    nn.functional.one_hot: _one_hot,
+    nn.functional.bilinear: _bilinear,
+    torch.rnn_tanh_cell: functools.partial(_rnn_cell, torch.tanh),
+    torch.rnn_relu_cell: functools.partial(_rnn_cell, torch.relu),
+    torch.gru_cell: _gru_cell,
+    torch.lstm_cell: _lstm_cell,
+}
 
 
 def _bake_literals(cell: Cell, module: fx.GraphModule) -> None:

@@ -174,6 +174,12 @@ COMPILED: dict[str, Any] = {
     "sort of NaN": lambda a, h, u: a.sigmoid() * torch.where(h > 0.3, torch.nan, h).sort(-1).indices,
     "topk": lambda a, h, u: a.sigmoid() * torch.zeros_like(h).scatter(-1, (h @ u).topk(3).indices, h[:, 1:4]),
     "smallest": lambda a, h, u: a.sigmoid() + heads(h).topk(2, 1, largest=False).values.flatten(1),
+    "kthvalue": lambda a, h, u: a.sigmoid() * h.kthvalue(2).values[:, None] + heads(h).kthvalue(2, 1)[1].repeat(1, 2),
+    "median": lambda a, h, u: a.sigmoid() * h.median(-1, keepdim=True).values + heads(a).median(2)[1].repeat(1, 3),
+    "median of NaN": lambda a, h, u: (
+        a.sigmoid() + sum(torch.where(h > 0.3, torch.nan, h).median(-1, keepdim=True)).nan_to_num(5.0)
+    ),
+    "logical_xor": lambda a, h, u: a.tanh() * torch.logical_xor(a > 0, h.relu()) + (h > 0).logical_xor(u[0] > 0),
     "scatter in place": lambda a, h, u: a * torch.zeros_like(h).scatter_(-1, h.argmax(-1, keepdim=True), 1.0),
     "cumsum in place": lambda a, h, u: (a + h).cumsum_(-1).tanh(),
     "stack before the batch": lambda a, h, u: torch.stack([a, h @ u]).softmax(0).sum(0) + torch.stack([a, h]).mean(0),
@@ -189,6 +195,9 @@ COMPILED: dict[str, Any] = {
         a.sigmoid() * torch.searchsorted(torch.tensor([-0.5, 0.2], dtype=a.dtype), torch.where(h > 1, torch.nan, h))
     ),
     "searchsorted in rows": lambda a, h, u: a.sigmoid() * torch.searchsorted(h.sort(-1).values, a, side="right"),
+    "in float32": lambda a, h, u: (
+        a.tanh() + 0.1 * torch.where(h > 0, 1.0, -1.0) + (0.7 * h.float() - h.float() / 3).to(h.dtype) * (a > 0).float()
+    ),
     "truth in float32": lambda a, h, u: a.tanh() * (h > 0).float().to(h.dtype),
     "place of each row": lambda a, h, u: a * h[torch.arange(len(h)), (h @ u).argmax(-1) - 1][:, None],
     "row of each matrix": lambda a, h, u: a + heads(h)[torch.arange(len(h)), heads(a).sum(2).argmax(1)].repeat(1, 2),
@@ -206,7 +215,6 @@ COMPILED: dict[str, Any] = {
 }
 NOT_COMPILED: dict[str, Any] = {
     "cummax": lambda a, h, u: (a + h).tanh().cummax(-1).values,
-    "kthvalue": lambda a, h, u: a.sigmoid() * h.kthvalue(2).values[:, None],
     # forward it is a list of places
     "upsample_nearest1d_backward": lambda a, h, u: a + F.interpolate(h[:, None], size=9)[:, 0, :6],
     "bitwise_xor": lambda a, h, u: a.tanh() + ((8 * h).long() ^ 5),
@@ -254,6 +262,26 @@ class Permuted(Cell):
         turned = state.h[:, self.places if self.list is None else self.list]
         h = torch.tanh(self.w(x) + torch.where(self.w.bias > 0, turned, turned.log()))
         return h, State(h)
+
+
+class Shifted(Permuted):
+    """Moved by a convolution that goes round, as a neural Turing machine writes it: places of windows in a buffer."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, in_buffer=True)
+        self.places = (torch.arange(size)[:, None] - torch.tensor([-1, 0, 1])) % size
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        windows = state.h[:, self.places] * self.w(x)[:, :3].softmax(-1).unsqueeze(1)
+        h = torch.tanh(self.w(x) + windows.sum(-1))
+        return h, State(h)
+
+
+def test_windows_listed_in_a_buffer_are_compiled_and_right() -> None:
+    cell = Shifted(5)
+    for _ in range(2):
+        assert_engines_agree(cell, [3, 0, 2])
+        cell.places.copy_(cell.places.flip(0) - 5)
 
 
 @pytest.mark.parametrize("size", [7, 130])

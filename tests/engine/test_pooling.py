@@ -47,6 +47,13 @@ POOLS: dict[str, tuple[tuple[int, ...], Any]] = {
     "adaptive": ((4, 6), lambda h: F.adaptive_avg_pool2d(h, (2, 3)) + F.adaptive_max_pool2d(h, (2, 3))),
     "adaptive, to one place": ((4, 6), lambda h: F.adaptive_avg_pool2d(h, 1) * F.adaptive_max_pool2d(h, 1)),
     "adaptive of lines": ((9,), lambda h: F.adaptive_avg_pool1d(h, 3) * F.adaptive_max_pool1d(h, 3)),
+    "adaptive, of two sizes": ((7, 5), lambda h: F.adaptive_avg_pool2d(h, (3, 5)).sin()),
+    "adaptive, windows of one place": ((4,), lambda h: F.adaptive_avg_pool1d(h, 7).sin()),
+    "between places": ((4, 5), lambda h: F.interpolate(h, size=(7, 3), mode="bilinear").sin()),
+    "between corners": ((4, 5), lambda h: F.interpolate(h, (9, 1), mode="bilinear", align_corners=True).sin()),
+    "between places, by a factor": ((4, 5), lambda h: F.interpolate(h, scale_factor=(1.7, 0.5), mode="bilinear").sin()),
+    "between places of lines": ((6,), lambda h: F.interpolate(h, scale_factor=2, mode="linear").sin()),
+    "between places of volumes": ((2, 3, 2), lambda h: F.interpolate(h, (3, 3, 5), mode="trilinear").sin()),
     "as large again": ((4, 3), lambda h: F.interpolate(h, scale_factor=2).sin()),
     "as large again, volumes": ((2, 3, 2), lambda h: F.interpolate(h, size=(2, 9, 4)).sin()),
     "of channels": ((4, 6), lambda h: F.pixel_unshuffle(h, 2).sin()),
@@ -73,10 +80,11 @@ def test_windows_beside_others_in_single_precision_and_many_sequences() -> None:
 @pytest.mark.parametrize(
     ("pool", "why"),
     [
-        (lambda h: F.adaptive_avg_pool2d(h, 3), r"\(10, 10\) places fall into \(3, 3\) windows of different sizes"),
+        (lambda h: F.adaptive_max_pool2d(h, 3), r"\(10, 10\) places fall into \(3, 3\) windows of different sizes"),
         (lambda h: F.max_pool2d(h, 9, stride=1), "its windows have more than 16 places"),
+        (lambda h: F.interpolate(h, (500, 3), mode="bilinear"), "10 places of an axis become 500"),
     ],
-    ids=["sizes", "places"],
+    ids=["sizes", "places", "between places"],
 )
 def test_a_pool_without_compiled_form_says_why(pool: Any, why: str) -> None:
     cell = Images(2, (10, 10), {"scale": ()}, lambda cell, x, h: x + cell.scale * weighed(pool(h), h))

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import recurra
-from recurra import Recurrent
+from recurra import Cell, Recurrent
 from recurra.cells import GRU, LSTM, NTM
 from recurra.engine import compiled, products
 from recurra.engine.cpu import loop_kernel, team
@@ -26,12 +26,34 @@ from recurra.engine.cpu.tiling import Layout, Tiling
 from tests.engine.engines import assert_engines_agree
 from tests.tolerance import assert_close
 
+
+class State(NamedTuple):
+    h: Tensor
+
+
+class Deep(Cell):
+    """The same product three times in a step."""
+
+    State = State
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input, self.again = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = state.h
+        for _ in range(3):
+            h = torch.tanh(self.input(x) + self.again(h))
+        return h, State(h)
+
+
 CELLS: dict[str, Callable[[], Any]] = {
     "gru": lambda: GRU(3, 70),
     "gru before": lambda: GRU(3, 37, reset="before"),
     "lstm layer norm": lambda: LSTM(3, 33, layer_norm=True),
     "lstm projected": lambda: LSTM(3, 40, proj_size=20),
     "ntm": lambda: NTM(3, 9, memory_size=6, word_size=5),
+    "deep": lambda: Deep(3, 37),
 }
 LENGTHS = [9, 3, 0, 5, 1, 9, 2]
 HOUSE = Path(__file__).parent.parent.parent

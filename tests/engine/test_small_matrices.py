@@ -28,6 +28,10 @@ def positive(h: Tensor) -> Tensor:
     return h @ h.mT + torch.eye(h.shape[-1], dtype=h.dtype)
 
 
+def tall(x: Tensor, h: Tensor) -> Tensor:
+    return torch.cat([x, general(h)], -2)
+
+
 def spread(numbers: Tensor) -> Tensor:
     return numbers[..., None, None]
 
@@ -54,6 +58,10 @@ STEPS: dict[str, Any] = {
     "determinant": lambda x, h: x + spread(linalg.det(general(h)) + linalg.det(general(h).mT * 0.5)),
     "its logarithm": lambda x, h: x + spread(linalg.slogdet(general(h))[1] + torch.logdet(positive(h).mT)),
     "its sign": lambda x, h: x * spread(linalg.slogdet(x + h).sign),
+    "qr": lambda x, h: sum(linalg.qr(x + general(h))),
+    "qr of tall matrices": lambda x, h: x + sum(part.sin().sum((-2, -1), True) for part in linalg.qr(tall(x, h))),
+    "qr of all rows": lambda x, h: x + linalg.qr(tall(x, h).detach(), "complete").Q[..., :1, -1:],
+    "r of triangles": lambda x, h: x + linalg.qr(h.detach().triu() + 1, mode="r").R,
     "exponential": lambda x, h: linalg.matrix_exp(h - h.mT) @ x,
     "exponential of large numbers": lambda x, h: x + linalg.matrix_exp(h.round() * torch.tensor([[0, 60], [-60, 0]])),
     "norms": lambda x, h: x / spread(linalg.norm(h, dim=(-2, -1)) + linalg.matrix_norm(h, 1) + 1),
@@ -102,6 +110,16 @@ def test_factors_are_those_of_torch(size: int) -> None:
     assert found[1].dtype == want[1].dtype
     assert_close(found[0][regular], want[0][regular])
     assert found[0].isfinite().all()
+
+
+@pytest.mark.parametrize("mode", ["reduced", "complete"])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (5, 3), (3, 5), (8, 8)], ids=str)
+def test_signs_of_a_qr_are_those_of_torch(shape: tuple[int, int], mode: str) -> None:
+    matrix = torch.randn(20, *shape, dtype=torch.float64)
+    matrix[3] = 0
+    matrix[4] = -torch.eye(*shape, dtype=torch.float64)
+    for found, want in zip(SMALL_MATRICES[aten.linalg_qr.default](matrix, mode), linalg.qr(matrix, mode), strict=True):
+        assert_close(found, want)
 
 
 @pytest.mark.parametrize("kind", [linalg.det, linalg.slogdet], ids=["det", "slogdet"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from recurra import Cell
 from recurra.cells import ESN, GRU, LSTM, RNN, Zoneout
+from recurra.engine import trace as tracing
 from recurra.engine.compiled import compiled
 from recurra.engine.explain import STAGES, explain
 from recurra.engine.loop import Program, Value, verify
@@ -21,6 +24,7 @@ from recurra.engine.simplify import is_random, simplify
 from recurra.engine.split import Plan, is_rows, split
 from recurra.engine.trace import BATCH, batch_factor, trace
 from recurra.errors import ConfigError
+from tests.engine.engines import assert_engines_agree
 
 aten = torch.ops.aten
 
@@ -231,6 +235,59 @@ def test_a_step_of_an_lstm_is_one_product_and_few_passes() -> None:
     made = schedule(lower(planned(LSTM(3, 5)).forward))
     assert sum(len(segment.dots) for segment in made.segments) == 1
     assert sum(len(segment.groups) for segment in made.segments) <= 3
+
+
+class Unfolded(MinGRU):
+    """A solver of four steps: the same two products in each."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.wide, self.narrow = nn.Linear(hidden_size, 24), nn.Linear(24, hidden_size)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = state.h
+        for _ in range(4):
+            h = h + 0.1 * self.narrow(torch.tanh(self.wide(h) + self.z(x).mean(-1, keepdim=True)))
+        return h, State(h)
+
+
+def test_the_code_of_products_that_are_alike_is_written_once() -> None:
+    text = explain(Unfolded(3, 8), "llvm")
+    forward, reverse = text.split("define void", 2)[1:]
+    for loop in (forward, reverse):
+        calls = re.findall(r"call void @.?(dot_\w+)", loop)
+        assert len(calls) == 8
+        assert len(set(calls)) == 2
+
+
+class OfTorch(MinGRU):
+    """A cell of torch's inside of a step."""
+
+    def __init__(self, kind: type[nn.RNNCellBase], **options: Any) -> None:
+        super().__init__(3, 5)
+        self.input_size, self.hidden_size, self.cell = 3, 5, kind(3, 5, **options)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        is_pair = isinstance(self.cell, nn.LSTMCell)
+        found = self.cell(x, (state.h, state.h.tanh()) if is_pair else state.h)
+        h, c = found if is_pair else (found, found)
+        return c, State(h)
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(nn.RNNCell, {}), (nn.RNNCell, {"nonlinearity": "relu"}), (nn.GRUCell, {}), (nn.LSTMCell, {})],
+    ids=["rnn", "relu", "gru", "lstm"],
+)
+def test_cells_of_torch_in_a_step_are_traced_once(
+    kind: type[nn.RNNCellBase], options: Any, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(tracing, "make_fx", lambda *args, **how: made.append(args) or make_fx(*args, **how))
+    cell = OfTorch(kind, bias=bias, **options).double()
+    assert_engines_agree(cell, [4, 0, 2])
+    assert len(made) == 1
 
 
 # --- region ----------------------------------------------------------------------------------------------------------

@@ -69,6 +69,25 @@ class Inverse(recurra.Cell):
         return h, State(h)
 
 
+class Lookups(recurra.Cell):
+    """Reads a table at the place that its input names, its input at places that a buffer lists, and writes into parts
+    of new memory: of the input alone, a scan leaves all of it to torch."""
+
+    State = State
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, hidden_size)
+        self.register_buffer("places", torch.randint(input_size, (hidden_size,)))
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        token = x[:, 0].abs().long().clamp(max=4)
+        h, half = torch.empty_like(state.h), state.h.shape[1] // 2
+        h[:, :half] = (x[:, self.places] * state.h)[:, half:]
+        h[:, half:] = torch.tanh(self.table(token) + self.table.weight[token] + state.h)[:, half:]
+        return h, State(h)
+
+
 class Counting(recurra.Cell):
     """Does not look at x."""
 
@@ -418,6 +437,14 @@ def test_a_call_that_is_taken_apart_in_loops_is_so_in_a_stream() -> None:
     assert stream.is_compiled
     outputs, _ = recurra.scan(cell, x, engine="reference")
     assert_close(torch.stack([stream.push(step) for step in x]), outputs.detach())
+
+
+def test_what_the_input_alone_names_is_looked_up_in_the_code_of_a_stream() -> None:
+    network = recurra.Recurrent(Lookups(3, 6))
+    x = 4 * torch.randn(7, 2, 3)
+    stream = network.stream(2)
+    assert stream.is_compiled
+    assert_close(stream.push(x), recurra.scan(network.cells[0], x, engine="reference")[0].detach())
 
 
 def test_what_has_no_compiled_form_runs_on_torch_and_says_so_once() -> None:

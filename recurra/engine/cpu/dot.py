@@ -44,35 +44,58 @@ class Dot:
         self.panel = self.vectors * emitter.lanes
         self.num_panels = -(-value.width // self.panel)
 
+    @property
+    def kind(self) -> tuple[int, ...]:
+        """All that its code depends on, but for where numbers stand."""
+        return (self.inner, self.value.width, self._stride, self._goal_stride)
+
+    @property
+    def _stride(self) -> int:
+        """Numbers from one row that is read to the next."""
+        e = self.e
+        return e.layout.strides[-1 if e.bf16 else e.plan.place[self.value.args[0]].index]
+
+    @property
+    def _goal_stride(self) -> int:
+        return self.e.layout.strides[self.e.plan.place[self.value].index]
+
     def emit(self, t: Any, running: Any) -> None:
         """Emit the product of the first `running` rows at step `t`."""
         e, b = self.e, self.e.b
         is_odd = b.icmp_signed("==", b.and_(t, e.word(1)), e.word(1))
         rows_of, matrix = self.value.args
-        place, goal_place = e.plan.place[rows_of], e.plan.place[self.value]
+        place = e.plan.place[rows_of]
         source = e.at(e.buffers[place.index], e.word(place.start))
-        self.stride, inner = e.layout.strides[place.index], self.inner
         if e.bf16:
-            source = self._rounded_rows(source, running)
-            self.stride, inner = e.layout.strides[-1], -(-inner // 2)
-        goal, self.goal_stride = e.buffers[goal_place.index], e.layout.strides[goal_place.index]
-        weights = e.matrices[e.plan.place[matrix].index]
+            source = self._rounded_rows(source, e.layout.strides[place.index], running)
+        goal, weights = e.buffers[e.plan.place[self.value].index], e.matrices[e.plan.place[matrix].index]
+        args = [source, weights, goal, running, is_odd, e.member, e.sharers]
+        if e.dot_kinds[self.kind] == 1:
+            self._emit_panels(*args)
+        else:  # LLVM takes longer than in proportion to the size of a function
+            e.call_own(f"dot_{'_'.join(map(str, self.kind))}", args, self._emit_panels)
+
+    def _emit_panels(
+        self, source: Any, weights: Any, goal: Any, running: Any, is_odd: Any, member: Any, sharers: Any
+    ) -> None:
+        e, b = self.e, self.e.b
+        inner = -(-self.inner // 2) if e.bf16 else self.inner
 
         # With few sequences a step takes as long as to read the weights. They are read forth at one step and back at
         # the next, so that it begins with what is still in the nearest cache.
         alone = self.num_panels == 1 and inner * self.panel * e.itemsize in _ONE_PANEL
-        mine = b.sdiv(b.add(b.sub(e.word(self.num_panels), e.member), b.sub(e.sharers, e.word(1))), e.sharers)
+        mine = b.sdiv(b.add(b.sub(e.word(self.num_panels), member), b.sub(sharers, e.word(1))), sharers)
         back = b.and_(is_odd, b.icmp_signed("<=", running, e.word(_FEW)))
         begin, way = self._way(back, b.sub(mine, e.word(1)))
 
         def one_panel(k: Any) -> None:
-            p = b.add(e.member, b.mul(e.sharers, b.add(begin, b.mul(k, way))))
+            p = b.add(member, b.mul(sharers, b.add(begin, b.mul(k, way))))
             panel = e.at(weights, b.mul(p, e.word(inner * self.panel)))
             panel_goal = e.at(goal, b.mul(p, e.word(self.panel)))
 
             def tile(vectors: int, size: int, r: Any) -> None:
-                rows = e.at(source, b.mul(r, e.word(self.stride)))
-                goals = e.at(panel_goal, b.mul(r, e.word(self.goal_stride)))
+                rows = e.at(source, b.mul(r, e.word(self._stride)))
+                goals = e.at(panel_goal, b.mul(r, e.word(self._goal_stride)))
                 self._tile(rows, panel, inner, goals, size, vectors, is_odd if alone and size <= _FEWER else None)
 
             def tiles(vectors: int) -> None:
@@ -112,7 +135,7 @@ class Dot:
                 line = e.at(panel, e.b.mul(at, e.word(self.panel)))
                 columns = [e.factors(e.at(line, e.word(n * lanes))) for n in range(vectors)]
                 for r in range(size):
-                    spread = e.spread_factor(e.at(rows, e.b.add(at, e.word(r * self.stride))))
+                    spread = e.spread_factor(e.at(rows, e.b.add(at, e.word(r * self._stride))))
                     for n in range(vectors):
                         index = (chain * size + r) * vectors + n
                         sums[index] = e.add_product(spread, columns[n], sums[index])
@@ -125,12 +148,12 @@ class Dot:
                 total = sums[r * vectors + n]
                 for chain in range(1, chains):
                     total = e.b.fadd(total, sums[(chain * size + r) * vectors + n])
-                e.write(total, e.at(goals, e.word(r * self.goal_stride + n * lanes)))
+                e.write(total, e.at(goals, e.word(r * self._goal_stride + n * lanes)))
 
-    def _rounded_rows(self, source: Any, running: Any) -> Any:
+    def _rounded_rows(self, source: Any, stride: int, running: Any) -> Any:
         """The rows that are read as words of two bfloat16, an odd one beside a 0; returns where they stand."""
         e = self.e
-        goal, places = e.buffers[-1], ((source, self.stride), (e.buffers[-1], e.layout.strides[-1]))
+        goal, places = e.buffers[-1], ((source, stride), (e.buffers[-1], self._stride))
 
         def row(r: Any) -> None:
             old, new = (e.at(place, e.b.mul(r, e.word(n))) for place, n in places)

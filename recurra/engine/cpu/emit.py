@@ -14,6 +14,7 @@ the others no rows are left.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,7 @@ class Emitter(Writer):
             max((dot.rows for dot in self.dots.values()), default=1),
             *self._totals(),
         )
+        self.dot_kinds = Counter(dot.kind for dot in self.dots.values())
 
     # --- sizes -----------------------------------------------------------------------------------------------------
 

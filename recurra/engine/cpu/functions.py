@@ -353,6 +353,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "floor": lambda v, x: v.call("floor", x),
     "trunc": lambda v, x: v.call("trunc", x),
     "round": lambda v, x: v.call("rint", x),  # halves to the even number, as torch does
+    "single": lambda v, x: v.builder.fpext(v.builder.fptrunc(x, v.single), v.real),
     "fmod": lambda v, x, y: v.builder.frem(x, y),
     "copysign": lambda v, x, y: v.call("copysign", x, y),
     "atan": _atan,

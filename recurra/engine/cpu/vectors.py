@@ -50,6 +50,7 @@ class Vectors:
         real: Any = ir.FloatType() if bits == 32 else ir.DoubleType()
         whole: Any = ir.IntType(bits)
         self.real = real if lanes == 1 else ir.VectorType(real, lanes)
+        self.single = ir.FloatType() if lanes == 1 else ir.VectorType(ir.FloatType(), lanes)
         self.whole = whole if lanes == 1 else ir.VectorType(whole, lanes)
         self.flag = ir.IntType(1) if lanes == 1 else ir.VectorType(ir.IntType(1), lanes)
         self.mantissa, self.bias = (23, 127) if bits == 32 else (52, 1023)

@@ -88,6 +88,19 @@ class Writer:
         kind = ir.FunctionType(result, [arg.type for arg in args])
         return self.b.call(self.module.globals.get(name) or ir.Function(self.module, kind, name), args)
 
+    def call_own(self, name: str, args: Sequence[Any], body: Callable[..., None]) -> None:
+        """Call a function of this module, whose code `body(*args)` writes at the first call."""
+        if name not in self.module.globals:
+            function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [arg.type for arg in args]), name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            caller = self.b.block
+            self.b.position_at_end(function.append_basic_block("entry"))
+            body(*function.args)
+            self.b.ret_void()
+            self.b.position_at_end(caller)
+        self.call(name, ir.VoidType(), args)
+
     # --- loops -----------------------------------------------------------------------------------------------------
 
     def loop(
