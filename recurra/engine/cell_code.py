@@ -83,8 +83,7 @@ class Compiled:
         dtype = dtype.to_real()
         simplify(trace_.graph)
         self.draws = any(is_random(node) for node in trace_.graph.nodes)
-        if not self.draws:
-            expect_rows_apart(cell, dtype)
+        expect_rows_apart(cell, dtype, draws=self.draws)
         # the loops are lowered now: what cannot run backward must not run forward
         self.plan = _planned(trace_)
         self.dtype = dtype

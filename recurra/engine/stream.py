@@ -368,7 +368,7 @@ def _compile(whole: _Whole, dtype: torch.dtype) -> StepCode | CompileError:
 
 @functools.cache  # once for each reason
 def _say_slow(why: str) -> None:
-    warnings.warn(f"{why} The stream runs on torch, operation by operation.", stacklevel=5)
+    warnings.warn(f"{why.rstrip('.')}. The stream runs on torch, operation by operation.", stacklevel=5)
 
 
 # --- two ways to run it ----------------------------------------------------------------------------------------------
