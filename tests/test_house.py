@@ -64,6 +64,15 @@ def test_every_public_name_has_its_place_in_the_reference() -> None:
     assert [name for name in modules if not any(place.startswith(f"{name}.") for place in documented)] == []
 
 
+def test_every_cell_has_its_place_in_the_reference_and_among_those_to_choose_from() -> None:
+    reference = (HOUSE / "docs" / "reference" / "cells.md").read_text(encoding="utf-8")
+    choosing = (HOUSE / "docs" / "guide" / "choosing.md").read_text(encoding="utf-8")
+    for name, kind in recurra.cells.CELLS.items():
+        assert f"::: recurra.cells.{kind.__name__}\n" in reference, f"{name}: see CONTRIBUTING.md"
+        assert f"| `{name}` |" in choosing, f"{name}: see CONTRIBUTING.md"
+        assert callable(getattr(kind, "reset_parameters", None)), name
+
+
 def test_every_module_says_what_it_is() -> None:
     modules = [
         module.name for module in pkgutil.walk_packages(recurra.__path__, "recurra.") if "__main__" not in module.name

@@ -144,7 +144,7 @@ def _print_findings(title: str, findings: dict[str, Finding], most: int | None =
 
 def sample(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Which sample; without a name they are listed.")
+        str | None, typer.Argument(metavar="NAME", help="Which sample; without it, and without --out, all are listed.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write its files to.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of an earlier sample.")] = False,

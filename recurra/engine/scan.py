@@ -98,7 +98,7 @@ def _is_faster(kernel: Kernel, x: Ragged | Block) -> bool:
 
 @functools.cache  # once for each reason, and the reason names the cell
 def _say_slow(why: str) -> None:
-    warnings.warn(f"{why} It runs on the reference engine, a Python loop over time.", stacklevel=2)
+    warnings.warn(f"{why.rstrip('.')}. It runs on the reference engine, a Python loop over time.", stacklevel=2)
 
 
 def _compiled(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:

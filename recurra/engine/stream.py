@@ -112,6 +112,8 @@ class Stream:
             self._runner = _Machine(code, twin, batch_size)
         self.is_compiled = code is not None
         self._views = self._runner.views
+        into, _ = next(iter(self._views.values()))
+        self._kinds = "biufc" if into.dtype.kind == "c" else "biuf"
         self._step = self._runner.step
         self.reset()
 
@@ -125,13 +127,15 @@ class Stream:
             output_shape, where these are more than one size.
 
         Raises:
-            ShapeError: x has another shape, or is neither.
+            ShapeError: x has another shape, is neither, or holds something else than numbers.
         """
         if type(x) is not np.ndarray and isinstance(x, np.ndarray):  # one that is mapped from a file, say
+            if np.ma.is_masked(x):
+                raise ShapeError("`x` must have a number in every place, got masked ones: fill them.")
             x = np.asarray(x)
         if type(x) is np.ndarray:
             views = self._views.get(x.shape)
-            if views is not None and (x.dtype.kind != "c" or views[0].dtype.kind == "c"):
+            if views is not None and x.dtype.kind in self._kinds:
                 into, out = views
                 into[...] = x
                 self._step()
@@ -148,6 +152,8 @@ class Stream:
         shape = self._network.input_shape
         if x.dtype.kind == "c" and not self._like.is_complex():
             raise ShapeError(f"`x` must be real, as weights of the network are, got {x.dtype}.")
+        if x.dtype.kind not in "biufc":  # numpy makes numbers of dates and of some words
+            raise ShapeError(f"`x` must be an array of numbers, got {x.dtype}.")
         if x.ndim != 2 + len(shape) or x.shape[1:] != (self.batch_size, *shape):
             one = f"{shape_text(I=shape)}, " if self.batch_size == 1 else ""
             batch, chunk = (shape_text(*steps, f"B={self.batch_size}", I=shape) for steps in ("", "T"))
@@ -369,7 +375,7 @@ def _compile(whole: _Whole, dtype: torch.dtype) -> StepCode | CompileError:
 
 @functools.cache  # once for each reason
 def _say_slow(why: str) -> None:
-    warnings.warn(f"{why} The stream runs on torch, operation by operation.", stacklevel=5)
+    warnings.warn(f"{why.rstrip('.')}. The stream runs on torch, operation by operation.", stacklevel=5)
 
 
 # --- two ways to run it ----------------------------------------------------------------------------------------------
@@ -464,7 +470,10 @@ def _shaped(field: Tensor, initial: Tensor) -> Tensor:
 
 
 def _rows(rows: Any, batch_size: int) -> Tensor:
-    index = torch.as_tensor(rows, device="cpu").reshape(-1)
+    try:
+        index = torch.as_tensor(rows, device="cpu").reshape(-1)
+    except (TypeError, ValueError, RuntimeError):  # a word, a slice or another thing that is no number
+        index = torch.tensor([torch.nan])
     if index.dtype == torch.bool and len(index) == batch_size:
         return index.nonzero().flatten()
     if index.numel() == 0:

@@ -323,7 +323,7 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
         try:
             # torch's search for NaN in gradients looks at values
             no_search = torch.autograd.set_detect_anomaly(False)
-            with warnings.catch_warnings(), sources.forgotten(), _RowsTogether(), no_search:
+            with warnings.catch_warnings(), sources.forgotten(), _Rewriting(), _RowsTogether(), no_search:
                 warnings.simplefilter("ignore")  # torch's own, about its own internals
                 if complexes.any:
                     with torch.no_grad():
@@ -393,24 +393,41 @@ class _OneRow(Exception):
     """One row of the batch was asked for."""
 
 
-class _RowsTogether(TorchFunctionMode):
+class _RowsTogether(TorchDispatchMode):
     """Refuses to hand out the rows of a batch one by one: there are a million of them, and tracing would not end.
 
-    A few functions of torch are written in another way here, `_REWRITTEN`.
+    A few slices may be looked at, for their shape say.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slices = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        place = _AXIS_OF.get(func)
+        if place is not None and args[0].dim():
+            size = args[0].shape[kwargs.get("dim", args[place] if len(args) > place else 0)]
+            if batch_factor(size):
+                self._slices += func is aten.slice.Tensor
+                is_halved = func is aten.split.Tensor and batch_factor(args[1]) > 0
+                if self._slices > _FEW or (func is not aten.slice.Tensor and not is_halved):
+                    raise _OneRow
+        return func(*args, **kwargs)
+
+
+_FEW = 64
+# where calls that take rows have their axis
+_AXIS_OF = {aten.unbind.int: 1, aten.select.int: 1, aten.slice.Tensor: 1, aten.split.Tensor: 2}
+
+
+class _Rewriting(TorchFunctionMode):
+    """A few functions of torch are written in another way here, `_REWRITTEN`."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _REWRITTEN:
             return _REWRITTEN[func](*args, **kwargs)
-        axis = None
-        if func in (Tensor.unbind, torch.unbind):
-            axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
-        elif func is Tensor.__getitem__:
-            first = args[1][0] if isinstance(args[1], tuple) and args[1] else args[1]
-            axis = 0 if isinstance(first, int) and not isinstance(first, bool) else None
-        if axis is not None and args and args[0].dim() and batch_factor(args[0].shape[axis]):
-            raise _OneRow
         return func(*args, **kwargs)
 
 

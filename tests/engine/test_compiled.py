@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import gc
+import random
 import warnings
 import weakref
 from collections.abc import Callable
@@ -812,6 +813,30 @@ class Counted(Small):
         return h, One(h)
 
 
+class Sliced(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        rows = [self.mix(x[row : row + 1], state.h[row : row + 1]) for row in range(len(x))]
+        return torch.cat(rows), One(torch.cat(rows))
+
+
+class BatchMeanAndDropout(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = torch.nn.functional.dropout(self.mix(x - x.mean(0), state.h), 0.1)
+        return h, One(h)
+
+
+class NeverAlone(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h)
+        return h, One(torch.cat([h[:1], h[:-1]])[: len(h)] if len(h) > 1 else h[:-1])
+
+
+class OwnDraw(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h) * random.random()
+        return h, One(h)
+
+
 class SharedDraw(Small):
     def step(self, x: Tensor, state: Any) -> Any:
         h = self.mix(x, state.h) * torch.rand(5, dtype=x.dtype)
@@ -849,6 +874,9 @@ def test_a_branch_on_a_value_is_an_error_with_its_line() -> None:
         (BatchMeanOfDraws, "mixes the rows"),
         (OneByOne, r"goes over the rows of its batch one by one \(test_compiled.py:\d+: `rows = .*different sequences"),
         (Counted, "goes over the rows of its batch one by one"),
+        (Sliced, "goes over the rows of its batch one by one"),
+        (BatchMeanAndDropout, "mixes the rows"),
+        (NeverAlone, "mixes the rows"),
         (SharedDraw, r"torch.rand\(5.*no row for each sequence"),
         (Stranger, "neither parameter nor buffer"),
     ],
@@ -867,6 +895,57 @@ def test_what_has_no_compiled_form_runs_on_the_reference_with_one_warning(kind: 
     want, _ = recurra.scan(cell, x, engine="reference")
     assert torch.equal(got, want)
     assert torch.equal(again, want)
+
+
+class Steps(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h)
+        self.seen.append(h)
+        return h, One(h)
+
+
+class Clock(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("time", torch.zeros((), dtype=torch.float64))
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        self.time += 1
+        h = self.mix(x, state.h)
+        return h, One(h)
+
+
+class OnceForAll(Small):
+    """What it keeps it makes at the first step, whatever comes."""
+
+    factor: float | None = None
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        if self.factor is None:
+            self.factor = 0.5
+        h = self.factor * self.mix(x, state.h)
+        return h, One(h)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Steps, "seen"), (Clock, "time")])
+def test_a_step_that_changes_its_cell_runs_step_by_step(kind: Any, name: str) -> None:
+    cell = kind()
+    with pytest.warns(UserWarning, match=f"`{kind.__name__}.step` changes `{name}` of its cell"):
+        recurra.scan(cell, torch.randn(4, 2, 3).double())
+    assert len(cell.seen) == 4 if kind is Steps else cell.time == 4
+
+
+def test_a_step_may_keep_what_it_makes_once_for_all() -> None:
+    recurra.scan(OnceForAll(), torch.randn(4, 2, 3).double(), engine="compiled")
+
+
+def test_numbers_that_python_draws_are_drawn_at_every_step() -> None:
+    with pytest.raises(CompileError, match="drawn by something else than torch"):
+        recurra.scan(OwnDraw(), torch.randn(4, 2, 3).double(), engine="compiled")
 
 
 def test_a_matrix_without_an_inverse_is_an_error_as_it_is_in_the_loop() -> None:

@@ -262,7 +262,7 @@ def test_some_rows_begin_anew_and_the_others_go_on(engine: str, rows: Any) -> No
     assert_close(stream.state[0].h, start)
 
 
-@pytest.mark.parametrize("rows", [3, [0, -4], 1.5, [True, False]])
+@pytest.mark.parametrize("rows", [3, [0, -4], 1.5, [True, False], "a", slice(2)])
 def test_a_row_that_is_not_there_is_refused(rows: Any) -> None:
     with pytest.raises(ShapeError, match="`rows` must be rows from 0 to 2, or a mask of 3 bools"):
         gru().stream(3).reset(rows)
@@ -495,6 +495,20 @@ def test_x_of_another_shape_is_refused(engine: str, shape: tuple[int, ...]) -> N
 def test_x_that_is_no_array_is_refused() -> None:
     with pytest.raises(ShapeError, match="`x` must be an array of numpy or a tensor, got a list"):
         gru().stream().push([1.0, 2.0, 3.0])  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.array(["2026-01-01"] * 3, "datetime64[D]"), "`x` must be an array of numbers, got datetime64"),
+        (np.array([[["1", "2", "3"]]]), "`x` must be an array of numbers, got <U1"),
+        (np.array([1.0, None, 2.0]), "`x` must be an array of numbers, got object"),
+        (np.ma.masked_array(np.ones(3), mask=[0, 1, 0]), "`x` must have a number in every place, got masked ones"),
+    ],
+)
+def test_x_without_numbers_is_refused(x: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        gru().stream().push(x)
 
 
 def test_a_stream_says_what_it_is() -> None:

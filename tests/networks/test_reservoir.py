@@ -511,6 +511,11 @@ def test_a_number_that_is_none_is_named_by_its_row(number: float) -> None:
         (torch.zeros(3, 3, 3, 3), torch.zeros(30, 1), r"`x` must have shape \[T, I\], \[T\] or \[T, B, I\], got"),
         ("words", torch.zeros(30, 1), "`x` must be an array or tensor of numbers, got a str: could not convert"),
         (np.arange(30).astype("datetime64[D]"), torch.zeros(30, 1), "got a ndarray: datetime64.D. is no type of them"),
+        (
+            np.ma.masked_array(np.ones(30), mask=np.arange(30) == 3),
+            torch.zeros(30, 1),
+            "fill or leave out what is masked",
+        ),
         ([torch.zeros(3, 1), torch.zeros(3, 2)], torch.zeros(30, 1), "`x` must be a list of series .* the same I"),
         (
             Ragged(torch.zeros(3, 1), torch.tensor([0, 3]), torch.tensor([1])),

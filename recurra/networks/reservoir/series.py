@@ -121,6 +121,8 @@ def _numbers(name: str, given: Any) -> np.ndarray:
         array = np.asarray(given)
         if array.dtype.kind in "mMc":
             raise TypeError(f"{array.dtype} is no type of them")
+        if np.ma.is_masked(given):
+            raise TypeError("fill or leave out what is masked")
         return np.require(array, np.float64, ["C", "W"])
     except (TypeError, ValueError) as error:
         raise ShapeError(f"`{name}` must be an array or tensor of numbers, got {describe(given)}: {error}.") from None
