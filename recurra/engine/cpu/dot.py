@@ -51,11 +51,11 @@ class Dot:
         rows_of, matrix = self.value.args
         place, goal_place = e.plan.place[rows_of], e.plan.place[self.value]
         source = e.at(e.buffers[place.index], e.word(place.start))
-        self.stride, inner = e.layout.strides[place.index], self.inner
+        self.stride, inner = e.sizes.strides[place.index], self.inner
         if e.bf16:
             source = self._rounded_rows(source, running)
-            self.stride, inner = e.layout.strides[-1], -(-inner // 2)
-        goal, self.goal_stride = e.buffers[goal_place.index], e.layout.strides[goal_place.index]
+            self.stride, inner = e.sizes.strides[-1], -(-inner // 2)
+        goal, self.goal_stride = e.buffers[goal_place.index], e.sizes.strides[goal_place.index]
         weights = e.matrices[e.plan.place[matrix].index]
 
         # With few sequences a step takes as long as to read the weights. They are read forth at one step and back at
@@ -130,7 +130,7 @@ class Dot:
     def _rounded_rows(self, source: Any, running: Any) -> Any:
         """The rows that are read as words of two bfloat16, an odd one beside a 0; returns where they stand."""
         e = self.e
-        goal, places = e.buffers[-1], ((source, self.stride), (e.buffers[-1], e.layout.strides[-1]))
+        goal, places = e.buffers[-1], ((source, self.stride), (e.buffers[-1], e.sizes.strides[-1]))
 
         def row(r: Any) -> None:
             old, new = (e.at(place, e.b.mul(r, e.word(n))) for place, n in places)
