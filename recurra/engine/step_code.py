@@ -56,13 +56,6 @@ class StepCode:
         self.prelude = RegionCode(self.plan.prelude, dtype)
         self.kernel = LoopKernel(schedule(_copied_for_products(program)), dtype, reverse=False)
 
-    @property
-    def flops(self) -> int:
-        """Of the products and convolutions of one step of one sequence."""
-        convolutions = (value.args[-1] for value in self.kernel.plan.program.values if value.op == "conv")
-        products = sum(2 * inner * outer for inner, outer, _ in self.kernel.sizes.panels)
-        return products + sum(each.flops for each in convolutions)
-
     def parameters(self, constants: Sequence[Tensor]) -> list[Tensor]:
         """Vectors, then packed matrices, as the code reads them, from the constants of the trace."""
         kernel, plan = self.kernel, self.kernel.plan
@@ -107,7 +100,7 @@ class StepMemory:
         kernel = code.kernel
         sizes = kernel.sizes
         kind: dict[str, Any] = {"dtype": kernel.dtype, "device": "cpu"}
-        worth = batch_size * code.flops // _WORTH_A_THREAD
+        worth = batch_size * kernel.plan.program.flops // _WORTH_A_THREAD
         self.threads = max(1, min(team.num_threads(), batch_size // sizes.row_tile, worth))
         rows = min(kernel.row_limit, -(-batch_size // self.threads))
         self.first = np.arange(0, batch_size, rows)
