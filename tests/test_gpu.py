@@ -109,6 +109,11 @@ def test_the_drop_in_layer_is_torchs(kind: str) -> None:
     assert_close(ours(packed)[0].data, theirs(packed)[0].data, relative=1e-5)
 
 
+def test_a_stream_takes_numbers_from_there_as_they_are() -> None:
+    network, x = recurra.Recurrent(GRU(3, 5), engine="reference").double().cuda(), torch.randn(3).double()
+    assert torch.equal(network.stream().push(x.cuda()), network.stream().push(x))
+
+
 def test_ragged_batches_convert_both_ways() -> None:
     x = ragged(LSTM(5, 7), LENGTHS, torch.float64).to("cuda")
     for other in (

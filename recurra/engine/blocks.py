@@ -17,7 +17,7 @@ from torch import fx
 
 from recurra.engine.borders import summed_axes
 from recurra.engine.graph_writer import GraphWriter
-from recurra.engine.rows import row_axis, row_shape
+from recurra.engine.rows import row_axis, row_shape, shape_of
 from recurra.engine.trace import BATCH
 
 __all__ = ["gradients_of_spread_weights", "products_of_heads", "products_of_spread_weights"]
@@ -25,17 +25,13 @@ __all__ = ["gradients_of_spread_weights", "products_of_heads", "products_of_spre
 aten = torch.ops.aten
 
 _MAX_HEADS = 32  # more products than this make more code than they are worth
-_VIEWS = (aten.reshape.default, aten.view.default, aten.expand.default, aten.permute.default, aten.unsqueeze.default)
+_VIEWS = (aten.reshape.default, aten.expand.default, aten.permute.default, aten.unsqueeze.default)
 
 
 def _operands(product: fx.Node) -> tuple[fx.Node, fx.Node]:
     left: Any = product.args[0]
     right: Any = product.args[1]
     return left, right
-
-
-def _shape(node: Any) -> tuple[int, ...]:
-    return tuple(node.meta["val"].shape)
 
 
 def _spread_from(node: fx.Node) -> fx.Node | None:
@@ -45,7 +41,7 @@ def _spread_from(node: fx.Node) -> fx.Node | None:
     while isinstance(source, fx.Node) and source.target in _VIEWS and row_axis(source) == 0:
         below: Any = source.args[0]
         if source.target is aten.expand.default and row_axis(below) is None:
-            matches = math.prod(_shape(below)) == heads * math.prod(_shape(node)[1:])
+            matches = math.prod(shape_of(below)) == heads * math.prod(shape_of(node)[1:])
             found: fx.Node = below
             return found if matches else None
         order: Any = source.args[1]
@@ -65,7 +61,7 @@ def _again(writer: GraphWriter, node: fx.Node, weights: fx.Node) -> fx.Node:
     made = weights
     for view in reversed(chain):
         target, args = view.target, list(view.args[1:])
-        if target in (aten.reshape.default, aten.view.default, aten.expand.default):
+        if target in (aten.reshape.default, aten.expand.default):
             args = [list(row_shape(view))]
         made = writer.call(target, made, *args)
     return made
@@ -89,8 +85,8 @@ def products_of_spread_weights(graph: fx.Graph) -> None:
 
 def _turned(writer: GraphWriter, rows: fx.Node, weights: fx.Node) -> fx.Node:
     """Rows [B * f, n, k] times weights [f, k, m], as [B * f, n, m]."""
-    heads, inner, outer = _shape(weights)
-    count = _shape(rows)[1]
+    heads, inner, outer = shape_of(weights)
+    count = shape_of(rows)[1]
     apart = writer.turn(writer.view(rows, BATCH, heads, count, inner), 1, 0, 2, 3)
     made = writer.call(aten.bmm.default, writer.view(apart, heads, BATCH * count, inner), weights)
     together = writer.turn(writer.view(made, heads, BATCH, count, outer), 1, 0, 2, 3)
@@ -103,21 +99,21 @@ def gradients_of_spread_weights(graph: fx.Graph) -> None:
         if node.target is not aten.sum.dim_IntList or summed_axes(node) != [0]:
             continue
         product: Any = node.args[0]
-        while isinstance(product, fx.Node) and product.target in (aten.reshape.default, aten.view.default):
+        while isinstance(product, fx.Node) and product.target is aten.reshape.default:
             product = product.args[0]
         if not isinstance(product, fx.Node) or product.target is not aten.bmm.default:
             continue
         left, right = _operands(product)
-        if row_axis(left) != 0 or row_axis(right) != 0 or _shape(node.args[0])[0] != BATCH:
+        if row_axis(left) != 0 or row_axis(right) != 0 or shape_of(node.args[0])[0] != BATCH:
             continue
         writer = GraphWriter(node)
-        heads, (_, k, n), m = row_shape(left)[0], _shape(left), _shape(right)[2]
+        heads, (_, k, n), m = row_shape(left)[0], shape_of(left), shape_of(right)[2]
         one = writer.turn(writer.view(left, BATCH, heads, k, n), 1, 2, 0, 3)
         other = writer.turn(writer.view(right, BATCH, heads, n, m), 1, 0, 2, 3)
         made = writer.call(
             aten.bmm.default, writer.view(one, heads, k, BATCH * n), writer.view(other, heads, BATCH * n, m)
         )
-        writer.replace(writer.view(made, *_shape(node)))
+        writer.replace(writer.view(made, *shape_of(node)))
 
 
 def products_of_heads(graph: fx.Graph) -> None:
@@ -126,12 +122,12 @@ def products_of_heads(graph: fx.Graph) -> None:
         if node.target is not aten.bmm.default or row_axis(node) != 1:
             continue
         rows, weights = _operands(node)
-        if row_axis(rows) != 1 or row_axis(weights) is not None or _shape(weights)[0] > _MAX_HEADS:
+        if row_axis(rows) != 1 or row_axis(weights) is not None or shape_of(weights)[0] > _MAX_HEADS:
             continue
         writer = GraphWriter(node)
         heads = [
             writer.call(aten.mm.default, *(writer.call(aten.select.int, arg, 0, head) for arg in (rows, weights)))
-            for head in range(_shape(weights)[0])
+            for head in range(shape_of(weights)[0])
         ]
         writer.replace(_stacked(writer, heads))
 

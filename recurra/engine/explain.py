@@ -85,8 +85,7 @@ def _summary(cell: Cell, code: Compiled, programs: list[Program]) -> str:
     for program in programs:
         dots = [value for value in program.values if value.op == "dot"]
         convolutions = [value.args[-1] for value in program.values if value.op == "conv"]
-        flops = sum(2 * dot.args[0].width * dot.width for dot in dots) + _products_of_matrices(program)
-        flops += sum(each.flops for each in convolutions)
+        flops = program.flops + _products_of_matrices(program)
         others = sum(value.op not in ("dot", "conv", *LEAVES) for value in program.values)
         shapes = ", ".join(
             [f"{dot.args[0].width} x {dot.width}" for dot in dots] + [f"({each})" for each in convolutions]

@@ -171,6 +171,12 @@ class Program:
     saved: dict[fx.Node, Value] = field(default_factory=dict)
     totals: dict[fx.Node, Value] = field(default_factory=dict)
 
+    @property
+    def flops(self) -> int:
+        """Of the products with matrices and the convolutions of one step of one sequence."""
+        products = sum(2 * value.args[0].width * value.width for value in self.values if value.op == "dot")
+        return products + sum(value.args[-1].flops for value in self.values if value.op == "conv")
+
     def users(self) -> dict[Value, list[Value]]:
         """The values that read each value."""
         users: dict[Value, list[Value]] = {value: [] for value in self.values}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from recurra.engine.made_weights import made_weights
+from recurra.engine.memory import has_memory
 
 __all__ = ["Look", "Reading", "hooks_of", "hooks_on_all", "plain_attributes", "read", "tensor_at", "what_changed"]
 
@@ -40,8 +41,8 @@ class Reading:
     """A look at a cell.
 
     Attributes:
-        key: attributes of the modules, names, types, shapes, devices and classes of their tensors, and torch's default
-            type, which a step may make constants of; hashable.
+        key: attributes of the modules, names, types, shapes and devices of their tensors, whether they have memory, and
+            torch's default type, which a step may make constants of; hashable.
         parameters, buffers: by name, as `named_parameters` and `named_buffers` give them.
         look: what is kept of it.
     """
@@ -191,7 +192,7 @@ def _alike(tensors: Sequence[Tensor | None]) -> list[Any]:
         if tensor is None:
             found.append(None)
         else:
-            found += type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+            found += has_memory(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device
     return found
 
 
@@ -259,8 +260,8 @@ class _Walk:
             self.key += prefix + name, first
             if is_new:
                 shape = None if is_lazy(tensor) else tensor.shape
-                self.key += shape, tensor.dtype, tensor.device, (type(tensor), tensor.layout)
-                is_odd = tensor.layout is not torch.strided or shape is None or (is_buffer and tensor.requires_grad)
+                self.key += shape, tensor.dtype, tensor.device, has_memory(tensor)
+                is_odd = not has_memory(tensor) or shape is None or (is_buffer and tensor.requires_grad)
                 self.is_plain = self.is_plain and not is_odd
 
 

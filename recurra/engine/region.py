@@ -177,8 +177,8 @@ def _short(graph: fx.Graph, node: fx.Node, copies: dict[Any, fx.Node], *, bf16: 
             return graph.call_function(_product, (*made.args, copies[args[1]]), made.kwargs)
     if is_transposed(node):
         return graph.call_method("t", (copies[args[0]],))
-    if node.target in (aten.sum.dim_IntList, aten.view.default) and not node.kwargs:
-        return graph.call_method("view" if node.target is aten.view.default else "sum", (copies[args[0]], *args[1:]))
+    if node.target is aten.sum.dim_IntList and not node.kwargs:
+        return graph.call_method("sum", (copies[args[0]], *args[1:]))
     return None
 
 

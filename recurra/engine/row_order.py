@@ -13,6 +13,7 @@ from torch import fx
 
 from recurra.engine.borders import is_transposed
 from recurra.engine.graph_writer import GraphWriter
+from recurra.engine.rows import shape_of
 from recurra.engine.trace import BATCH, batch_factor
 
 __all__ = ["rows_in_order"]
@@ -26,9 +27,9 @@ def rows_in_order(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         writer = GraphWriter(node)
         if node.target is aten.reshape.default and (count := _steps_first(node.args[0])):
-            if _shape(node)[:1] == (count * BATCH,):
+            if shape_of(node)[:1] == (count * BATCH,):
                 apart = writer.view(node.args[0], count, BATCH, -1)
-                in_order[node] = writer.view(writer.turn(apart, 1, 0, 2), *_shape(node))
+                in_order[node] = writer.view(writer.turn(apart, 1, 0, 2), *shape_of(node))
         elif any(arg in in_order for arg in node.all_input_nodes):
             _go_on(writer, node, in_order)
 
@@ -36,7 +37,7 @@ def rows_in_order(graph: fx.Graph) -> None:
 def _go_on(writer: GraphWriter, node: fx.Node, in_order: dict[fx.Node, fx.Node]) -> None:
     args: Any = fx.map_arg(node.args, lambda arg: in_order.get(arg, arg))
     apart = [arg for arg in node.all_input_nodes if arg not in in_order]
-    shape = _shape(node)
+    shape = shape_of(node)
     if node.target is aten.reshape.default and (count := _steps_first(node)):
         together = writer.view(args[0], BATCH, count, -1)
         writer.replace(writer.view(writer.turn(together, 1, 0, 2), *shape))
@@ -45,9 +46,9 @@ def _go_on(writer: GraphWriter, node: fx.Node, in_order: dict[fx.Node, fx.Node])
     elif node.target is aten.mm.default and is_transposed(node.args[0]):  # a sum over all rows, in the same order
         if not apart:
             writer.replace(writer.call(node.target, *args))
-    elif _is_by_rows(node) and not any(batch_factor(size) for arg in apart for size in _shape(arg)):
+    elif _is_by_rows(node) and not any(batch_factor(size) for arg in apart for size in shape_of(arg)):
         in_order[node] = writer.call(node.target, *args, **node.kwargs)
-        assert _shape(in_order[node]) == shape
+        assert shape_of(in_order[node]) == shape
 
 
 def _is_by_rows(node: fx.Node) -> bool:
@@ -57,9 +58,5 @@ def _is_by_rows(node: fx.Node) -> bool:
 
 def _steps_first(node: Any) -> int:
     """n of a value [n, B, ..] or [n, B * heads, ..], n > 1; 0 of any other."""
-    shape = _shape(node)
+    shape = shape_of(node)
     return shape[0] if len(shape) > 2 and shape[0] > 1 and not batch_factor(shape[0]) and batch_factor(shape[1]) else 0
-
-
-def _shape(node: Any) -> tuple[int, ...]:
-    return tuple(node.meta["val"].shape)

@@ -8,12 +8,18 @@ it. A row is what the value would be at a batch of one.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor, fx
 
 from recurra.engine.trace import batch_factor
 
-__all__ = ["from_rows", "row_axis", "row_shape", "row_width", "to_rows"]
+__all__ = ["from_rows", "row_axis", "row_shape", "row_width", "shape_of", "to_rows"]
+
+
+def shape_of(node: Any) -> tuple[int, ...]:
+    """The shape of a value of the traced batch."""
+    return tuple(node.meta["val"].shape)
 
 
 def row_axis(node: fx.Node) -> int | None:

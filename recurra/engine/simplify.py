@@ -24,7 +24,7 @@ __all__ = ["called", "is_random", "simplify", "strided", "strided_scatter"]
 aten = torch.ops.aten
 
 _SAME = {aten.clone.default, aten.alias.default, aten.detach.default, aten.lift_fresh_copy.default}
-_VIEWS = {aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.expand.default}
+_VIEWS = {aten.reshape.default, aten.expand.default}  # all views are reshapes by then
 
 
 def simplify(graph: fx.Graph) -> fx.Graph:

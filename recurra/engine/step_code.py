@@ -58,13 +58,6 @@ class StepCode:
         self.prelude = RegionCode(self.plan.prelude, dtype)
         self.kernel = LoopKernel(schedule(_copied_for_products(program)), dtype, reverse=False)
 
-    @property
-    def flops(self) -> int:
-        """Of the products and convolutions of one step of one sequence."""
-        convolutions = (value.args[-1] for value in self.kernel.plan.program.values if value.op == "conv")
-        products = sum(2 * inner * outer for inner, outer, _ in self.kernel.layout.panels)
-        return products + sum(each.flops for each in convolutions)
-
     def parameters(self, constants: Sequence[Tensor]) -> list[Tensor]:
         """Vectors, then packed matrices, as the code reads them, from the constants of the trace."""
         kernel, plan = self.kernel, self.kernel.plan
@@ -72,7 +65,7 @@ class StepCode:
         self.prelude.run(values, 0)
         vectors = [values[node].to(kernel.dtype).reshape(-1).clone() for node in plan.vectors]
         matrices = [values[node] for node in plan.matrices]
-        return [*vectors, *pack(matrices, kernel.layout.panels, kernel.dtype, kernel.target)]
+        return [*vectors, *pack(matrices, kernel.sizes.panels, kernel.dtype, kernel.target)]
 
 
 def _lowered(traced: Trace) -> tuple[Plan, Program]:
@@ -107,19 +100,19 @@ class StepMemory:
     ) -> None:
         self.code, self.batch_size = code, batch_size
         kernel = code.kernel
-        layout = kernel.layout
+        sizes = kernel.sizes
         kind: dict[str, Any] = {"dtype": kernel.dtype, "device": "cpu"}
-        worth = batch_size * code.flops // _WORTH_A_THREAD
-        self.threads = max(1, min(team.num_threads(), batch_size // layout.row_tile, worth))
+        worth = batch_size * kernel.plan.program.flops // _WORTH_A_THREAD
+        self.threads = max(1, min(team.num_threads(), batch_size // sizes.row_tile, worth))
         rows = min(kernel.row_limit, -(-batch_size // self.threads))
         self.first = np.arange(0, batch_size, rows)
         self.count = np.minimum(rows, batch_size - self.first)
-        self.scratch = torch.zeros(self.threads * layout.scratch(rows + layout.row_tile), **kind)
+        self.scratch = torch.zeros(self.threads * sizes.scratch(rows + sizes.row_tile), **kind)
         self.row_base = np.arange(batch_size, dtype=np.int64)
         self.states = [torch.zeros(batch_size, kernel.plan.scratch[index], **kind) for index in kernel.plan.carries]
         self.x, self.y = (torch.zeros(batch_size, *shape, **kind).numpy() for shape in shapes)
         self.parameters = code.parameters(constants)
-        self._rows = rows + layout.row_tile
+        self._rows = rows + sizes.row_tile
         self._one = self._table(self.x, self.y, 1)
         self.step: Callable[[], None] = self._call(self._one[0])
 

@@ -142,9 +142,8 @@ class Stream:
                 return out.copy()
             return self._push_chunk(x)
         if isinstance(x, Tensor):
-            numbers = in_memory(x.detach())
-            if numbers.device.type != "cpu" or numbers.dtype not in _NUMPY_HAS:
-                numbers = numbers.to("cpu", torch.float32)
+            numbers = in_memory(x.detach()).cpu()
+            numbers = numbers if numbers.dtype in _NUMPY_HAS else numbers.float()
             return torch.from_numpy(self.push(numbers.numpy()))
         raise ShapeError(f"`x` must be an array of numpy or a tensor, got {describe(x)}.")
 

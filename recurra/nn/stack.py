@@ -37,7 +37,7 @@ _watcher: Any = getattr(torch._C._dynamo.eval_frame, "get_eval_frame_callback", 
 
 _FEWEST = {"LSTM": 1, "GRU": 2}  # steps; fewer, or of an RNN fewer than 4, torch has done in the time of our call
 # steps from which packed sequences are worth being sorted into ragged ones and back, in training and otherwise
-_WORTH_UNPACKING = {True: 16, False: 64}
+_WORTH_UNPACKING = {True: 12, False: 24}
 
 
 def run_ragged(module: nn.RNNBase, x: Ragged, hx: Any = None) -> tuple[Ragged, Any]:

@@ -445,6 +445,28 @@ def test_a_tensor_without_memory_is_left_to_torch(kind: str) -> None:
         recurra.scan(cell, x, engine="compiled")
 
 
+def test_tensors_in_the_place_of_parameters_compile_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = Changeable(4, 6), torch.randn(8, 3, 4)
+    warm(cell, x)
+    look = cell._identity.look
+    monkeypatch.setattr(compiled, "_try", None)
+    weights = {name: torch.randn_like(weight) for name, weight in cell.named_parameters()}
+    module = Scanned(cell)
+    got = torch.func.functional_call(module, {f"cell.{name}": weight for name, weight in weights.items()}, (x,))
+    assert cell._identity.look is look
+    cell.load_state_dict(weights, strict=False)
+    assert_close(got, recurra.scan(cell, x, engine="reference")[0])
+
+
+class Scanned(nn.Module):
+    def __init__(self, cell: recurra.Cell) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor) -> Tensor:
+        return recurra.scan(self.cell, x, engine="compiled")[0]
+
+
 def plain(tensor: Tensor) -> Tensor:
     return tensor.a if isinstance(tensor, TwoTensor) else tensor
 

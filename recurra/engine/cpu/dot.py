@@ -53,11 +53,11 @@ class Dot:
     def _stride(self) -> int:
         """Numbers from one row that is read to the next."""
         e = self.e
-        return e.layout.strides[-1 if e.bf16 else e.plan.place[self.value.args[0]].index]
+        return e.sizes.strides[-1 if e.bf16 else e.plan.place[self.value.args[0]].index]
 
     @property
     def _goal_stride(self) -> int:
-        return self.e.layout.strides[self.e.plan.place[self.value].index]
+        return self.e.sizes.strides[self.e.plan.place[self.value].index]
 
     def emit(self, t: Any, running: Any) -> None:
         """Emit the product of the first `running` rows at step `t`."""
@@ -67,7 +67,7 @@ class Dot:
         place = e.plan.place[rows_of]
         source = e.at(e.buffers[place.index], e.word(place.start))
         if e.bf16:
-            source = self._rounded_rows(source, e.layout.strides[place.index], running)
+            source = self._rounded_rows(source, e.sizes.strides[place.index], running)
         goal, weights = e.buffers[e.plan.place[self.value].index], e.matrices[e.plan.place[matrix].index]
         args = [source, weights, goal, running, is_odd, e.member, e.sharers]
         if e.dot_kinds[self.kind] == 1:

@@ -29,7 +29,7 @@ from recurra.engine.loop import Value
 from recurra.engine.schedule import Group, Place, Schedule
 from recurra.engine.share import share
 
-__all__ = ["Layout", "emit", "layout_of"]
+__all__ = ["Sizes", "emit", "sizes_of"]
 
 # words of a tile: its first sequence, how many, steps of the longest, where its `active` counts begin
 TILE_WORDS = 4
@@ -44,8 +44,8 @@ _ALL = (1 << 63) - 1  # more rows than a tile can have
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Sizes that the caller must follow when it fills the table.
+class Sizes:
+    """What the caller must know of the code when it fills the table.
 
     Attributes:
         lanes: numbers in one vector.
@@ -71,6 +71,8 @@ class Layout:
 
 
 class Emitter(Writer):
+    """Writes the function of a schedule; `sizes` are those of its code."""
+
     def __init__(
         self, plan: Schedule, target: Target, bits: int, reverse: bool, name: str, *, bf16: bool, past_caches: bool
     ) -> None:
@@ -83,7 +85,7 @@ class Emitter(Writer):
         groups = [group for segment in plan.segments for group in segment.groups]
         convolutions = [value for group in groups for value in group.values if value.op == "conv"]
         self.convolvers = {value: Convolver(self, value) for value in convolutions}
-        self.layout = Layout(
+        self.sizes = Sizes(
             self.lanes,
             self._panels(),
             self._strides(),
@@ -120,68 +122,31 @@ class Emitter(Writer):
     # --- the function ------------------------------------------------------------------------------------------------
 
     def emit(self) -> str:
-        b, plan = self.b, self.plan
-        table, thread = self.function.args
-        header = self.read_words(table, HEADER)
-        self.order = self.pointer(header["order"])
-        self.row_base = self.pointer(header["row_base"])
-        self.row_stride = header["row_stride"]
-        tiles = self.pointer(header["tiles"])
-        active = self.pointer(header["active"])
-        scratch_rows = header["scratch_rows"]
+        b = self.b
+        _, thread = self.function.args
+        header, states_in, states_out = self._read_table()
+        self.meeting = self.at(self.function.args[0], self.word(HEADER.index("meeting")), 8)  # two words, for sharers
         sharers = header["sharers"]
-        self.meeting = self.at(table, self.word(HEADER.index("meeting")), 8)  # two words, in which the sharers meet
         team, self.member = b.sdiv(thread, sharers), b.srem(thread, sharers)
         self.sharing, self.limit = (b.alloca(I64) for _ in range(2))  # sharers that are left, rows of a tile for them
         b.store(sharers, self.sharing)
         b.store(self.word(_ALL), self.limit)
-        cursor = len(HEADER)
-
-        def addresses(count: int) -> list[Any]:
-            nonlocal cursor
-            found = [self.pointer(self.read_word(table, cursor + index)) for index in range(count)]
-            cursor += count
-            return found
-
-        self.arrays = addresses(len(plan.arrays))
-        self.vector_addresses = addresses(len(plan.vectors))
-        self.matrices = addresses(len(plan.matrices))
-        states_in = addresses(len(plan.carries))
-        states_out = addresses(len(plan.carries))
-        per_thread = b.mul(b.mul(scratch_rows, self.word(sum(self.layout.strides))), self.word(self.itemsize))
-        if self.layout.shared:
-            per_thread = b.add(per_thread, self.word(self.layout.shared * self.itemsize))
-        base, own = (
-            b.add(header["scratch"], b.mul(number, per_thread)) for number in (b.sub(thread, self.member), thread)
-        )
-        self.buffers = []
-        start = self.word(0)
-        for number, stride in enumerate(self.layout.strides):  # each sharer rounds for itself what products read
-            of_team = self.pointer(base if number < len(plan.scratch) else own)
-            self.buffers.append(self.at(of_team, b.mul(start, scratch_rows)))
-            start = self.word(start.constant + stride)
-        in_turn = self.at(self.pointer(own), b.mul(self.word(sum(self.layout.strides)), scratch_rows))
-        for buffer, offset in self.shared.items():
-            self.buffers[buffer] = self.at(in_turn, self.word(offset))
-        offset = self.in_turn
-        for convolver in self.convolvers.values():
-            convolver.begin(self.at(in_turn, self.word(offset)))
-            offset += convolver.room
+        self._deal_out_scratch(header)
 
         def tile(index: Any) -> None:
-            words = self.at(tiles, b.mul(index, self.word(TILE_WORDS)), 8)
+            words = self.at(header["tiles"], b.mul(index, self.word(TILE_WORDS)), 8)
             first, rows, steps, counts = (self.read_word(words, k) for k in range(TILE_WORDS))
             part = b.add(b.mul(index, sharers), self.member)
-            self.totals = self.at(self.pointer(header["totals"]), b.mul(part, self.word(2 * self.layout.total)))
+            self.totals = self.at(header["totals"], b.mul(part, self.word(2 * self.sizes.total)))
             self._copy_states(states_in, first, self._left(rows), into_scratch=True)
-            if self.layout.total:
-                self.clear(self.totals, self.word(2 * self.layout.total))
+            if self.sizes.total:
+                self.clear(self.totals, self.word(2 * self.sizes.total))
 
             def step(number: Any) -> None:
                 t = b.sub(b.sub(steps, number), self.word(1)) if self.reverse else number
-                running = b.load(self.at(active, b.add(counts, t), 8), typ=I64)
+                running = b.load(self.at(header["active"], b.add(counts, t), 8), typ=I64)
                 self._step(first, t, self._left(running))
-                if self.layout.total:
+                if self.sizes.total:
                     turn = b.and_(number, self.word(_TERMS - 1))
                     with b.if_then(b.icmp_signed("==", turn, self.word(_TERMS - 1)), likely=False):
                         self._add_up()
@@ -199,9 +164,52 @@ class Emitter(Writer):
         b.ret_void()
         return self.text()
 
+    def _read_table(self) -> tuple[dict[str, Any], list[Any], list[Any]]:
+        """The header, and where the states stand before the first steps and after the last."""
+        table, plan = self.function.args[0], self.plan
+        header = self.read_words(table, HEADER)
+        for name in ("tiles", "active", "order", "row_base", "totals"):
+            header[name] = self.pointer(header[name])
+        self.order, self.row_base, self.row_stride = (header[name] for name in ("order", "row_base", "row_stride"))
+        places = itertools.count(len(HEADER))
+
+        def addresses(count: int) -> list[Any]:
+            return [self.pointer(self.read_word(table, place)) for place in itertools.islice(places, count)]
+
+        self.arrays = addresses(len(plan.arrays))
+        self.vector_addresses = addresses(len(plan.vectors))
+        self.matrices = addresses(len(plan.matrices))
+        return header, addresses(len(plan.carries)), addresses(len(plan.carries))
+
+    def _deal_out_scratch(self, header: dict[str, Any]) -> None:
+        """Where the buffers of this thread and of those that share its tiles stand."""
+        b, rows = self.b, header["scratch_rows"]
+        _, thread = self.function.args
+        for_rows = self.word(sum(self.sizes.strides))
+        per_thread = b.mul(b.mul(rows, for_rows), self.word(self.itemsize))
+        if self.sizes.shared:
+            per_thread = b.add(per_thread, self.word(self.sizes.shared * self.itemsize))
+        of_team, own = (
+            self.pointer(b.add(header["scratch"], b.mul(number, per_thread)))
+            for number in (b.sub(thread, self.member), thread)
+        )
+        starts = itertools.accumulate(self.sizes.strides, initial=0)
+        # each sharer rounds for itself what products read
+        self.buffers = [
+            self.at(of_team if number < len(self.plan.scratch) else own, b.mul(self.word(start), rows))
+            for number, start in zip(range(len(self.sizes.strides)), starts, strict=False)
+        ]
+        in_turn = self.at(own, b.mul(for_rows, rows))
+        for buffer, offset in self.shared.items():
+            self.buffers[buffer] = self.at(in_turn, self.word(offset))
+        offset = self.in_turn
+        for convolver in self.convolvers.values():
+            convolver.begin(self.at(in_turn, self.word(offset)))
+            offset += convolver.room
+
     def _add_up(self) -> None:
         """Move the sums of the last steps to the sums of all steps before."""
-        lanes, total = self.lanes, self.word(self.layout.total)
+        lanes, total = self.lanes, self.word(self.sizes.total)
 
         def one_vector(column: Any) -> None:
             late = self.at(self.totals, column)
@@ -209,12 +217,12 @@ class Emitter(Writer):
             self.write(self.b.fadd(self.read(early), self.read(late)), early)
             self.write(self.vectors.const(0.0), late)
 
-        if self.layout.total:
+        if self.sizes.total:
             self.each(self.word(0), total, lanes, one_vector)
 
     def _copy_states(self, outside: list[Any], first: Any, rows: Any, *, into_scratch: bool) -> None:
         for address, buffer in zip(outside, self.plan.carries, strict=True):
-            width, stride = self.plan.scratch[buffer], self.layout.strides[buffer]
+            width, stride = self.plan.scratch[buffer], self.sizes.strides[buffer]
 
             def row(
                 r: Any, *, address: Any = address, buffer: int = buffer, width: int = width, stride: int = stride
@@ -282,13 +290,13 @@ class Emitter(Writer):
         """Where the row of a place begins: `r` counts within the tile, `row` within the arrays."""
         begin = place.map.start if place.map else place.start
         if place.kind == "scratch":
-            start = self.b.mul(r, self.word(self.layout.strides[place.index]))
+            start = self.b.mul(r, self.word(self.sizes.strides[place.index]))
             return self.at(self.buffers[place.index], self.b.add(start, self.word(begin)))
         if place.kind == "array":
             width = self.plan.arrays[place.index][1]
             return self.at(self.arrays[place.index], self.b.add(self.b.mul(row, self.word(width)), self.word(begin)))
         if place.kind == "total":
-            return self.at(self.totals, self.word(self.layout.totals[place.index] + begin))
+            return self.at(self.totals, self.word(self.sizes.totals[place.index] + begin))
         return self.at(self.vector_addresses[place.index], self.word(begin))
 
     def bytes_ahead(self, place: Place) -> Any:
@@ -326,9 +334,9 @@ class Emitter(Writer):
         self.store(what, pointer, count, vectors.lanes, streamed=streamed)
 
 
-def layout_of(plan: Schedule, target: Target, bits: int, *, bf16: bool = False) -> Layout:
+def sizes_of(plan: Schedule, target: Target, bits: int, *, bf16: bool = False) -> Sizes:
     """The sizes that the caller of a schedule's code must follow; see `emit`."""
-    return Emitter(plan, target, bits, reverse=False, name="layout", bf16=bf16, past_caches=False).layout
+    return Emitter(plan, target, bits, reverse=False, name="sizes", bf16=bf16, past_caches=False).sizes
 
 
 def emit(

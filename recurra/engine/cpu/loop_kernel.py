@@ -13,7 +13,7 @@ from torch import Tensor, fx
 
 from recurra.engine.borders import summed_axes
 from recurra.engine.cpu import arena, jit, tape, team
-from recurra.engine.cpu.emit import HEADER, emit, layout_of
+from recurra.engine.cpu.emit import HEADER, emit, sizes_of
 from recurra.engine.cpu.jit import Code
 from recurra.engine.cpu.matmul import matmul
 from recurra.engine.cpu.packing import pack
@@ -67,7 +67,7 @@ class LoopKernel:
         self.itemsize = torch.empty(0, dtype=dtype).element_size()
         self.target = target or host()
         self._name = "reverse" if reverse else "forward"
-        self.layout = layout_of(plan, self.target, 8 * self.itemsize, bf16=self.bf16)
+        self.sizes = sizes_of(plan, self.target, 8 * self.itemsize, bf16=self.bf16)
 
     @once
     def code(self) -> Code:
@@ -133,8 +133,8 @@ class LoopKernel:
     @once
     def row_limit(self) -> int:
         """Sequences of a tile whose scratch still fits the cache."""
-        per_row = sum(self.layout.strides) * self.itemsize
-        return max(self.layout.row_tile, min(_LARGEST_TILE, _SCRATCH_BYTES // max(1, per_row)))
+        per_row = sum(self.sizes.strides) * self.itemsize
+        return max(self.sizes.row_tile, min(_LARGEST_TILE, _SCRATCH_BYTES // max(1, per_row)))
 
     def tiling(self, layout: Layout, *, jobs: int = 1) -> Tiling:
         """The tiles of a batch: some for each thread, or all for all threads, which share the products then.
@@ -161,7 +161,7 @@ class LoopKernel:
     def _weights(self) -> int:
         """Bytes of all matrices."""
         itemsize = 2 if self.bf16 else self.itemsize
-        return itemsize * sum(inner * outer for inner, outer, _ in self.layout.panels)
+        return itemsize * sum(inner * outer for inner, outer, _ in self.sizes.panels)
 
     def _time(self, rows: int) -> int:
         """About how long the products of so many sequences take, as multiply-adds of so many rows.
@@ -170,14 +170,14 @@ class LoopKernel:
         """
         reading = 4 if self._weights > _SECOND_LEVEL else 2
         time = 0
-        for size in row_sizes(self.layout.row_tile):
+        for size in row_sizes(self.sizes.row_tile):
             tiles, rows = divmod(rows, size)
             time += tiles * max(size, reading)
         return time
 
     def _share(self, sharers: int) -> float:
         """The part of all panels that the first of the sharers has."""
-        panels = [(inner * columns, -(-outer // columns)) for inner, outer, columns in self.layout.panels]
+        panels = [(inner * columns, -(-outer // columns)) for inner, outer, columns in self.sizes.panels]
         return sum(size * -(-count // sharers) for size, count in panels) / sum(size * count for size, count in panels)
 
     def run_on(
@@ -232,19 +232,19 @@ class LoopKernel:
         Shapes: arrays [N, ...] and states [B, ...] of the widths that the schedule lists -> written arrays [N, width],
             new where there is no goal, and sums over all rows [width], states after the last step [B, ...].
         """
-        plan, layout, dtype = self.plan, self.layout, self.dtype
+        plan, sizes, dtype = self.plan, self.sizes, self.dtype
         read = [_plain(tensor, dtype) for tensor in (*arrays, *vectors)]
         outputs = [
             goals[node] if node in goals else arena.empty((num_rows, width), dtype) for node, width in plan.outputs
         ]
-        packed = pack(matrices, layout.panels, dtype, self.target, bf16=self.bf16)
+        packed = pack(matrices, sizes.panels, dtype, self.target, bf16=self.bf16)
         before = [_plain(state, dtype) for state in states]
         after = [arena.empty(state.shape, dtype) for state in before]
         sharers = tiling.sharers
         threads = sharers if sharers > 1 else max(1, min(team.num_threads(), len(tiling.tiles)))
-        scratch_rows = tiling.rows + layout.row_tile
-        scratch = arena.empty((threads * layout.scratch(scratch_rows),), dtype)
-        parts = arena.empty((2 * len(tiling.tiles) * sharers, layout.total), dtype)
+        scratch_rows = tiling.rows + sizes.row_tile
+        scratch = arena.empty((threads * sizes.scratch(scratch_rows),), dtype)
+        parts = arena.empty((2 * len(tiling.tiles) * sharers, sizes.total), dtype)
         header: dict[str, int | Tensor] = {
             **tiling.header,
             "totals": parts,
@@ -258,7 +258,7 @@ class LoopKernel:
         words = [*[header[name] for name in HEADER], *tensors]
         bytes_ = sum(outputs[index - plan.num_inputs].nbytes for index in plan.streamed)
         yield team.Job(self.code_past_caches if bytes_ >= _MANY else self.code, words, threads, owners=tiling)
-        for start, (_, width) in zip(layout.totals, plan.totals, strict=True):
+        for start, (_, width) in zip(sizes.totals, plan.totals, strict=True):
             ones = tape.constant(_ones(len(parts), dtype))
             outputs.append(matmul(ones, parts[:, start : start + width]).view(width))
         return outputs, after
