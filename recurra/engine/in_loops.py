@@ -5,6 +5,7 @@ Outside of the loops torch runs them as they are: there it has all steps at once
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -64,6 +65,28 @@ def _shifted_right(x: Tensor, count: Any) -> Any:
     return x.div(2**count, rounding_mode="floor") if is_known else NotImplemented
 
 
+def _distances(x: Tensor, y: Tensor, p: float, mode: int | None = None) -> Any:
+    """Of each row of a matrix from each row of another one, [.., n, m]."""
+    apart = (x.unsqueeze(-2) - y.unsqueeze(-3)).abs()
+    if p == 2:
+        return apart.square().sum(-1).sqrt()
+    if p == 1:
+        return apart.sum(-1)
+    return apart.amax(-1) if p == math.inf else NotImplemented
+
+
+def _distances_backward(d: Tensor, x: Tensor, y: Tensor, p: float, distances: Tensor) -> Any:
+    """The gradient of the first matrix: 0 where two rows are the same."""
+    apart, distances = x.unsqueeze(-2) - y.unsqueeze(-3), distances.unsqueeze(-1)
+    if p == 2:
+        way = torch.where(distances == 0, 0.0, apart / distances)
+    elif p in (1, math.inf):
+        way = apart.sign() if p == 1 else torch.where(apart.abs() == distances, apart.sign(), 0.0)
+    else:
+        return NotImplemented
+    return (d.unsqueeze(-1) * way).sum(-2)
+
+
 _IN_LOOPS: dict[Any, Callable[..., Any]] = {
     aten.convolution.default: convolution_in_phases,
     aten.bucketize.Tensor: lambda x, edges, **how: _between(edges, x, **how),
@@ -74,6 +97,8 @@ _IN_LOOPS: dict[Any, Callable[..., Any]] = {
     aten.__rshift__.Scalar: _shifted_right,
     aten.bitwise_left_shift.Tensor_Scalar: _shifted_left,
     aten.bitwise_right_shift.Tensor_Scalar: _shifted_right,
+    aten._cdist_forward.default: _distances,
+    aten._cdist_backward.default: _distances_backward,
     **POOLING,
     **RESAMPLING,
     **SMALL_MATRICES,

@@ -79,8 +79,7 @@ def _list_of(node: fx.Node, unknown: set[fx.Node]) -> tuple[int, fx.Node] | None
     axis, places = named[0]
     value = places.meta["val"]
     is_list = (places in unknown or _leaps(places)) and value.dim() > 0 and value.dtype in (torch.int64, torch.int32)
-    adds_up = node.target is aten.index.Tensor or (len(node.args) > 3 and node.args[3])
-    return (axis, places) if is_list and adds_up else None
+    return (axis, places) if is_list else None
 
 
 def _leaps(places: fx.Node) -> bool:
@@ -118,12 +117,26 @@ def _compare(node: fx.Node, axis: int, places: fx.Node) -> None:
         found = _where(writer, is_there, writer.call(aten.unsqueeze.default, source, axis + 1))
         found = writer.call(aten.sum.dim_IntList, found, [axis])
         writer.replace(writer.view(found, *node.meta["val"].shape))
-    else:
-        new: Any = node.args[2]
-        new = writer.call(aten.expand.default, new, [*shape[:axis], *places.meta["val"].shape, *behind])
-        new = writer.view(new, *shape[:axis], count, *behind)
-        found = _where(writer, is_there, writer.call(aten.unsqueeze.default, new, axis))
-        writer.replace(writer.call(aten.add.Tensor, source, writer.call(aten.sum.dim_IntList, found, [axis + 1])))
+        return
+    adds_up = len(node.args) > 3 and node.args[3]
+    new: Any = node.args[2]
+    new = writer.call(aten.expand.default, new, [*shape[:axis], *places.meta["val"].shape, *behind])
+    new = writer.view(new, *shape[:axis], count, *behind)
+    if not adds_up:  # what is written first to a place that is listed twice is gone
+        is_written = writer.call(aten.any.dim, is_there, 1)
+        is_there = writer.call(aten.logical_and.default, is_there, _is_last(writer, goal, count, len(behind)))
+        source = _where(writer, writer.call(aten.logical_not.default, is_written), source)
+    found = _where(writer, is_there, writer.call(aten.unsqueeze.default, new, axis))
+    writer.replace(writer.call(aten.add.Tensor, source, writer.call(aten.sum.dim_IntList, found, [axis + 1])))
+
+
+def _is_last(writer: GraphWriter, places: fx.Node, count: int, behind: int) -> fx.Node:
+    """Whether a place does not come again in a list, [count] with so many axes behind."""
+    number = writer.call(aten.arange.default, count)
+    is_same = writer.call(aten.eq.Tensor, writer.view(places, count, 1), places)
+    is_later = writer.call(aten.lt.Tensor, writer.view(number, count, 1), number)
+    comes_again = writer.call(aten.any.dim, writer.call(aten.logical_and.default, is_same, is_later), 1)
+    return writer.view(writer.call(aten.logical_not.default, comes_again), count, *[1] * behind)
 
 
 def _look_up(node: fx.Node, source: Any, lists: Any) -> None:

@@ -15,7 +15,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -222,8 +222,12 @@ class Stepper:
 
     def __init__(self, cell: Cell) -> None:
         self._module = _Step(cell)
+        self._parameters = {name for name, _ in cell.named_parameters()}
 
     def __call__(self, tensors: dict[str, Tensor], x: Tensor, state: Any) -> Any:
+        for name in self._parameters & tensors.keys():
+            # for torch it is a parameter then: a slice of a `ParameterList` made one of it that has no gradient
+            tensors[name].__dict__["_is_param"] = True
         named = {f"cell.{name}": tensor for name, tensor in tensors.items()}
         return torch.func.functional_call(self._module, named, (x, state))
 
@@ -321,9 +325,9 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
             return [*ends, *torch.autograd.grad(learning, inputs, pulls, materialize_grads=True)]
 
         try:
-            # torch's search for NaN in gradients looks at values
+            # torch's search for NaN in gradients looks at values, and so do its distributions
             no_search = torch.autograd.set_detect_anomaly(False)
-            with warnings.catch_warnings(), sources.forgotten(), _Rewriting(), _RowsTogether(), no_search:
+            with warnings.catch_warnings(), sources.forgotten(), _unchecked(), _Rewriting(), _RowsTogether(), no_search:
                 warnings.simplefilter("ignore")  # torch's own, about its own internals
                 if complexes.any:
                     with torch.no_grad():
@@ -376,6 +380,17 @@ def _graph_of(function: Callable[..., list[Tensor]], flat: Sequence[Tensor], *, 
         others = {call: made for call, made in decompositions().items() if not has_rule(_name(call))}
         plain = in_reals(traced(traced(plain), others))
     return traced(plain, decompositions())
+
+
+@contextlib.contextmanager
+def _unchecked() -> Iterator[None]:
+    """Distributions that are made without a word about it do not check the numbers they are given."""
+    kind: Any = torch.distributions.Distribution
+    before, kind._validate_args = kind._validate_args, False
+    try:
+        yield
+    finally:
+        kind._validate_args = before
 
 
 def _drop_zeros(graph: fx.Graph, start: int, end: int) -> None:

@@ -228,6 +228,29 @@ class Tied(Small):
         return h, One(h)
 
 
+class Sliced(Small):
+    """A slice of a list of parameters is a list of the same parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors = nn.ParameterList([nn.Parameter(torch.rand(1).double()) for _ in range(3)])
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = torch.tanh(self.mix(x, state.h))
+        for factor in self.factors[1:]:
+            h = h * factor
+        return h, One(h)
+
+
+class Likelihood(Small):
+    """Torch's distributions look at what they are made with."""
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = torch.tanh(self.mix(x, state.h))
+        normal = torch.distributions.Normal(h, nn.functional.softplus(h) + 0.1)
+        return normal.log_prob(state.h.sigmoid()), One(h)
+
+
 class Noisy(Small):
     def step(self, x: Tensor, state: Any) -> Any:
         h = nn.functional.dropout(self.mix(x, state.h), 0.5, self.training)
@@ -358,7 +381,7 @@ def test_powers_of_infinities_and_zeros_are_those_of_torch(exponent: float) -> N
     torch.testing.assert_close(got, want, equal_nan=True)
 
 
-KINDS = [Swap, Through, InputOnly, StateOnly, OldState, InPlace, Literal, Wide, Tied]
+KINDS = [Swap, Through, InputOnly, StateOnly, OldState, InPlace, Literal, Wide, Tied, Sliced, Likelihood]
 KINDS += [SomeResults, Orthogonal, Parts, WholeNumbers, HighestOutput, Shown, Forgotten, Spiking]
 
 

@@ -284,6 +284,26 @@ def test_windows_listed_in_a_buffer_are_compiled_and_right() -> None:
         cell.places.copy_(cell.places.flip(0) - 5)
 
 
+class Clamped(Permuted):
+    """Some units of the state are those of the input, as in an associative memory that is asked for the others."""
+
+    def __init__(self) -> None:
+        super().__init__(5, in_buffer=True)
+        self.places = torch.tensor([4, 0, 4, -4])
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = self.w(x) + 0.5 * torch.tanh(state.h)
+        h[:, self.places] = self.w(x)[:, :4] * state.h[:, :4]
+        return h, State(h.index_fill(1, self.places[:2], 0.5) + h.sin())
+
+
+def test_numbers_written_to_places_in_a_buffer_are_compiled_and_right() -> None:
+    cell = Clamped()
+    for _ in range(2):
+        assert_engines_agree(cell, [3, 0, 2])
+        cell.places.copy_(torch.tensor([1, 2, 1, 1]))
+
+
 @pytest.mark.parametrize("size", [7, 130])
 @pytest.mark.parametrize("in_buffer", [True, False])
 def test_a_permutation_of_the_state_is_compiled_and_right(size: int, in_buffer: bool) -> None:

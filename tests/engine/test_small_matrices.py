@@ -64,6 +64,7 @@ STEPS: dict[str, Any] = {
     "r of triangles": lambda x, h: x + linalg.qr(h.detach().triu() + 1, mode="r").R,
     "exponential": lambda x, h: linalg.matrix_exp(h - h.mT) @ x,
     "exponential of large numbers": lambda x, h: x + linalg.matrix_exp(h.round() * torch.tensor([[0, 60], [-60, 0]])),
+    "distances": lambda x, h: torch.cdist(x + h, h) + torch.cdist(h, h, p=1.0) * torch.cdist(x, h, p=torch.inf),
     "norms": lambda x, h: x / spread(linalg.norm(h, dim=(-2, -1)) + linalg.matrix_norm(h, 1) + 1),
     "trace and outer": lambda x, h: x * spread(torch.einsum("...ii", h)) + h[..., :1] * x[..., :1, :],
     "kalman": kalman,
