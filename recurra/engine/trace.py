@@ -15,7 +15,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch._subclasses import FakeTensorMode
+from torch.distributions import Distribution
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.utils import parametrize
@@ -323,7 +324,7 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
         try:
             # torch's search for NaN in gradients looks at values
             no_search = torch.autograd.set_detect_anomaly(False)
-            with warnings.catch_warnings(), sources.forgotten(), _Counted(), _RowsTogether(), no_search:
+            with warnings.catch_warnings(), sources.forgotten(), _unchecked(), _Counted(), _RowsTogether(), no_search:
                 warnings.simplefilter("ignore")  # torch's own, about its own internals
                 if complexes.any:
                     with torch.no_grad():
@@ -414,6 +415,17 @@ class _RowsTogether(TorchDispatchMode):
 _FEW = 64
 # where calls that take rows have their axis
 _AXIS_OF = {aten.unbind.int: 1, aten.select.int: 1, aten.slice.Tensor: 1, aten.split.Tensor: 2}
+
+
+@contextlib.contextmanager
+def _unchecked() -> Iterator[None]:
+    """Distributions do not look at their numbers in here, of which there are none; one trace runs at a time."""
+    checks = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(checks)
 
 
 class _Counted(TorchFunctionMode):
