@@ -322,13 +322,20 @@ def first_state(cell: Cell, batch_size: int, *, dtype: torch.dtype | None, devic
         ShapeError: it is no state of that many rows.
     """
     state = cell.initial_state(batch_size, dtype=dtype, device=device)
-    must = f"`{type(cell).__name__}.initial_state` must return {cell.State.__name__} of tensors [B={batch_size}, ...]"
-    if not isinstance(state, cell.State):
-        raise ShapeError(f"{must}, got {_describe_state(state)}.")
-    for name, field in zip(cell.State._fields, state, strict=True):
-        if not isinstance(field, Tensor) or field.shape[:1] != (batch_size,):
-            raise ShapeError(f"{must}, got {describe(field)} for `{name}`.")
+    got = _wrong_rows(cell, state, batch_size)
+    if got:  # written when it is needed: torch.compile takes a size that is put into words for a constant
+        must = f"{cell.State.__name__} of tensors [B={batch_size}, ...]"
+        raise ShapeError(f"`{type(cell).__name__}.initial_state` must return {must}, got {got}.")
     return state
+
+
+def _wrong_rows(cell: Cell, state: Any, batch_size: int) -> str:
+    if not isinstance(state, cell.State):
+        return _describe_state(state)
+    for name, field in zip(cell.State._fields, state, strict=True):
+        if not isinstance(field, Tensor) or not field.dim() or field.shape[0] != batch_size:
+            return f"{describe(field)} for `{name}`"
+    return ""
 
 
 def _is_initialised(cell: nn.Module) -> bool:
