@@ -20,7 +20,7 @@ from recurra.shapes import describe, shape_text
 if TYPE_CHECKING:
     from recurra.engine.kernel import Kernel
 
-__all__ = ["Cell", "Source", "expect_cell", "kernel_of"]
+__all__ = ["Cell", "Source", "expect_cell", "first_state", "kernel_of"]
 
 SIZES = ("input_size", "hidden_size")  # arguments of a cell that the base class sets
 
@@ -236,9 +236,10 @@ class Cell(nn.Module):
             like: a tensor with the type and device of the inputs.
 
         Raises:
-            ShapeError: the state is of another cell, or a field has another shape, kind of numbers or device.
+            ShapeError: the state is of another cell, or a field has another shape, kind of numbers or device; or
+                `initial_state` makes no state of that many rows.
         """
-        initial = self.initial_state(batch_size, dtype=like.dtype, device=like.device)
+        initial = first_state(self, batch_size, dtype=like.dtype, device=like.device)
         if state is None:
             return initial
         fields = self.State._fields
@@ -312,6 +313,29 @@ def expect_cell(name: str, cell: Any) -> None:
             "takes the place of torch's"
         )
     raise ConfigError(f"`{name}` must be a recurra.Cell, got {got}{way}.")
+
+
+def first_state(cell: Cell, batch_size: int, *, dtype: torch.dtype | None, device: Any) -> Any:
+    """The cell's own initial state, checked.
+
+    Raises:
+        ShapeError: it is no state of that many rows.
+    """
+    state = cell.initial_state(batch_size, dtype=dtype, device=device)
+    got = _wrong_rows(cell, state, batch_size)
+    if got:  # written when it is needed: torch.compile takes a size that is put into words for a constant
+        must = f"{cell.State.__name__} of tensors [B={batch_size}, ...]"
+        raise ShapeError(f"`{type(cell).__name__}.initial_state` must return {must}, got {got}.")
+    return state
+
+
+def _wrong_rows(cell: Cell, state: Any, batch_size: int) -> str:
+    if not isinstance(state, cell.State):
+        return _describe_state(state)
+    for name, field in zip(cell.State._fields, state, strict=True):
+        if not isinstance(field, Tensor) or not field.dim() or field.shape[0] != batch_size:
+            return f"{describe(field)} for `{name}`"
+    return ""
 
 
 def _is_initialised(cell: nn.Module) -> bool:

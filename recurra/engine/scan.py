@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from recurra.checks import check_count
+from recurra.checks import check_bool, check_count
 from recurra.engine import reference
 from recurra.engine.block import Block
 from recurra.engine.contract import Cell, expect_cell, kernel_of
@@ -227,13 +227,14 @@ def scan(
 
     Raises:
         ShapeError: inputs, lengths, resets or state have the wrong shape.
-        ConfigError: `cell` is no cell, the engine is unknown, or `checkpoint_every` is no number of steps or meets
-            another engine.
+        ConfigError: `cell` is no cell, `reverse` no truth value, the engine is unknown, or `checkpoint_every` is no
+            number of steps or meets another engine.
         CompileError: the engine that was asked for cannot run this cell.
     """
     if goes_to_eager(x, lengths, resets, checkpoint_every):
         options: dict[str, Any] = {"lengths": lengths, "resets": resets, "reverse": reverse, "engine": engine}
         return in_eager(scan, cell, x, state, checkpoint_every=checkpoint_every, **options)
+    check_bool("reverse", reverse)
     if lengths is None and resets is None and checkpoint_every is None:
         known = again(cell, x, state, reverse, engine)
         if known is not None:

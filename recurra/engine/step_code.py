@@ -25,10 +25,10 @@ from recurra.engine.in_loops import taken_apart_in
 from recurra.engine.lookups import lookups
 from recurra.engine.loop import Program, Value
 from recurra.engine.lower import lower
-from recurra.engine.probe import expect_no_hooks
+from recurra.engine.probe import expect_contract, expect_no_hooks, expect_rows_apart
 from recurra.engine.region import RegionCode
 from recurra.engine.schedule import schedule
-from recurra.engine.simplify import simplify
+from recurra.engine.simplify import is_random, simplify
 from recurra.engine.split import Loop, Plan, split
 from recurra.engine.trace import Trace, Unsupported, trace
 from recurra.errors import CompileError
@@ -43,12 +43,14 @@ class StepCode:
 
     Raises:
         Unsupported: an operation of the step has no vector form.
-        CompileError, TraceError: the step cannot be traced.
+        CompileError, TraceError: the step cannot be traced, or its rows and calls are not apart from each other.
     """
 
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
         expect_no_hooks(cell)
+        expect_contract(cell, dtype)
         traced = trace(cell, dtype)
+        expect_rows_apart(cell, dtype, draws=any(map(is_random, traced.graph.nodes)))
         dtype = dtype.to_real()
         if traced.complexes.x or traced.complexes.output:
             raise CompileError("A stream has no compiled form where inputs or outputs are complex.")

@@ -16,7 +16,7 @@ from recurra.cells.weight_drop import WeightDrop
 from recurra.cells.zoneout import Zoneout
 from recurra.checks import check_bool, check_count, check_number, check_probability
 from recurra.engine.block import Block
-from recurra.engine.contract import Cell, expect_cell
+from recurra.engine.contract import Cell, expect_cell, first_state
 from recurra.engine.made_weights import make_weights
 from recurra.engine.reference import checked
 from recurra.engine.scan import as_batch, engine_named, goes_to_eager, in_eager, scan, scan_both
@@ -237,7 +237,7 @@ class Recurrent(nn.Module):
         self, batch_size: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> tuple[Any, ...]:
         """The L * D states before the first step."""
-        return tuple(cell.initial_state(batch_size, dtype=dtype, device=device) for cell in self.cells)
+        return tuple(first_state(cell, batch_size, dtype=dtype, device=device) for cell in self.cells)
 
     def as_state(self, state: Sequence[Any] | None, batch_size: int, *, like: Tensor) -> tuple[Any, ...]:
         """Check L * D states that a user hands in, or make the initial ones for None."""

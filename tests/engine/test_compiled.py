@@ -962,6 +962,19 @@ def test_a_step_that_changes_its_cell_runs_step_by_step(kind: Any, name: str) ->
     assert len(cell.seen) == 4 if kind is Steps else cell.time == 4
 
 
+class Likely(Small):
+    def step(self, x: Tensor, state: Any) -> Any:
+        h = self.mix(x, state.h)
+        return torch.distributions.Normal(h, h.exp()).log_prob(x.sum(-1, keepdim=True)), One(h)
+
+
+def test_distributions_look_at_no_number_while_a_step_is_traced() -> None:
+    checks = torch.distributions.Distribution._validate_args
+    cell, x = Likely(), torch.randn(4, 2, 3).double()
+    assert_close(recurra.scan(cell, x, engine="compiled")[0], recurra.scan(cell, x, engine="reference")[0])
+    assert torch.distributions.Distribution._validate_args == checks
+
+
 def test_a_step_may_keep_what_it_makes_once_for_all() -> None:
     recurra.scan(OnceForAll(), torch.randn(4, 2, 3).double(), engine="compiled")
 

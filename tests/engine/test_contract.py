@@ -86,6 +86,40 @@ def test_inputs_may_be_whole_numbers(engine: str) -> None:
         assert outputs.dtype == torch.float32
 
 
+class BeginsAs(Users):
+    """Begins with what it is told."""
+
+    def __init__(self, begin: Any) -> None:
+        super().__init__(3, 4)
+        self.input_size, self.hidden_size, self.begin = 3, 4, begin
+
+    def initial_state(self, batch_size: int, *, dtype: Any = None, device: Any = None) -> Any:
+        return self.begin
+
+
+@pytest.mark.parametrize(
+    ("begin", "got"),
+    [
+        (torch.zeros(2, 4), r"\[2, 4\]"),
+        (State(torch.zeros(4), torch.zeros(4)), r"\[4\] for `h`"),
+        (State(torch.zeros(1, 4), torch.zeros(1, 4)), r"\[1, 4\] for `h`"),
+    ],
+    ids=["tensor", "row", "one row"],
+)
+def test_a_first_state_of_other_rows_than_the_batch_is_refused(begin: Any, got: str) -> None:
+    message = rf"`BeginsAs.initial_state` must return \w+ of tensors \[B=2, ...\], got {got}"
+    for engine in ("auto", "compiled", "reference"):
+        with pytest.raises(ShapeError, match=message):
+            recurra.scan(BeginsAs(begin), torch.randn(5, 2, 3), engine=engine)
+    with pytest.raises(ShapeError, match=message):
+        recurra.Recurrent(BeginsAs(begin)).stream(2)
+
+
+def test_a_word_is_no_direction() -> None:
+    with pytest.raises(ConfigError, match="`reverse` must be true or false, got 'no'"):
+        recurra.scan(Users(3, 4), torch.randn(5, 2, 3), reverse="no")  # type: ignore[arg-type]
+
+
 def test_calling_a_cell_is_one_step_from_the_initial_state() -> None:
     cell, x = Users(3, 4), torch.randn(2, 3)
     assert torch.equal(cell(x)[0], cell.step(x, cell.initial_state(2))[0])

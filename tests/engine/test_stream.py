@@ -102,6 +102,31 @@ class Counting(recurra.Cell):
         return h, State(h)
 
 
+class Clock(recurra.Cell):
+    """Counts its steps on itself, not in its state."""
+
+    State = State
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.time = 0
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        self.time += 1
+        h = state.h + x * self.time
+        return h, State(h)
+
+
+class Centred(recurra.Cell):
+    """Its rows see each other, where nothing of the state is read."""
+
+    State = State
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        h = state.h + x - x[:1]
+        return h, State(h)
+
+
 def gru(**options: Any) -> recurra.Recurrent:
     return recurra.Recurrent(recurra.GRU(3, 5), **options)
 
@@ -461,6 +486,15 @@ def test_what_has_no_compiled_form_runs_on_torch_and_says_so_once() -> None:
     network.stream(2)  # warnings are errors here: a second one would fail
     with pytest.raises(CompileError, match="cummax"):
         recurra.Recurrent(Highest(3, 5), engine="compiled").stream()
+
+
+@pytest.mark.parametrize(("kind", "why"), [(Clock, "changes `time` of its cell"), (Centred, "mixes the rows")])
+def test_a_step_that_is_not_the_same_for_each_step_and_row_runs_on_torch(kind: Any, why: str) -> None:
+    x = torch.randn(4, 2, 3)
+    expected, _ = recurra.scan(kind(3, 3), x, engine="reference")
+    with pytest.warns(UserWarning, match=f"`{kind.__name__}.step` {why}"):
+        stream = recurra.Recurrent(kind(3, 3)).stream(2)
+    assert_close(stream.push(x), expected)
 
 
 def test_a_network_in_half_precision_runs_on_torch() -> None:
