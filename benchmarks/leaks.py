@@ -1,4 +1,5 @@
-"""Whether anything is left behind: 10,000 training steps of one cell, and 500 cells that are compiled and forgotten.
+"""Whether anything is left behind: 10,000 training steps of one cell, as many over ragged batches of new sizes, and 500
+cells that are compiled and forgotten.
 
     python -m benchmarks.leaks
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +36,9 @@ def main() -> int:
     cell = recurra.GRU(16, 32)
     x = torch.randn(20, 8, 16)
     grown = watch("calls", given.calls, lambda _: step(cell, x))
+    grown += watch("ragged", given.calls, lambda _: ragged_step(cell, random.randint(1, 40)))
     grown += watch("compiles", given.compiles, compile_one)
-    return 1 if grown > 2 * ALLOWED else 0
+    return 1 if grown > 3 * ALLOWED else 0
 
 
 def compile_one(index: int) -> None:
@@ -46,6 +49,11 @@ def compile_one(index: int) -> None:
 
 def step(cell: recurra.Cell, x: torch.Tensor) -> None:
     recurra.scan(cell, x, engine="compiled")[0].sum().backward()
+
+
+def ragged_step(cell: recurra.Cell, batch: int) -> None:
+    x = recurra.Ragged.from_list([torch.randn(random.randint(0, 30), 16) for _ in range(batch)])
+    recurra.scan(cell, x, engine="compiled")[0].values.sum().backward()
 
 
 def watch(what: str, count: int, work: Callable[[int], None]) -> float:
