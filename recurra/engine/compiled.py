@@ -266,7 +266,7 @@ def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any
         parts.append(Part(cell, code, Layout.of(x)))
         tensors += _tensors(parts[-1], reading, x, state)
     found = scanned(parts, _keeps(tensors), tensors)
-    return [_whole(part, x, *result) for part, x, result in zip(parts, batches, found, strict=True)]
+    return [_whole(part, _plane_axis(x), *result) for part, x, result in zip(parts, batches, found, strict=True)]
 
 
 def _run(
@@ -277,11 +277,11 @@ def _run(
     keep = _keeps(tensors)
     if every is not None and keep:
         output, *after = ScanAgain.apply(cell, code, part.layout, every, *tensors)
-        return _whole(part, x, output, cell.State(*after))
-    if isinstance(x, Block) and not code.bf16 and not code.complexes.any:
+        return _whole(part, _plane_axis(x), output, cell.State(*after))
+    if isinstance(x, Block) and not code.bf16:
         part = part._replace(ready=_ready(part, reading.look, x, state))
     (result,) = scanned([part], keep, tensors)
-    return _whole(part, x, *result)
+    return _whole(part, _plane_axis(x), *result)
 
 
 def _ready(part: Part, look: Look, x: Block, state: Any) -> Ready | None:
@@ -305,8 +305,11 @@ def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor,
         state: of `Ready.state`.
     """
     tensors = tuple(map(in_memory, (*[found[place] for place in ready.places], values, *state)))
-    (result,) = scanned([Part(cell, ready.code, ready.layout, ready)], _keeps(tensors), tensors)
-    return result
+    complexes, part = ready.code.complexes, Part(cell, ready.code, ready.layout, ready)
+    if not complexes.any:
+        return scanned([part], _keeps(tensors), tensors)[0]
+    tensors = complexes.in_planes(tensors, 2)
+    return _whole(part, 2, *scanned([part], _keeps(tensors), tensors)[0])
 
 
 def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
@@ -315,11 +318,11 @@ def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tup
     return part.code.complexes.in_planes(found, _plane_axis(x)) if part.code.complexes.any else found
 
 
-def _whole(part: Part, x: Ragged | Block, output: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """What a scan gives, complex again where the step is."""
+def _whole(part: Part, axis: int, output: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """What a scan gives, complex again where the step is; planes of the output stand at an axis."""
     if not part.code.complexes.any:
         return output, state
-    output, fields = part.code.complexes.results(output, state, _plane_axis(x))
+    output, fields = part.code.complexes.results(output, state, axis)
     return output, part.cell.State(*fields)
 
 

@@ -42,7 +42,7 @@ class Ready:
     def __init__(self, cell: Cell, code: Compiled, layout: Layout, places: list[int], state: Any) -> None:
         self.code, self.layout, self.places = code, layout, places
         self.is_chosen: dict[int, bool] = {}
-        self._begin = type(state)(*(_zeros(field.shape, code.dtype) for field in state))
+        self._begin = type(state)(*(_zeros(field.shape, field.dtype) for field in state))
         self._has_own = not vars(cell).keys().isdisjoint(("as_state", "initial_state"))
         self._programs: dict[tuple[str, int], tuple[Program, list[tuple[int, ...]]]] = {}
 
