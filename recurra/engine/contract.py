@@ -146,6 +146,14 @@ class Cell(nn.Module):
         object.__setattr__(self, "_identity", Identity(self))  # a copy came with that of the original
         getattr(self, "State", None)  # made now where it depends on options, so that torch.compile finds it
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, nn.Module | nn.Parameter) and hasattr(Cell, name):  # that would be found, and not the part
+            raise ConfigError(
+                f"`{type(self).__name__}` cannot have a part `{name}`: every cell has something else of that name. "
+                "Give it another one."
+            )
+        super().__setattr__(name, value)
+
     def __getattr__(self, name: str) -> Any:
         if name == "output_size":
             return self.hidden_size

@@ -316,6 +316,13 @@ def test_sizes_may_be_set_as_attributes() -> None:
     assert not hasattr(cell, "elsewhere")
 
 
+@pytest.mark.parametrize("part", [nn.Linear(3, 4), nn.Parameter(torch.zeros(3))], ids=["module", "parameter"])
+@pytest.mark.parametrize("name", ["kernel", "source", "train"])
+def test_a_part_that_nobody_would_find_is_refused(name: str, part: Any) -> None:
+    with pytest.raises(ConfigError, match=f"`Users` cannot have a part `{name}`: every cell has something else"):
+        setattr(Users(3, 4), name, part)
+
+
 def test_a_kernel_belongs_to_the_step_beside_it() -> None:
     class Other(recurra.GRU):
         def step(self, x: Tensor, state: Any, read: Any = None) -> tuple[Tensor, Any]:
