@@ -293,7 +293,7 @@ def test_a_full_disk_says_how_to_go_on(
 @pytest.mark.slow
 def test_two_processes_under_torchrun_make_the_run_of_one(unbroken: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "recurra.cli"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "recurra"]
     options = as_arguments({**QUICK, "dropout": 0.0, "batch_tokens": 200, "precision": "float32"})
     alone = tmp_path / "alone"
     assert run(unbroken / "pairs.tsv", "--out", alone, *options) == 0

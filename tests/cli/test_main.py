@@ -106,7 +106,7 @@ def test_a_disk_that_refuses_is_no_traceback(
 
 
 def test_what_goes_to_stdout_is_utf8_whatever_the_terminal_speaks() -> None:
-    command = [sys.executable, "-m", "recurra.cli", "cells", "gru"]
+    command = [sys.executable, "-m", "recurra", "cells", "gru"]
 
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True)
 
@@ -143,7 +143,7 @@ def test_other_errors_of_the_program_are_not_called_a_lack_of_memory(monkeypatch
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
-    command = f"{sys.executable} -m recurra.cli cells lstm | head -1"
+    command = f"{sys.executable} -m recurra cells lstm | head -1"
 
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
 

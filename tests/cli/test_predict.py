@@ -245,7 +245,7 @@ def test_a_run_without_attention_cannot_draw_it(
 
 
 def test_as_a_process_it_answers_each_line_at_once_where_asked(learned_run: Path) -> None:
-    command = [sys.executable, "-m", "recurra.cli", "predict", str(learned_run), "--at-once", "1"]
+    command = [sys.executable, "-m", "recurra", "predict", str(learned_run), "--at-once", "1"]
 
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         assert process.stdin is not None
