@@ -114,11 +114,10 @@ class Program:
     """
 
     def __init__(self, *recordings: Recording) -> None:
-        self._layouts = [each.layout for each in recordings]
+        self._rows = [each.layout.num_rows for each in recordings]
         _expect(all(tape.version(tensor) == version for each in recordings for tensor, version in each.noted.memory))
-        given, jobs = (
-            _together(each) for each in zip(*((own.given, own.noted.jobs) for own in recordings), strict=True)
-        )
+        given = _together(each.given for each in recordings)
+        jobs = _together(each.noted.jobs for each in recordings)
         memory = _together([tensor for tensor, _ in each.noted.memory] for each in recordings)
         self._strides = [_same(tensor.stride() for tensor in each) for each in given]
         self._slots: dict[tuple[int, ...], tuple[int, _Size]] = {}  # of memory by its addresses; where in the slot
@@ -126,7 +125,7 @@ class Program:
             if tensors[0].numel():
                 self._slots[_memories(tensors)] = _FIRST + number, _Size(0)
         self._constants = {_memories(each) for each in _together(each.noted.constants for each in recordings)}
-        self._tilings = self._dealt(jobs)
+        self._tilings = self._dealt([each.layout for each in recordings], jobs)
         own = {_memories(each): each for each in memory if each[0].numel()}
         self._new: list[_New] = []
         self._parts: list[tuple[int, _View | None]] = []
@@ -136,28 +135,32 @@ class Program:
         self._workspace = self._lay_out([each for at, each in own.items() if at not in self._slots], tables)
         self._makers = [arena.maker(*each.at(0)) for each in self._new]
         self._views = self._views_at(0)
-        words: list[int] = []
-        content: list[int] = []
-        for each in jobs:
-            job = each[0]
-            code, threads = _same(job.code for job in each), _same(job.threads for job in each)
-            content += code.address, code.team, len(words) // 4, threads
-            for word in _together(job.words for job in each):
-                words += self._word(word)
-            words += (_ZERO, 0, 0, _ZERO) * (_up(8 * len(job.words)) // 8 - len(job.words))
         self._forks = any(each[0].threads > 1 for each in jobs)
         _expect(not self._forks or team.can_fork())
         # what must live on: code, and what numbers of a table point at
         self._kept = [*(each[0]._replace(words=()) for each in jobs), *recordings[0].noted.constants]
-        content = [len(words) // 4, len(jobs), team.fork_address(), *words, *content]
+        content = self._content(jobs)
         self._memory = (ctypes.c_int64 * len(content))(*content)
         self._address = ctypes.addressof(self._memory)
         self._code = _replay()
 
+    def _content(self, jobs: Sequence[Sequence[team.Job]]) -> list[int]:
+        """The program as machine code reads it, see `_REPLAY`."""
+        words: list[int] = []
+        content: list[int] = []
+        for each in jobs:
+            code, threads = _same(job.code for job in each), _same(job.threads for job in each)
+            content += code.address, code.team, len(words) // 4, threads
+            for word in _together(job.words for job in each):
+                words += self._word(word)
+            count = len(each[0].words)
+            words += (_ZERO, 0, 0, _ZERO) * (_up(8 * count) // 8 - count)
+        return [len(words) // 4, len(jobs), team.fork_address(), *words, *content]
+
     @property
     def _is_elastic(self) -> bool:
         """Whether it is for batches of any number of rows."""
-        return len(self._layouts) > 1
+        return len(self._rows) > 1
 
     @property
     def _after_given(self) -> int:
@@ -169,12 +172,12 @@ class Program:
         if values.count(values[0]) == len(values):
             return _Size(values[0])
         for of in _ROWS, _ROOM:
-            factor = _Size(0, values[0] // _Size(0, 1, of).at(self._layouts[0].num_rows), of)
-            if all(factor.at(layout.num_rows) == value for layout, value in zip(self._layouts, values, strict=True)):
-                return factor
+            size = _Size(0, values[0] // _Size(0, 1, of).at(self._rows[0]), of)
+            if [size.at(rows) for rows in self._rows] == [*values]:
+                return size
         raise _NoProgram
 
-    def _dealt(self, jobs: Sequence[Sequence[team.Job]]) -> list[Tiling]:
+    def _dealt(self, layouts: Sequence[Layout], jobs: Sequence[Sequence[team.Job]]) -> list[Tiling]:
         """The tilings in whose place another batch has others; their arrays get slots, those of all others stay."""
         found: dict[tuple[int, ...], Tiling] = {}
         for owners in (tuple(job.owners for job in each) for each in jobs):
@@ -184,7 +187,7 @@ class Program:
             if len({*key}) == 1:
                 self._constants |= {_memories(arrays) for arrays in _together(own.arrays for own in owners)}
                 continue
-            pairs = zip(self._layouts, owners, strict=True)
+            pairs = zip(layouts, owners, strict=True)
             _expect(all(layout.like(own).asked == own.asked for layout, own in pairs))
             for number, arrays in enumerate(_together(own.arrays for own in owners)):
                 self._slots[_memories(arrays)] = self._after_given + 4 * len(found) + number, _Size(0)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from recurra.engine.cell_code import Compiled
 from recurra.engine.compiled import compiled
 from recurra.engine.cpu import arena, replay, team
 from recurra.engine.cpu.matmul import matmul
-from recurra.engine.cpu.replay import Program, record
+from recurra.engine.cpu.replay import Program, Programs, record
 from recurra.engine.cpu.target import host
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.scan import engine_in_use
@@ -248,20 +249,29 @@ def test_each_number_of_threads_has_a_program() -> None:
     assert all(isinstance(each, Program) for each in programs(cell))
 
 
-def test_programs_go_with_their_batch_and_large_batches_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = Zoneout(GRU(3, 5), 0.1).double()  # draws, so that ragged batches have none for any lengths
-    x = Ragged.from_list([torch.randn(length, 3).double() for length in (4, 2)])
-    layout = weakref.ref(Layout.of(x))
+def test_programs_go_with_their_layout() -> None:
+    passes = Programs(never)
+    layout = Layout(np.full(1, 3), np.zeros(1, np.int64), sizes=(3, 1))
     for _ in range(3):
-        recurra.scan(cell, x, engine="compiled")
-    del x
+        passes.run(as_turns(lambda given: [matmul(*given)]), layout, (torch.randn(3, 3), torch.randn(3, 3)))
+    assert passes.known(layout) is not None
+    gone = weakref.ref(layout)
+    del layout
     gc.collect()
-    assert layout() is None
+    assert gone() is None
+    assert not passes._known
+
+
+def test_large_batches_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "_LARGEST", 100)
     cell = GRU(3, 5).double()
     for _ in range(3):
         recurra.scan(cell, torch.randn(5, 2, 3).double(), engine="compiled")
     assert programs(cell) == [None]
+
+
+def never(*_: Any) -> Any:
+    raise AssertionError("this is not called")
 
 
 def ragged(cell: recurra.Cell, lengths: Sequence[int]) -> Ragged:
@@ -277,10 +287,6 @@ def assert_right(cell: recurra.Cell, x: Ragged) -> None:
 def elastic(cell: recurra.Cell) -> dict[str, list[Any]]:
     """What is known of the passes over ragged batches."""
     return {name: [*known._ragged.values()] for name, known in compiled(cell, torch.float64)._programs.items()}
-
-
-def never(*_: Any) -> None:
-    raise AssertionError("the pass has a program")
 
 
 @pytest.mark.parametrize("name", sorted(cells.CELLS))
