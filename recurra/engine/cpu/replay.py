@@ -6,10 +6,10 @@ batch of the same sizes comes again, the pass is recorded: the jobs with their t
 an address. What comes after runs the same jobs on other tensors: machine code writes the tables, with the addresses of
 this call, and goes through them.
 
-Sequences of other lengths are another batch each time. So a pass over a ragged batch is recorded twice, over batches of
-as many sequences and of two other numbers of rows: what is the same in both is the same for any number, and what grows
-with the rows grows with those of the call. A choice that depends on their number, of threads say, is only one of speed:
-it is made anew where that doubles.
+Sequences of other lengths are another batch each time. So a pass over a ragged batch is recorded twice, over as many
+sequences with fewer rows together, and with more: what is the same in both is so for all numbers between, and what is
+in proportion to the rows is in proportion to those of a call. Where a choice, of threads say, falls between the two,
+there is no such program.
 
 Only memory that was handed in, or that the pass asked `arena` for, may be read, and only jobs may write into it. Where
 torch computes something in between, random numbers say, the pass has no program and runs as it did.
@@ -41,11 +41,10 @@ Pass = Callable[[Layout, Given], team.Turns[Results]]
 
 _LARGEST = 1 << 26  # bytes of all tensors handed in; beyond that a pass takes so long that tables do not matter
 _LASTING = 1 << 25  # bytes of a workspace that stays when a program has run
-_MOST = 256  # numbers of sequences, and of rows, of which a pass keeps the programs for ragged batches
-# of the rows of what is recorded for one of them, by turns, where a choice was made anew between the two
-_SHIFTS = 0, -room(1), room(1)
+_MOST = 256  # programs for ragged batches that a pass keeps
+_PARTS = 4, 16  # one of them serves a quarter of the numbers of rows from one power of two to the next, or a sixteenth
 _of_thread = threading.local()
-_NEW = object()  # in place of what is known of a batch
+_SEEN = object()  # in place of a program: such a batch was here once
 # slots of a call's table: rows of the batch, and rows that there is memory for; the tensors handed in, what says how
 # sequences are dealt out, and the new tensors follow
 _PROGRAM, _ZERO, _ROWS, _ROOM, _WORKSPACE, _FIRST = range(6)
@@ -363,40 +362,57 @@ class Programs:
         found = known.get(key)
         if isinstance(found, Program):
             return (yield from found.turns(layout, given))
-        if found is None:
+        if found is not _SEEN:
             if key not in known:
-                known[key] = 0 if self._is_fixed and _is_worth_it(given) else None
+                known[key] = _SEEN if self._is_fixed and _is_worth_it(given) else None
             return (yield from turns(layout, given))
         with team.at_most(threads):
             if known is not self._ragged:
                 known[key], results = record(turns, (layout, given))
                 return results
-            program, _ = record(turns, *self._others(layout, given, _SHIFTS[found]))
-        known[key] = found + 1 if program is None and found + 1 < len(_SHIFTS) else program
-        return (yield from turns(layout, given) if program is None else program.turns(layout, given))
+            known[key], _ = record(turns, *self._others(layout, given, key.ends))
+        return (yield from self.turns(turns, layout, given, alone=alone))
 
     def _place(self, layout: Layout, threads: int) -> tuple[dict[Any, Any], Any]:
         """Where the program for a batch stands, or will: with those for any lengths, if there may be such a one.
 
-        In place of a program there is how often one was tried, or None where there is none.
+        In place of a program there is `_SEEN`, or None where there is none.
         """
         rows = layout.num_rows
-        if layout.sizes is None and rows > threads:
-            key = len(layout.lengths), rows.bit_length(), threads
-            found = self._ragged.pop(key, _NEW)
-            if found is not _NEW:
-                self._ragged[key] = found  # the last one again
-            elif len(self._ragged) >= _MOST:
-                self._ragged.pop(next(iter(self._ragged)), None)
+        for parts in _PARTS if layout.sizes is None and rows > threads else ():
+            key = _Key(len(layout.lengths), _ends(rows, parts, threads), threads)
+            if key not in self._ragged:
+                if len(self._ragged) >= _MOST:
+                    self._ragged.pop(next(iter(self._ragged)), None)
+                return self._ragged, key
+            found = self._ragged[key] = self._ragged.pop(key, None)  # the last one again
             if found is not None:
                 return self._ragged, key
         return self._known.setdefault(layout, {}), threads
 
-    def _others(self, layout: Layout, given: Given, shift: int) -> list[tuple[Layout, Given]]:
-        """Two batches of as many sequences; in both there is room for one row more than they have."""
-        first = max(room(layout.num_rows) + shift, room(team.num_threads() + 1)) - 1
-        sizes = first, first + room(1)
-        return [(layout.resized(rows), self._resized(rows, given)) for rows in sizes]
+    def _others(self, layout: Layout, given: Given, ends: Sequence[int]) -> list[tuple[Layout, Given]]:
+        """Batches of as many sequences with so many rows."""
+        return [(layout.resized(rows), self._resized(rows, given)) for rows in ends]
+
+
+class _Key(NamedTuple):
+    """For which ragged batches a program is."""
+
+    batch_size: int
+    ends: tuple[int, int]  # of the numbers of their rows
+    threads: int
+
+
+def _ends(rows: int, parts: int, threads: int) -> tuple[int, int]:
+    """The fewest and the most rows, `threads` at least, that are served together; there is room for more in both.
+
+    So what is in proportion to the rows is not so to what there is room for.
+    """
+    width = max(1, (1 << rows.bit_length() - 1) // parts)
+    start = rows // width * width
+    fewest = max(start, threads + 1)
+    most = max(start + width - 1, fewest + 1)
+    return fewest - (fewest == room(fewest)), most + (most == room(most))
 
 
 def _workspace(size: int) -> Tensor:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import recurra
@@ -27,7 +29,7 @@ from recurra.engine.cpu import arena, replay, team
 from recurra.engine.cpu.matmul import matmul
 from recurra.engine.cpu.replay import Program, Programs, record
 from recurra.engine.cpu.target import host
-from recurra.engine.cpu.tiling import Layout
+from recurra.engine.cpu.tiling import Layout, room
 from recurra.engine.scan import engine_in_use
 from tests.tolerance import assert_close
 
@@ -293,7 +295,7 @@ def elastic(cell: recurra.Cell) -> dict[str, list[Any]]:
 def test_sequences_of_other_lengths_run_as_a_program_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"size": (3, 3)} if name in ("convlstm", "convgru") else {}
     cell = make_cell(name, 4, 8, **options).double()
-    for lengths in ([3, 9, 5], [12, 0, 6], [7, 7, 3]):
+    for lengths in ([13, 9, 5], [12, 0, 14], [7, 17, 3]):
         x = ragged(cell, lengths)
         y, after = recurra.scan(cell, x.replace(x.values.requires_grad_()), engine="compiled")
         (y.values.sum() + sum(field.sum() for field in after if field.is_floating_point())).backward()
@@ -301,7 +303,7 @@ def test_sequences_of_other_lengths_run_as_a_program_too(name: str, monkeypatch:
     assert [type(each) for name in ("training", "backward") for each in known[name]] == [Program, Program]
     monkeypatch.setattr(Compiled, "_forward", never)
     monkeypatch.setattr(Compiled, "_backward", never)
-    for lengths in ([16, 0, 0], [1, 14, 1], [13, 3, 15], [8, 8, 8]):  # of 16 to 31 rows together
+    for lengths in ([24, 0, 0], [1, 24, 1], [12, 3, 12], [8, 8, 8]):  # of 24 to 27 rows together
         x = ragged(cell, lengths)
         leaf = x.values.clone().requires_grad_()
         found = []
@@ -351,22 +353,44 @@ def test_products_of_bfloat16_over_ragged_batches() -> None:
         for got, expected in zip(found(x), want, strict=True):
             assert torch.allclose(got, expected, rtol=1e-4, atol=1e-6)
     passes = compiled(cell, torch.float32).in_bf16._programs
-    assert [type(each) for name in ("training", "backward") for each in passes[name]._ragged.values()] == [Program] * 2
+    assert [type(each) for name in ("training", "backward") for each in passes[name]._ragged.values()] == [Program] * 4
 
 
-def test_where_a_choice_lies_between_the_two_recordings_others_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_a_choice_lies_between_the_two_recordings_it_is_made_piece_by_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cell = GRU(3, 5).double()
-    sizes: list[int] = []
+    cell.requires_grad_(False)
+    sizes: set[int] = set()
 
-    def no_threads_from_48_rows_on(*args: Any, **_: Any) -> tuple[int, int]:
-        sizes.append(args[0])
-        return (1, 1) if args[0] < 40 else (2, 1)
+    def two_shares_from_100_rows_on(rows: int, *_: Any, **__: Any) -> tuple[int, int]:
+        sizes.add(rows)
+        return (1, 1) if rows < 100 else (2, 1)
 
-    monkeypatch.setattr("recurra.engine.cpu.matmul._grid", no_threads_from_48_rows_on)
-    for _ in range(5):
-        assert_right(cell, ragged(cell, [20, 12]))
-    assert {31, 47} <= {*sizes}  # two threads in one, one in the other
-    assert [type(each) for each in elastic(cell)["training"]] == [Program]
+    monkeypatch.setattr("recurra.engine.cpu.matmul._grid", two_shares_from_100_rows_on)
+    for rows in (98, 101, 98, 98, 101, 101, 97, 102):
+        x = ragged(cell, [rows - 9, 9])
+        assert_close(
+            *(recurra.scan(cell, x, engine=engine)[0].values for engine in ("compiled", "reference")),
+        )
+    assert {95, 111} <= sizes  # a quarter of 64 to 127 rows is tried first, then a sixteenth, on either side of 100
+    known = compiled(cell, torch.float64)._programs["inference"]._ragged
+    assert {key.ends: type(found) for key, found in known.items()} == {
+        (95, 111): type(None),
+        (95, 99): Program,
+        (100, 103): Program,
+    }
+
+
+@given(st.integers(1, 10**6), st.sampled_from(replay._PARTS), st.integers(1, 16))
+def test_programs_for_any_lengths_are_recorded_at_the_ends(rows: int, parts: int, threads: int) -> None:
+    rows += threads
+    fewest, most = replay._ends(rows, parts, threads)
+    assert threads <= fewest <= rows <= most
+    assert fewest < most
+    assert room(fewest) > fewest
+    assert room(most) > most
+    assert most - fewest <= max(2 + threads, rows / parts + 2)
 
 
 def test_of_many_numbers_of_sequences_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,5 +401,5 @@ def test_of_many_numbers_of_sequences_the_latest_are_kept(monkeypatch: pytest.Mo
             recurra.scan(cell, ragged(cell, [20] * batch), engine="compiled")
         recurra.scan(cell, ragged(cell, [20]), engine="compiled")
     known = compiled(cell, torch.float64)._programs["training"]._ragged
-    assert [batch for batch, *_ in known] == [4, 5, 6, 1]
+    assert [key.batch_size for key in known] == [4, 5, 6, 1]
     assert all(isinstance(each, Program) for each in known.values())
