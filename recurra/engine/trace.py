@@ -461,35 +461,27 @@ def _bilinear(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None =
 # Torch's own cells write into what they have just made, and such a step is traced three times.
 
 
-def _rnn_cell(
-    activation: Callable[[Tensor], Tensor],
-    x: Tensor,
-    h: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None = None,
-    bias_hh: Tensor | None = None,
-) -> Tensor:
-    return activation(nn.functional.linear(x, weight_ih, bias_ih) + nn.functional.linear(h, weight_hh, bias_hh))
+def _of_both(
+    x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    return nn.functional.linear(x, w_ih, b_ih), nn.functional.linear(h, w_hh, b_hh)
 
 
-def _gru_cell(
-    x: Tensor,
-    h: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None = None,
-    bias_hh: Tensor | None = None,
-) -> Tensor:
-    x_r, x_z, x_n = nn.functional.linear(x, weight_ih, bias_ih).chunk(3, -1)
-    h_r, h_z, h_n = nn.functional.linear(h, weight_hh, bias_hh).chunk(3, -1)
+def _rnn_cell(activation: Callable[[Tensor], Tensor], x: Tensor, h: Tensor, *weights: Any, **named: Any) -> Tensor:
+    of_x, of_h = _of_both(x, h, *weights, **named)
+    return activation(of_x + of_h)
+
+
+def _gru_cell(x: Tensor, h: Tensor, *weights: Any, **named: Any) -> Tensor:
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = (rows.chunk(3, -1) for rows in _of_both(x, h, *weights, **named))
     n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
     return n + torch.sigmoid(x_z + h_z) * (h - n)
 
 
-def _lstm_cell(x: Tensor, state: Sequence[Tensor], *weights: Any) -> tuple[Tensor, Tensor]:
+def _lstm_cell(x: Tensor, state: Sequence[Tensor], *weights: Any, **named: Any) -> tuple[Tensor, Tensor]:
     h, c = state
-    i, f, g, o = _rnn_cell(lambda rows: rows, x, h, *weights).chunk(4, -1)
+    of_x, of_h = _of_both(x, h, *weights, **named)
+    i, f, g, o = (of_x + of_h).chunk(4, -1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
 
