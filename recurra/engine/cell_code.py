@@ -19,7 +19,8 @@ from recurra.engine.contract import Cell
 from recurra.engine.cpu import arena, team
 from recurra.engine.cpu.copying import Copier
 from recurra.engine.cpu.loop_kernel import LoopKernel
-from recurra.engine.cpu.replay import Given, Pass, Program, Programs, Results
+from recurra.engine.cpu.programs import Programs
+from recurra.engine.cpu.replay import Given, Pass, Program, Results
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.in_loops import taken_apart_in
 from recurra.engine.kept import Kept

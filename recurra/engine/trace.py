@@ -26,7 +26,6 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recurra.engine import sources
@@ -34,6 +33,7 @@ from recurra.engine.complex_numbers import from_planes, has_rule, holds_complex,
 from recurra.engine.contract import Cell
 from recurra.engine.made_weights import made_weights
 from recurra.engine.reference import checked
+from recurra.engine.rewritten import Rewriting
 from recurra.engine.taken_apart import TAKEN_APART
 from recurra.errors import CompileError, ShapeError, TraceError
 
@@ -327,7 +327,7 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
         try:
             # torch's search for NaN in gradients looks at values, and so do its distributions
             no_search = torch.autograd.set_detect_anomaly(False)
-            with warnings.catch_warnings(), sources.forgotten(), _unchecked(), _Rewriting(), _RowsTogether(), no_search:
+            with warnings.catch_warnings(), sources.forgotten(), _unchecked(), Rewriting(), _RowsTogether(), no_search:
                 warnings.simplefilter("ignore")  # torch's own, about its own internals
                 if complexes.any:
                     with torch.no_grad():
@@ -434,66 +434,6 @@ class _RowsTogether(TorchDispatchMode):
 _FEW = 64
 # where calls that take rows have their axis
 _AXIS_OF = {aten.unbind.int: 1, aten.select.int: 1, aten.slice.Tensor: 1, aten.split.Tensor: 2}
-
-
-class _Rewriting(TorchFunctionMode):
-    """A few functions of torch are written in another way here, `_REWRITTEN`."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func in _REWRITTEN:
-            return _REWRITTEN[func](*args, **kwargs)
-        return func(*args, **kwargs)
-
-
-def _one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """Classes compared with all numbers of one: torch looks for the largest and the smallest first."""
-    if num_classes < 1:  # as many as there are is a look at the values
-        return nn.functional.one_hot(tensor, num_classes)
-    return (tensor[..., None] == torch.arange(num_classes, device=tensor.device)).to(torch.int64)
-
-
-def _bilinear(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    made = torch.einsum("...i,oij,...j->...o", left, weight, right)  # of products, which torch's call is not
-    return made if bias is None else made + bias
-
-
-# Torch's own cells write into what they have just made, and such a step is traced three times.
-
-
-def _of_both(
-    x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    return nn.functional.linear(x, w_ih, b_ih), nn.functional.linear(h, w_hh, b_hh)
-
-
-def _rnn_cell(activation: Callable[[Tensor], Tensor], x: Tensor, h: Tensor, *weights: Any, **named: Any) -> Tensor:
-    of_x, of_h = _of_both(x, h, *weights, **named)
-    return activation(of_x + of_h)
-
-
-def _gru_cell(x: Tensor, h: Tensor, *weights: Any, **named: Any) -> Tensor:
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = (rows.chunk(3, -1) for rows in _of_both(x, h, *weights, **named))
-    n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
-    return n + torch.sigmoid(x_z + h_z) * (h - n)
-
-
-def _lstm_cell(x: Tensor, state: Sequence[Tensor], *weights: Any, **named: Any) -> tuple[Tensor, Tensor]:
-    h, c = state
-    of_x, of_h = _of_both(x, h, *weights, **named)
-    i, f, g, o = (of_x + of_h).chunk(4, -1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
-
-
-_REWRITTEN: dict[Any, Callable[..., Any]] = {
-    nn.functional.one_hot: _one_hot,
-    nn.functional.bilinear: _bilinear,
-    torch.rnn_tanh_cell: functools.partial(_rnn_cell, torch.tanh),
-    torch.rnn_relu_cell: functools.partial(_rnn_cell, torch.relu),
-    torch.gru_cell: _gru_cell,
-    torch.lstm_cell: _lstm_cell,
-}
 
 
 def _bake_literals(cell: Cell, module: fx.GraphModule) -> None:

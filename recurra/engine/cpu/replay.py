@@ -6,10 +6,9 @@ batch of the same sizes comes again, the pass is recorded: the jobs with their t
 an address. What comes after runs the same jobs on other tensors: machine code writes the tables, with the addresses of
 this call, and goes through them.
 
-Sequences of other lengths are another batch each time. So a pass over a ragged batch is recorded twice, over as many
-sequences with fewer rows together, and with more: what is the same in both is so for all numbers between, and what is
-in proportion to the rows is in proportion to those of a call. Where a choice, of threads say, falls between the two,
-there is no such program.
+A pass that was recorded twice, over batches of fewer rows and of more, has a program for all between: what is the
+same in both is so for all of them, and what is in proportion to the rows is in proportion to those of a call. Where a
+choice, of threads say, falls between the two, there is none.
 
 Only memory that was handed in, or that the pass asked `arena` for, may be read, and only jobs may write into it. Where
 torch computes something in between, random numbers say, the pass has no program and runs as it did.
@@ -20,7 +19,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-import weakref
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -33,18 +31,14 @@ from recurra.engine.cpu.jit import Code, compile_text
 from recurra.engine.cpu.target import host
 from recurra.engine.cpu.tiling import LINE, Layout, Tiling, room
 
-__all__ = ["Given", "Pass", "Program", "Programs", "Results", "record"]
+__all__ = ["Given", "Pass", "Program", "Results", "record"]
 
 Given = tuple[Tensor, ...]
 Results = list[Any]  # tensors, and None for what there is none of
 Pass = Callable[[Layout, Given], team.Turns[Results]]
 
-_LARGEST = 1 << 26  # bytes of all tensors handed in; beyond that a pass takes so long that tables do not matter
 _LASTING = 1 << 25  # bytes of a workspace that stays when a program has run
-_MOST = 256  # programs for ragged batches that a pass keeps
-_PARTS = 4, 16  # one of them serves a quarter of the numbers of rows from one power of two to the next, or a sixteenth
 _of_thread = threading.local()
-_SEEN = object()  # in place of a program: such a batch was here once
 # slots of a call's table: rows of the batch, and rows that there is memory for; the tensors handed in, what says how
 # sequences are dealt out, and the new tensors follow
 _PROGRAM, _ZERO, _ROWS, _ROOM, _WORKSPACE, _FIRST = range(6)
@@ -322,99 +316,6 @@ def record(turns: Pass, *batches: tuple[Layout, Given]) -> tuple[Program | None,
         return None, results
 
 
-class Programs:
-    """The programs of one pass: one for each layout of padded batches, and some for all ragged ones, as they come.
-
-    Args:
-        resized: what the pass is given, for another number of rows; the numbers do not matter.
-        is_fixed: whether the pass gives the same numbers for the same tensors; only then it has any.
-    """
-
-    def __init__(self, resized: Callable[[int, Given], Given], *, is_fixed: bool = True) -> None:
-        self._resized, self._is_fixed = resized, is_fixed
-        self._known: weakref.WeakKeyDictionary[Layout, dict[Any, Any]] = weakref.WeakKeyDictionary()
-        self._ragged: dict[Any, Any] = {}
-
-    def known(self, layout: Layout) -> Program | None:
-        """The program for batches of a layout, if there is one."""
-        found = self._known.get(layout, {}).get(team.num_threads())
-        return found if isinstance(found, Program) else None
-
-    def run(self, turns: Pass, layout: Layout, given: Given) -> Results:
-        """The results of the pass for one batch; see `turns`."""
-        known, key = self._place(layout, team.num_threads())
-        found = known.get(key)
-        if isinstance(found, Program):
-            return found.run(layout, given)
-        return team.together([self.turns(turns, layout, given, alone=False)])[0]
-
-    def turns(self, turns: Pass, layout: Layout, given: Given, *, alone: bool) -> team.Turns[Results]:
-        """The results of the pass for one batch, for `team.together`.
-
-        Args:
-            turns: the pass, which depends on its tensors and the layout alone.
-            layout: of the batch.
-            given: the tensors.
-            alone: whether a program is to take one thread, as another pass runs at the same time.
-        """
-        threads = 1 if alone else team.num_threads()
-        known, key = self._place(layout, threads)
-        found = known.get(key)
-        if isinstance(found, Program):
-            return (yield from found.turns(layout, given))
-        if found is not _SEEN:
-            if key not in known:
-                known[key] = _SEEN if self._is_fixed and _is_worth_it(given) else None
-            return (yield from turns(layout, given))
-        with team.at_most(threads):
-            if known is not self._ragged:
-                known[key], results = record(turns, (layout, given))
-                return results
-            known[key], _ = record(turns, *self._others(layout, given, key.ends))
-        return (yield from self.turns(turns, layout, given, alone=alone))
-
-    def _place(self, layout: Layout, threads: int) -> tuple[dict[Any, Any], Any]:
-        """Where the program for a batch stands, or will: with those for any lengths, if there may be such a one.
-
-        In place of a program there is `_SEEN`, or None where there is none.
-        """
-        rows = layout.num_rows
-        for parts in _PARTS if layout.sizes is None and rows > threads else ():
-            key = _Key(len(layout.lengths), _ends(rows, parts, threads), threads)
-            if key not in self._ragged:
-                if len(self._ragged) >= _MOST:
-                    self._ragged.pop(next(iter(self._ragged)), None)
-                return self._ragged, key
-            found = self._ragged[key] = self._ragged.pop(key, None)  # the last one again
-            if found is not None:
-                return self._ragged, key
-        return self._known.setdefault(layout, {}), threads
-
-    def _others(self, layout: Layout, given: Given, ends: Sequence[int]) -> list[tuple[Layout, Given]]:
-        """Batches of as many sequences with so many rows."""
-        return [(layout.resized(rows), self._resized(rows, given)) for rows in ends]
-
-
-class _Key(NamedTuple):
-    """For which ragged batches a program is."""
-
-    batch_size: int
-    ends: tuple[int, int]  # of the numbers of their rows
-    threads: int
-
-
-def _ends(rows: int, parts: int, threads: int) -> tuple[int, int]:
-    """The fewest and the most rows, `threads` at least, that are served together; there is room for more in both.
-
-    So what is in proportion to the rows is not so to what there is room for.
-    """
-    width = max(1, (1 << rows.bit_length() - 1) // parts)
-    start = rows // width * width
-    fewest = max(start, threads + 1)
-    most = max(start + width - 1, fewest + 1)
-    return fewest - (fewest == room(fewest)), most + (most == room(most))
-
-
 def _workspace(size: int) -> Tensor:
     """Room for so many float64: the same one for all programs of a thread, which finds it near the processor."""
     if 8 * size > _LASTING:
@@ -423,10 +324,6 @@ def _workspace(size: int) -> Tensor:
     if room is None or room.numel() < size:
         room = _of_thread.room = arena.empty((size,), torch.float64)
     return room
-
-
-def _is_worth_it(given: Given) -> bool:
-    return all(t.layout is torch.strided for t in given) and sum(tensor.nbytes for tensor in given) <= _LARGEST
 
 
 def _memory(tensor: Tensor) -> int:
