@@ -6,7 +6,9 @@ for ragged ones are for a number of sequences and a stretch of numbers of rows.
 
 from __future__ import annotations
 
+import contextlib
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -35,7 +37,7 @@ class Programs:
     def __init__(self, resized: Callable[[int, Given], Given], *, is_fixed: bool = True) -> None:
         self._resized, self._is_fixed = resized, is_fixed
         self._known: weakref.WeakKeyDictionary[Layout, dict[Any, Any]] = weakref.WeakKeyDictionary()
-        self._ragged: dict[Any, Any] = {}
+        self._ragged: OrderedDict[_Key, Any] = OrderedDict()
 
     def known(self, layout: Layout) -> Program | None:
         """The program for batches of a layout, if there is one."""
@@ -85,10 +87,11 @@ class Programs:
             key = _Key(len(layout.lengths), _ends(rows, parts, threads), threads)
             if key not in self._ragged:
                 if len(self._ragged) >= _MOST:
-                    self._ragged.pop(next(iter(self._ragged)), None)
+                    self._ragged.popitem(last=False)
                 return self._ragged, key
-            found = self._ragged[key] = self._ragged.pop(key, None)  # the last one again
-            if found is not None:
+            with contextlib.suppress(KeyError):  # another thread needed its place
+                self._ragged.move_to_end(key)
+            if self._ragged.get(key) is not None:
                 return self._ragged, key
         return self._known.setdefault(layout, {}), threads
 
