@@ -84,7 +84,7 @@ class Dot:
         # With few sequences a step takes as long as to read the weights. They are read forth at one step and back at
         # the next, so that it begins with what is still in the nearest cache.
         alone = self.num_panels == 1 and inner * self.panel * e.itemsize in _ONE_PANEL
-        mine = b.sdiv(b.add(b.sub(e.word(self.num_panels), member), b.sub(sharers, e.word(1))), sharers)
+        mine = e.quotient(b.sub(e.word(self.num_panels), member), sharers)
         back = b.and_(is_odd, b.icmp_signed("<=", running, e.word(_FEW)))
         begin, way = self._way(back, b.sub(mine, e.word(1)))
 

@@ -144,8 +144,8 @@ class _Emitter(PanelWriter):
         self.copy = self.at(head["rounded"], b.mul(copied, b.ashr(head["block"], self.word(1))))
         self.rows_of_copy = self._whole(b.sub(head["last_row"], head["first_row"]))
         # blocks of one size, but for the last
-        number = self._quotient(head["inner"], head["block"])
-        even = self._quotient(head["inner"], number)
+        number = self.quotient(head["inner"], head["block"])
+        even = self.quotient(head["inner"], number)
         head["block"] = self._whole(even)
         # behind the panel stands the row with which its sums begin
         self.panel = self.at(head["panels"], b.mul(thread, head["panels_of_thread"]))
@@ -154,18 +154,14 @@ class _Emitter(PanelWriter):
         b.ret_void()
         return self.text()
 
-    def _quotient(self, count: Any, unit: Any) -> Any:
-        """How many units it takes for so many."""
-        return self.b.sdiv(self.b.add(count, self.b.sub(unit, self.word(1))), unit)
-
     def _whole(self, count: Any) -> Any:
         """So many, rounded up to whole vectors."""
-        return self.b.mul(self._quotient(count, self.word(self.lanes)), self.word(self.lanes))
+        return self.b.mul(self.quotient(count, self.word(self.lanes)), self.word(self.lanes))
 
     def _share(self, name: str, unit: int, part: Any, parts: Any) -> tuple[Any, Any]:
         """The first and the last, which is not in it, of one of so many parts, as `team.cut` has it."""
         b, count, unit = self.b, self.head[name], self.word(unit)
-        units = self._quotient(count, unit)
+        units = self.quotient(count, unit)
 
         def edge(part: Any) -> Any:
             return self.least(b.mul(b.sdiv(b.mul(units, part), parts), unit), count)
@@ -189,7 +185,7 @@ class _Emitter(PanelWriter):
         left = b.srem(b.sub(head["last_column"], head["first_column"]), width)
         column = b.sub(head["last_column"], left)
         self.each(head["first_column"], column, width, lambda column: self._panel(column, [self.lanes] * vectors))
-        needed = b.sdiv(b.add(left, self.word(self.lanes - 1)), self.word(self.lanes))
+        needed = self.quotient(left, self.word(self.lanes))
         for full in range(vectors):
             with b.if_then(b.icmp_signed("==", needed, self.word(full + 1))):
                 self._panel(column, [*[self.lanes] * full, b.sub(left, self.word(full * self.lanes))])

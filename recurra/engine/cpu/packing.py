@@ -191,7 +191,7 @@ class _Packer(PanelWriter):
                         ]
                         self.pack_panel(source, strides, matrix["inner"], goal, [self.up_to(each) for each in counts])
 
-            panels = b.sdiv(b.add(matrix["outer"], self.word(vectors * self.lanes - 1)), panel)
+            panels = self.quotient(matrix["outer"], panel)
             self.each_of_thread(thread, panels, threads, one_panel)
 
         self.each(self.word(0), count, 1, one_matrix)

@@ -75,6 +75,10 @@ class Writer:
     def pointer(self, word: Any) -> Any:
         return self.b.inttoptr(word, POINTER)
 
+    def quotient(self, count: Any, unit: Any) -> Any:
+        """How many units it takes for so many, the last one maybe not whole."""
+        return self.b.sdiv(self.b.add(count, self.b.sub(unit, self.word(1))), unit)
+
     def least(self, one: Any, other: Any) -> Any:
         """The smaller of two words."""
         return self.b.select(self.b.icmp_signed("<", one, other), one, other)
@@ -149,7 +153,7 @@ class Writer:
 
     def each_of_thread(self, thread: Any, count: Any, threads: Any, body: Callable[[Any], None]) -> None:
         """`body(k)` for every k below `count` that is the thread's: k modulo the number of threads is its own."""
-        rounds = self.b.sdiv(self.b.add(self.b.sub(count, thread), self.b.sub(threads, self.word(1))), threads)
+        rounds = self.quotient(self.b.sub(count, thread), threads)
         self.each(self.word(0), rounds, 1, lambda k: body(self.b.add(thread, self.b.mul(k, threads))))
 
     def in_pieces(self, stop: Any, largest: int, body: Callable[[int, Any], None]) -> None:
