@@ -32,30 +32,38 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=2, help="threads of both")
     options.add_argument("--seconds", type=float, default=0.5, help="for each figure")
     options.add_argument("--layers", nargs="+", choices=LAYERS, default=LAYERS, help="leave others out")
+    options.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="leave others out")
+    options.add_argument("--num-layers", type=int, default=1, help="layers of both")
+    options.add_argument("--bidirectional", action="store_true", help="layers of two directions")
     options.add_argument("--json", type=Path, help="file for the figures")
     given = options.parse_args()
     torch.set_num_threads(given.threads)
     print(f"| layer | | B, H | {' | '.join(f'T={steps}' for steps in STEPS)} |")
     print(f"|---|---|---|{'---:|' * len(STEPS)}")
+    network = {"num_layers": given.num_layers, "bidirectional": given.bidirectional}
     rows = []
-    for layer, is_trained, kind, (batch, hidden) in itertools.product(given.layers, (False, True), KINDS, SIZES):
-        ratios = [measure(layer, kind, is_trained, steps, batch, hidden, given.seconds) for steps in STEPS]
+    for layer, is_trained, kind, sizes in itertools.product(given.layers, (False, True), given.kinds, SIZES):
+        batch, hidden = sizes
+        ratios = [measure(layer, network, kind, is_trained, (steps, *sizes), given.seconds) for steps in STEPS]
         what = f"{kind}, {'trained' if is_trained else 'no gradient'}"
         print(f"| {layer} | {what} | {batch}, {hidden} | {' | '.join(f'{each:.2f}' for each in ratios)} |", flush=True)
         rows.append({"layer": layer, "kind": kind, "trained": is_trained, "B": batch, "H": hidden, "ratios": ratios})
     if given.json:
-        found = {"machine": machine(given.threads), "T": STEPS, "rows": rows}
+        found = {"machine": machine(given.threads), **network, "T": STEPS, "rows": rows}
         given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(layer: str, kind: str, is_trained: bool, steps: int, batch: int, hidden: int, seconds: float) -> float:
-    """How many times as long as ours torch's layer takes, after both gave the same numbers."""
+def measure(
+    layer: str, network: dict[str, Any], kind: str, is_trained: bool, sizes: tuple[int, int, int], seconds: float
+) -> float:
+    """How many times as long as ours torch's layer takes, after both gave the same numbers; sizes are T, B, H."""
+    steps, batch, hidden = sizes
     torch.manual_seed(0)
-    ours, theirs = (getattr(home, layer)(hidden, hidden) for home in (recurra.nn, nn))
+    ours, theirs = (getattr(home, layer)(hidden, hidden, **network) for home in (recurra.nn, nn))
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(steps, batch, hidden, requires_grad=is_trained)
     lengths = torch.randint(1, steps + 1, (batch,))
-    h = torch.randn(1, batch, hidden)
+    h = torch.randn(network["num_layers"] * (2 if network["bidirectional"] else 1), batch, hidden)
     state = None if kind != "from a state" else (h, h.clone()) if layer == "LSTM" else h
 
     def call(module: nn.Module) -> Any:

@@ -14,7 +14,7 @@ from recurra.engine.by_reference import by_reference
 from recurra.engine.cell_code import Compiled
 from recurra.engine.contract import Cell
 from recurra.engine.cpu import team
-from recurra.engine.cpu.replay import Given, Results
+from recurra.engine.cpu.replay import Given, Program, Results
 from recurra.engine.cpu.tiling import Layout
 from recurra.engine.memory import in_memory
 from recurra.engine.ready import Ready
@@ -31,21 +31,19 @@ class Part(NamedTuple):
     layout: Layout
     ready: Ready | None = None
 
-    def forward_at_once(self, tensors: Given, *, keep: bool) -> Results | None:
-        """What `Compiled.forward` gives, by its program, if that reads the tensors where they stand."""
+    def forward_program(self, threads: int, tensors: Given, *, keep: bool) -> Program | None:
+        """The program of `Compiled.forward`, if it is known and reads the tensors where they stand."""
         if self.ready is None:
             return None
         name = "training" if keep else "inference"
-        program = self.ready.program(name, tensors, lambda: self.code.given(self.layout, tensors))
-        return None if program is None else program.run_on(tensors)
+        return self.ready.program(name, threads, tensors, lambda: self.code.given(self.layout, tensors))
 
-    def backward_at_once(self, own: Given, kept: Given, d_results: Given) -> Results | None:
-        """What `Compiled.backward` gives, likewise."""
+    def backward_program(self, threads: int, own: Given, kept: Given, d_results: Given) -> Program | None:
+        """That of `Compiled.backward`, likewise."""
         if self.ready is None:
             return None
         tensors = *own, *kept, *d_results
-        program = self.ready.program("backward", tensors, lambda: self.to_backward(own, (), kept, d_results))
-        return None if program is None else self.code.concluded(self.layout, own, program.run_on(tensors))
+        return self.ready.program("backward", threads, tensors, lambda: self.to_backward(own, (), kept, d_results))
 
     def results(self, given: Given, found: Results) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
         """The outputs as they go out, the state after the last steps, and what a backward pass reads besides."""
@@ -134,9 +132,29 @@ _Found = list[tuple[Given, tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]]]
 
 
 def _at_once(parts: Sequence[Part], tensors: Given, *, keep: bool) -> _Found | None:
-    """As `_forward`, of one part whose program is known."""
-    found = parts[0].forward_at_once(tensors, keep=keep) if len(parts) == 1 else None
-    return None if found is None else [((), parts[0].results(tensors, found))]
+    """As `_forward`, of parts whose programs are known."""
+    threads = _threads_each(parts)
+    dealt = _dealt(tensors, [part.code.takes for part in parts])
+    programs = [part.forward_program(threads, own, keep=keep) for part, own in zip(parts, dealt, strict=True)]
+    found = _results(programs, dealt)
+    if found is None:
+        return None
+    return [((), part.results(own, each)) for part, own, each in zip(parts, dealt, found, strict=True)]
+
+
+def _threads_each(parts: Sequence[Part]) -> int:
+    """How many threads the program of each part is for: one, where another runs at the same time."""
+    return team.num_threads() if len(parts) == 1 else 1
+
+
+def _results(programs: Sequence[Program | None], tensors: Sequence[Given]) -> list[Results] | None:
+    """What the programs give, at the same time; None where one is not known."""
+    known = [program for program in programs if program is not None]
+    if len(known) < len(programs):
+        return None
+    if len(known) == 1:
+        return [known[0].run_on(tensors[0])]
+    return team.together([program.turns_on(own) for program, own in zip(known, tensors, strict=True)])
 
 
 def _forward(parts: Sequence[Part], tensors: Given, *, keep: bool) -> _Found:
@@ -157,10 +175,13 @@ def _backward(
     parts: Sequence[Part], own: list[Given], preludes: list[Given], kept: list[Given], d_results: list[Given]
 ) -> list[Results]:
     """What `Compiled.backward` gives of each part."""
-    if len(parts) == 1:
-        found = parts[0].backward_at_once(own[0], kept[0], d_results[0])
-        if found is not None:
-            return [found]
+    threads = _threads_each(parts)
+    read = list(zip(own, kept, d_results, strict=True))
+    programs = [part.backward_program(threads, *tensors) for part, tensors in zip(parts, read, strict=True)]
+    found = _results(programs, [tuple(itertools.chain.from_iterable(tensors)) for tensors in read])
+    if found is not None:
+        ended = zip(parts, own, found, strict=True)
+        return [part.code.concluded(part.layout, given, results) for part, given, results in ended]
     each = zip(parts, own, preludes, kept, d_results, strict=True)
     given = [(part, part.to_backward(*tensors)) for part, *tensors in each]
     if len(parts) == 1:

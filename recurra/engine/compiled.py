@@ -29,7 +29,7 @@ from recurra.engine.locks import Lock
 from recurra.engine.memory import has_memory, in_memory
 from recurra.engine.products import has_bf16, is_plain_eager
 from recurra.engine.reading import Look, Reading, hooks_on_all, read, what_changed
-from recurra.engine.ready import Ready
+from recurra.engine.ready import Known, Ready
 from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
 from recurra.ragged import Ragged
@@ -249,7 +249,7 @@ def _in_full(reading: Reading, x: Ragged | Block, state: Any) -> tuple[Ragged | 
 
 
 def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any]) -> list[tuple[Tensor, Any]] | None:
-    """Two scans at the same time, each as `run`; None where one of them cannot be run here.
+    """Two scans at the same time, each as `run`; None where one of them cannot be run here, or is soon done.
 
     Raises:
         CompileError, TraceError: see `compiled`.
@@ -263,8 +263,11 @@ def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any
         code = _fitting(cell, reading, x, state)
         if isinstance(code, str):
             return None
-        parts.append(Part(cell, code, Layout.of(x)))
-        tensors += _tensors(parts[-1], reading, x, state)
+        part = Part(cell, code, Layout.of(x))
+        if not code.is_long(part.layout):
+            return None
+        tensors += _tensors(part, reading, x, state)
+        parts.append(_with_ready(part, reading.look, x, state))
     found = scanned(parts, _keeps(tensors), tensors)
     return [_whole(part, _plane_axis(x), *result) for part, x, result in zip(parts, batches, found, strict=True)]
 
@@ -278,38 +281,32 @@ def _run(
     if every is not None and keep:
         output, *after = ScanAgain.apply(cell, code, part.layout, every, *tensors)
         return _whole(part, _plane_axis(x), output, cell.State(*after))
-    if isinstance(x, Block) and not code.bf16:
-        part = part._replace(ready=_ready(part, reading.look, x, state))
-    (result,) = scanned([part], keep, tensors)
+    (result,) = scanned([_with_ready(part, reading.look, x, state)], keep, tensors)
     return _whole(part, _plane_axis(x), *result)
 
 
-def _ready(part: Part, look: Look, x: Block, state: Any) -> Ready | None:
-    """What is known of scans like this one, now or before; None where it would not last."""
+def _with_ready(part: Part, look: Look, x: Ragged | Block, state: Any) -> Part:
+    """The part with what is known of scans like it, now or before; as it is where that would not last."""
+    if not isinstance(x, Block) or part.code.bf16:
+        return part
     found: Ready | None = look.notes.get(x.key)
     places, constants = look.places, part.code.constants
     if found is None and look.is_kept and all(name in places for name in constants):
         found = Ready(part.cell, part.code, part.layout, [places[name] for name in constants], state)
         look.note(x.key, found)
-    return found
+    return part._replace(ready=found)
 
 
-def run_again(cell: Cell, ready: Ready, found: Sequence[Tensor], values: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """As `run`, where what is to be found out is known.
-
-    Args:
-        cell: the cell.
-        ready: what is known.
-        found: the tensors of the cell, as `Look.tensors` gives them.
-        values: those of a block that it is known of.
-        state: of `Ready.state`.
-    """
-    tensors = tuple(map(in_memory, (*[found[place] for place in ready.places], values, *state)))
-    complexes, part = ready.code.complexes, Part(cell, ready.code, ready.layout, ready)
-    if not complexes.any:
-        return scanned([part], _keeps(tensors), tensors)[0]
-    tensors = complexes.in_planes(tensors, 2)
-    return _whole(part, 2, *scanned([part], _keeps(tensors), tensors)[0])
+def run_again(scans: Sequence[Known], values: Tensor) -> list[tuple[Tensor, Any]]:
+    """As `run` and `run_both`, where what is to be found out is known: what each scan over these values gives."""
+    parts: list[Part] = []
+    tensors: list[Tensor] = []
+    for cell, ready, found, state in scans:
+        parts.append(Part(cell, ready.code, ready.layout, ready))
+        own = tuple(map(in_memory, (*[found[place] for place in ready.places], values, *state)))
+        tensors += ready.code.complexes.in_planes(own, 2) if ready.code.complexes.any else own
+    results = scanned(parts, _keeps(tensors), tensors)
+    return [_whole(part, 2, *result) for part, result in zip(parts, results, strict=True)]
 
 
 def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:

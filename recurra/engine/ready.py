@@ -9,20 +9,35 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from recurra.engine.contract import Cell
-from recurra.engine.cpu import team
 
 if TYPE_CHECKING:
     from recurra.engine.cell_code import Compiled
     from recurra.engine.cpu.replay import Given, Program
     from recurra.engine.cpu.tiling import Layout
 
-__all__ = ["Ready"]
+__all__ = ["Known", "Ready"]
+
+
+class Known(NamedTuple):
+    """A scan of which all is known but the inputs.
+
+    Attributes:
+        cell: the cell.
+        ready: what is known.
+        tensors: of the cell, as `Look.tensors` gives them.
+        state: of `Ready.state`.
+    """
+
+    cell: Cell
+    ready: Ready
+    tensors: Sequence[Tensor]
+    state: Any
 
 
 class Ready:
@@ -37,11 +52,13 @@ class Ready:
 
     Attributes:
         is_chosen: whether "auto" takes the compiled engine, by the number of threads, once somebody has asked.
+        is_long: see `Compiled.is_long`.
     """
 
     def __init__(self, cell: Cell, code: Compiled, layout: Layout, places: list[int], state: Any) -> None:
         self.code, self.layout, self.places = code, layout, places
         self.is_chosen: dict[int, bool] = {}
+        self.is_long = code.is_long(layout)
         self._begin = type(state)(*(_zeros(field.shape, field.dtype) for field in state))
         self._has_own = not vars(cell).keys().isdisjoint(("as_state", "initial_state"))
         self._programs: dict[tuple[str, int], tuple[Program, list[tuple[int, ...]]]] = {}
@@ -61,18 +78,18 @@ class Ready:
                 return None
         return given
 
-    def program(self, name: str, tensors: Sequence[Tensor], given: Callable[[], Given]) -> Program | None:
+    def program(self, name: str, threads: int, tensors: Sequence[Tensor], given: Callable[[], Given]) -> Program | None:
         """The program of a pass, if there is one that reads tensors where they stand.
 
         Args:
             name: of the pass.
+            threads: that it is to run on.
             tensors: what goes in as it is handed in.
             given: gives the same as the pass takes it, in rows.
         """
-        threads = team.num_threads()
         found = self._programs.get((name, threads))
         if found is None:
-            program = self.code.program(name, self.layout)
+            program = self.code.program(name, self.layout, threads)
             if program is None:
                 return None
             rows = given()

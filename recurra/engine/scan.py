@@ -23,6 +23,7 @@ from recurra.engine.kernel import Kernel
 from recurra.engine.made_weights import make_weights
 from recurra.engine.products import is_autocast, is_plain_eager
 from recurra.engine.reading import hooks_on_all
+from recurra.engine.ready import Known
 from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, did_you_mean
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
@@ -30,6 +31,7 @@ from recurra.shapes import describe, shape_text
 __all__ = [
     "ENGINES",
     "again",
+    "again_both",
     "as_batch",
     "engine_in_use",
     "engine_named",
@@ -266,25 +268,57 @@ def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[A
 
     That is so where a block of this shape has run on the compiled engine, and nothing of the cell has changed.
     """
-    if not isinstance(cell, Cell) or _num_watching or torch.compiler.is_compiling():
+    block = _plain_block(x)
+    known = None if block is None else _known(cell, block, state, reverse, engine)
+    if block is None or known is None:
         return None
-    look = cell._identity.look
-    if look is None:
+    ((values, state),) = _compiler().run_again([known], block.values)
+    return (values if block is not x else block.replace(values)), state
+
+
+def again_both(cells: Sequence[Cell], x: Any, states: Sequence[Any], *, engine: str) -> list[tuple[Tensor, Any]] | None:
+    """As `again`, of both directions of a layer: what `scan_both` returns."""
+    block = _plain_block(x)
+    if block is None:
+        return None
+    scans: list[Known] = []
+    for cell, state, reverse in zip(cells, states, (False, True), strict=True):
+        known = _known(cell, block, state, reverse, engine)
+        if known is None:
+            return None
+        scans.append(known)
+    run = _compiler().run_again
+    if _has_threads(block, len(scans)) and all(known.ready.is_long for known in scans):
+        both: list[tuple[Tensor, Any]] = run(scans, block.values)
+        return both
+    return [run([known], block.values)[0] for known in scans]
+
+
+def _plain_block(x: Any) -> Block | None:
+    """The inputs of a scan as a block of which nothing but its key and the cell matter; else None."""
+    if _num_watching or torch.compiler.is_compiling():
         return None
     block = x if type(x) is Block else Block(x) if type(x) is Tensor and x.layout is torch.strided else None
     if block is None or block.values.is_nested:
         return None
-    turned = block.reverse() if reverse else block
-    ready = look.notes.get(turned.key)
-    if ready is None or not (engine == "compiled" or (engine == "auto" and _is_chosen(ready, cell, block))):
+    return block if is_plain_eager(block.values) and block.values.is_cpu and not hooks_on_all() else None
+
+
+def _known(cell: Cell, x: Block, state: Any, reverse: bool, engine: str) -> Known | None:
+    """All that a scan would find out, if it is known."""
+    look = cell._identity.look if isinstance(cell, Cell) else None
+    if look is None:
         return None
-    if not is_plain_eager(block.values) or not block.values.is_cpu or hooks_on_all():
+    ready = look.notes.get((x.reverse() if reverse else x).key)
+    if ready is None or not (engine == "compiled" or (engine == "auto" and _is_chosen(ready, cell, x))):
         return None
     tensors, state = look.tensors(cell), ready.state(cell, state)
-    if tensors is None or state is None:
-        return None
-    values, state = _compiler().run_again(cell, ready, tensors, block.values, state)
-    return (values if block is not x else block.replace(values)), state
+    return None if tensors is None or state is None else Known(cell, ready, tensors, state)
+
+
+def _has_threads(x: Ragged | Block, count: int) -> bool:
+    """Whether there are threads for so many scans over a batch at the same time, which one alone would leave idle."""
+    return x.batch_size * count <= torch.get_num_threads() and x.max_length > 1
 
 
 def _is_chosen(ready: Any, cell: Cell, x: Block) -> bool:
@@ -300,15 +334,18 @@ def _is_chosen(ready: Any, cell: Cell, x: Block) -> bool:
 def scan_both(
     cells: Sequence[Cell], x: Ragged | Block, states: Sequence[Any], *, engine: str
 ) -> list[tuple[Tensor, Any]] | None:
-    """Both directions of a layer at the same time, the first cell forward and the second one back.
+    """Both directions of a layer, the first cell forward and the second one back, at the same time where either alone
+    would leave threads idle.
 
-    Returns: for each direction what `scan` returns of it, the values of the outputs alone; None where one direction
-        after the other is as good, since each has work for all threads, or where another engine runs them.
+    Returns: for each direction what `scan` returns of it, the values of the outputs alone; None where a scan of each is
+        as good, since each has work for all threads and more is to be found out, or where another engine runs them.
     """
     if torch.compiler.is_compiling():
         return None
-    threads = torch.get_num_threads()
-    if x.batch_size * len(cells) > threads or x.max_length < 2 or x.resets is not None or _in_use.get() is not None:
+    known = again_both(cells, x, states, engine=engine)
+    if known is not None:
+        return known
+    if not _has_threads(x, len(cells)) or x.resets is not None or _in_use.get() is not None:
         return None
     if engine not in ("auto", "compiled"):
         return None

@@ -20,7 +20,7 @@ from recurra.engine.block import Block
 from recurra.engine.contract import Cell
 from recurra.engine.dense_lstm import is_dense_enough
 from recurra.engine.products import is_plain_eager
-from recurra.engine.scan import ENGINES, again, in_eager, run_segments, scan_both
+from recurra.engine.scan import ENGINES, again, again_both, in_eager, run_segments, scan_both
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ShapeError
 from recurra.nn.cells import new_cell, weight_names
@@ -100,20 +100,18 @@ def _run_block(
     fields = None if hx is None else _given(module, x, hx, alone=alone)
     if hx is not None and fields is None:
         return None
-    is_one = module.num_layers == 1 and not module.bidirectional
-    if is_one and not is_traced and 0 in _cells.of.get(module, ()):
-        begin = None if fields is None else _state_type(module)(*(field.squeeze(0) for field in fields))
-        known = again(_cell(module, 0), steps, begin, False, "auto")
-        if known is not None:
-            return known[0], tuple(field[None] for field in known[1])
-    if fields is None:
-        fields = _given(module, x, None)
-    if fields is None or not (_traced().can_run if is_traced else _is_worth_it)(module, x, fields):
-        return None
 
     def drop(values: Tensor) -> Tensor:  # in the order of time, so that equal seeds give torch's own numbers
         return functional.dropout(values.contiguous(), module.dropout)
 
+    if not is_traced and 0 in _cells.of.get(module, ()):
+        known = _run_known(module, x, fields, drop)
+        if known is not None:
+            return known
+    if fields is None:
+        fields = _given(module, x, None)
+    if fields is None or not (_traced().can_run if is_traced else _is_worth_it)(module, x, fields):
+        return None
     x, fields = _run_layers(module, x, fields, drop)
     return x.values, fields
 
@@ -222,35 +220,84 @@ def _given(module: nn.RNNBase, x: Ragged | Block, hx: Any, *, alone: bool = Fals
     return given if fits and all(field.dtype == x.values.dtype for field in given) else None
 
 
+def _run_known(
+    module: nn.RNNBase, x: Block, hx: tuple[Tensor, ...] | None, drop: Drop
+) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+    """As `_run_block`, where all of the first layer is known from a call before; None where something is not so."""
+    weights, after = module.all_weights, []
+    for layer in range(module.num_layers):
+        indices = _directions(module, layer)
+        cells = [_cell(module, index, weights[index]) for index in indices]
+        begin = [None] * len(cells) if hx is None else _begin(module, indices, hx)
+        found = _again(cells, x, begin)
+        if found is None:
+            hx = _zeros(module, x) if hx is None else hx
+            if layer == 0 or not _compiles(module, x, hx):
+                return None
+            found = _run_layer(module, indices, x, hx)
+        x, ends = _joined(module, layer, x, found, drop)
+        after += ends
+    return x.values, _stacked(after)
+
+
+def _again(cells: Sequence[Cell], x: Block, begin: Sequence[Any]) -> list[tuple[Tensor, Any]] | None:
+    if len(cells) == 2:
+        return again_both(cells, x, begin, engine="auto")
+    found = again(cells[0], x.values, begin[0], False, "auto")
+    return None if found is None else [found]
+
+
 def _run_layers(module: nn.RNNBase, x: Batch, hx: tuple[Tensor, ...], drop: Drop) -> tuple[Batch, tuple[Tensor, ...]]:
-    num_directions = 2 if module.bidirectional else 1
-    state_type = _state_type(module)
     after: list[Any] = []
+    for layer in range(module.num_layers):
+        x, ends = _joined(module, layer, x, _run_layer(module, _directions(module, layer), x, hx), drop)
+        after += ends
+    return x, _stacked(after)
+
+
+def _directions(module: nn.RNNBase, layer: int) -> range:
+    """The numbers of a layer's directions among all."""
+    count = 2 if module.bidirectional else 1
+    return range(layer * count, (layer + 1) * count)
+
+
+def _begin(module: nn.RNNBase, indices: Sequence[int], hx: tuple[Tensor, ...]) -> list[Any]:
+    """The state with which each direction begins."""
+    kind = _state_type(module)
+    return [kind(*(field[index] for field in hx)) for index in indices]
+
+
+def _joined(
+    module: nn.RNNBase, layer: int, x: Batch, found: Sequence[tuple[Tensor, Any]], drop: Drop
+) -> tuple[Batch, list[Any]]:
+    """The outputs of a layer, and the last state of each direction, from what its directions give."""
+    outputs = [values for values, _ in found]
+    y = x.replace(torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0])
+    if module.dropout and module.training and layer + 1 < module.num_layers:
+        y = y.map(drop)
+    return y, [end for _, end in found]
+
+
+def _stacked(states: Sequence[Any]) -> tuple[Tensor, ...]:
+    """The fields of all states [L*D, B, H]."""
+    return tuple(torch.stack(field) for field in zip(*states, strict=True))
+
+
+def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, hx: tuple[Tensor, ...]) -> Any:
+    """Outputs and last state of each direction."""
+    begin = _begin(module, indices, hx)
 
     def fresh(batch_size: int) -> Any:
-        return state_type(*(field.new_zeros(batch_size, field.shape[2]) for field in hx))
+        return _state_type(module)(*(field.new_zeros(batch_size, field.shape[2]) for field in hx))
 
-    for layer in range(module.num_layers):
-        indices = range(layer * num_directions, (layer + 1) * num_directions)
-        begin = [state_type(*(field[index] for field in hx)) for index in indices]
-        found = _run_layer(module, indices, x, begin, fresh)
-        outputs = [values for values, _ in found]
-        after += [end for _, end in found]
-        x = x.replace(torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0])
-        if module.dropout and module.training and layer + 1 < module.num_layers:
-            x = x.map(drop)
-    return x, tuple(torch.stack(field) for field in zip(*after, strict=True))
-
-
-def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, begin: list[Any], fresh: Any) -> Any:
-    """Outputs and last state of each direction."""
     runs: list[Callable[[Any, Any], tuple[Tensor, Any]]]
     if torch.compiler.is_dynamo_compiling() and isinstance(x, Block):
         runs = [functools.partial(_traced().run, module, index) for index in indices]
     elif torch.compiler.is_compiling():
         runs = [_kernel(module, index).run for index in indices]
     else:
-        cells = [_cell(module, index) for index in indices]
+        weights = module.all_weights
+        cells = [_cell(module, index, weights[index]) for index in indices]
         both = scan_both(cells, x, begin, engine="auto") if len(cells) == 2 else None
         if both is not None:
             return both
@@ -291,10 +338,9 @@ class _Cells(threading.local):
 _cells = _Cells()
 
 
-def _cell(module: nn.RNNBase, index: int) -> Cell:
+def _cell(module: nn.RNNBase, index: int, weights: Sequence[Any]) -> Cell:
     """The cell of one direction of one layer, with the weights that the module has now."""
     own = _cells.of.setdefault(module, {})
-    weights = module.all_weights[index]
     cell = own.get(index)
     if cell is None:
         sizes = weights[0].shape[1], module.hidden_size, module.proj_size

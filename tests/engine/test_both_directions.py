@@ -12,14 +12,15 @@ from torch import nn
 import recurra
 from recurra import Recurrent
 from recurra.cells import GRU, LSTM
-from recurra.engine import compiled
+from recurra.engine import cell_code, compiled
 from recurra.engine.cpu import team
 from recurra.engine.cpu.replay import Program
 from tests.tolerance import assert_close
 
 
 @pytest.fixture(autouse=True)
-def _four_threads() -> Iterator[None]:
+def _four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(cell_code, "_LONG", 0)  # scans of all sizes are worth a thread of their own
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield
@@ -129,6 +130,20 @@ def test_both_run_as_programs_when_they_come_again(steps: int, pairs: list[tuple
         assert [threads for threads, _ in known] == [1, 1]
         assert all(isinstance(program, Program) for _, program in known)
     assert pairs == [(1, 1)] * 6  # not while they are recorded
+
+
+def test_short_scans_run_one_after_the_other(pairs: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_code, "_LONG", 100 * 2 * 40 * 120)
+    torch.set_default_dtype(torch.float64)
+    network, judge = (Recurrent(GRU(3, 40), bidirectional=True, engine=name) for name in ("compiled", "reference"))
+    judge.load_state_dict(network.state_dict())
+    for steps, expected in ((3, 0), (300, 2 * 3), (3, 0)):
+        pairs.clear()
+        for _ in range(4):
+            x = torch.randn(steps, 1, 3)
+            for got, want in zip(numbers(network, x), numbers(judge, x), strict=True):
+                assert_close(got, want)
+        assert len(pairs) == expected  # forward and back, but not while they are recorded
 
 
 def test_what_hands_out_work_by_itself_runs_alone() -> None:

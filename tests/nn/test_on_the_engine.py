@@ -137,6 +137,25 @@ def test_weights_are_those_of_the_moment(kind: str) -> None:
     assert_close(ours(x)[0], theirs(x)[0])
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_calls_like_one_before_give_torchs_numbers_with_the_same_seed(kind: str, bidirectional: bool) -> None:
+    theirs, ours = pair(kind, {"num_layers": 3, "dropout": 0.5, "bidirectional": bidirectional})
+    for batch_size in (1, 4, 1, 4, 1, 4):
+        x = torch.randn(STEPS, batch_size, 5)
+        for state in (None, random_state(ours, batch_size)):
+            assert_equal_modules(theirs, ours, x, state)
+    x = torch.randn(STEPS, 1, 5)
+    for module in (theirs, ours):  # what is known of the first layer alone no longer holds for the others
+        module.weight_ih_l1 = nn.Parameter(module.weight_ih_l1.detach().t().contiguous().t() + 0.25)
+    assert is_compiled(ours(x))
+    assert_equal_modules(theirs, ours, x)
+    for module in (theirs, ours):
+        module.weight_hh_l1 = nn.Parameter(module.weight_hh_l1.detach().double())
+        with pytest.raises((RuntimeError, ValueError), match="dtype"):
+            module(x)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_parametrized_and_frozen_weights_get_torchs_gradients(kind: str) -> None:
     theirs, ours = pair(kind, {})

@@ -39,9 +39,9 @@ class Programs:
         self._known: weakref.WeakKeyDictionary[Layout, dict[Any, Any]] = weakref.WeakKeyDictionary()
         self._ragged: OrderedDict[_Key, Any] = OrderedDict()
 
-    def known(self, layout: Layout) -> Program | None:
-        """The program for batches of a layout, if there is one."""
-        found = self._known.get(layout, {}).get(team.num_threads())
+    def known(self, layout: Layout, threads: int) -> Program | None:
+        """The program for batches of a layout on so many threads, if there is one."""
+        found = self._known.get(layout, {}).get(threads)
         return found if isinstance(found, Program) else None
 
     def run(self, turns: Pass, layout: Layout, given: Given) -> Results:

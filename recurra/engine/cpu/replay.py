@@ -265,11 +265,23 @@ class Program:
     def turns(self, layout: Layout, given: Sequence[Tensor]) -> team.Turns[Results]:
         """As `run`, for `team.together`."""
         read = self._read(given)
+        if not self._is_elastic:
+            return (yield from self.turns_on(read))
         tilings, made, rows = self._of_batch(layout)
-        workspace = arena.empty((self._words(rows),), torch.float64)  # its own, as others run at the same time
-        words: list[int | Tensor] = [self._address, 0, rows, room(rows), workspace, *read, *_arrays(tilings), *made]
-        yield team.Job(self._code, words, 1, owners=tilings, forks=self._forks)
+        yield self._job((*read, *_arrays(tilings), *made), rows, tilings)
         return self._taken(made, self._views_at(rows))
+
+    def turns_on(self, read: Sequence[Tensor]) -> team.Turns[Results]:
+        """As `run_on`, for `team.together`."""
+        made = [make() for make in self._makers]
+        yield self._job((*read, *made))
+        return self._taken(made, self._views)
+
+    def _job(self, memory: Sequence[Tensor], rows: int = 0, owners: Any = None) -> team.Job:
+        """As `_call`, with a workspace of its own, as others run at the same time."""
+        workspace = arena.empty((self._words(rows),), torch.float64)
+        words: list[int | Tensor] = [self._address, 0, rows, room(rows), workspace, *memory]
+        return team.Job(self._code, words, 1, owners=owners, forks=self._forks)
 
     def _of_batch(self, layout: Layout) -> tuple[list[Tiling], list[Tensor], int]:
         """The tilings of a batch, new tensors for it, and its rows."""
