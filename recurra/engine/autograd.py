@@ -136,7 +136,7 @@ def _at_once(parts: Sequence[Part], tensors: Given, *, keep: bool) -> _Found | N
     threads = _threads_each(parts)
     dealt = _dealt(tensors, [part.code.takes for part in parts])
     programs = [part.forward_program(threads, own, keep=keep) for part, own in zip(parts, dealt, strict=True)]
-    found = _results(programs, dealt)
+    found = _results(parts, programs, dealt)
     if found is None:
         return None
     return [((), part.results(own, each)) for part, own, each in zip(parts, dealt, found, strict=True)]
@@ -147,14 +147,18 @@ def _threads_each(parts: Sequence[Part]) -> int:
     return team.num_threads() if len(parts) == 1 else 1
 
 
-def _results(programs: Sequence[Program | None], tensors: Sequence[Given]) -> list[Results] | None:
-    """What the programs give, at the same time; None where one is not known."""
-    known = [program for program in programs if program is not None]
-    if len(known) < len(programs):
+def _results(
+    parts: Sequence[Part], programs: Sequence[Program | None], tensors: Sequence[Given]
+) -> list[Results] | None:
+    """What the programs of the parts give, at the same time; None where one is not known."""
+    known = [(program, part.layout) for part, program in zip(parts, programs, strict=True) if program is not None]
+    if len(known) < len(parts):
         return None
     if len(known) == 1:
-        return [known[0].run_on(tensors[0])]
-    return team.together([program.turns_on(own) for program, own in zip(known, tensors, strict=True)])
+        ((program, layout),) = known
+        return [program.run_on(layout, tensors[0])]
+    pairs = zip(known, tensors, strict=True)
+    return team.together([program.turns_on(layout, own) for (program, layout), own in pairs])
 
 
 def _forward(parts: Sequence[Part], tensors: Given, *, keep: bool) -> _Found:
@@ -178,7 +182,7 @@ def _backward(
     threads = _threads_each(parts)
     read = list(zip(own, kept, d_results, strict=True))
     programs = [part.backward_program(threads, *tensors) for part, tensors in zip(parts, read, strict=True)]
-    found = _results(programs, [tuple(itertools.chain.from_iterable(tensors)) for tensors in read])
+    found = _results(parts, programs, [tuple(itertools.chain.from_iterable(tensors)) for tensors in read])
     if found is not None:
         ended = zip(parts, own, found, strict=True)
         return [part.code.concluded(part.layout, given, results) for part, given, results in ended]

@@ -49,6 +49,16 @@ class Block:
         """Equal for blocks with values of one shape and type that stand the same way in memory."""
         return self.values.shape, self.values.stride(), self.values.dtype, self.backward
 
+    @property
+    def family(self) -> tuple[Any, ...] | None:
+        """Equal for shorter and longer blocks that are else the same; None where the values have strides of their own,
+        neither those of [T, B, ...] nor those of [B, T, ...]."""
+        values = self.values
+        batch_first = not values.is_contiguous()
+        if batch_first and not values.transpose(0, 1).is_contiguous():
+            return None
+        return Block, values.shape[1:], batch_first, values.dtype, self.backward
+
     def replace(self, values: Tensor) -> Block:
         """The same sequences with other values [T, B, ...]."""
         return Block(values, self.backward)

@@ -34,7 +34,17 @@ from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
 from recurra.ragged import Ragged
 
-__all__ = ["alone", "compiled", "forget_oldest", "obstacle", "obstacle_of_cell", "run", "run_again", "run_both"]
+__all__ = [
+    "alone",
+    "compiled",
+    "forget_oldest",
+    "obstacle",
+    "obstacle_of_cell",
+    "ready_for",
+    "run",
+    "run_again",
+    "run_both",
+]
 
 T = TypeVar("T")
 
@@ -294,7 +304,21 @@ def _with_ready(part: Part, look: Look, x: Ragged | Block, state: Any) -> Part:
     if found is None and look.is_kept and all(name in places for name in constants):
         found = Ready(part.cell, part.code, part.layout, [places[name] for name in constants], state)
         look.note(x.key, found)
+        if x.family is not None:
+            look.note(x.family, found)
     return part._replace(ready=found)
+
+
+def ready_for(look: Look, x: Block) -> Ready | None:
+    """What is known of scans over such a block, or else of those over shorter and longer ones."""
+    found: Ready | None = look.notes.get(x.key)
+    if found is None:
+        like = look.notes.get(x.family)
+        if like is not None:
+            found = like.resized(Layout.of(x))
+            look.note(x.key, found)
+            look.note(x.family, like)
+    return found
 
 
 def run_again(scans: Sequence[Known], values: Tensor) -> list[tuple[Tensor, Any]]:

@@ -26,7 +26,7 @@ __all__ = ["Look", "Reading", "hooks_of", "hooks_on_all", "plain_attributes", "r
 
 _TORCHS_OWN = {*nn.Module().__dict__, "_arguments", "_identity"} - {"training"}
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_MOST = 64  # notes
+_MOST = 256  # notes
 _PLAIN = frozenset((int, bool, str, type(None)))
 _FIXED = _PLAIN | {float, complex, bytes, FunctionType, BuiltinFunctionType, type}  # no value of these kinds changes
 
@@ -137,6 +137,7 @@ class Look:
         """Add to what is known; of very much, what came first is forgotten."""
         if len(self.notes) >= _MOST:
             self.notes.popitem(last=False)  # one step, as others may add to it at the same time
+        self.notes.pop(key, None)
         self.notes[key] = value
 
     def reading(self, tensors: list[Tensor | None]) -> Reading:

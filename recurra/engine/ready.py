@@ -7,6 +7,7 @@ small cell take to run. Where a block of the same shape comes again, they are th
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,6 +63,13 @@ class Ready:
         self._begin = type(state)(*(_zeros(field.shape, field.dtype) for field in state))
         self._has_own = not vars(cell).keys().isdisjoint(("as_state", "initial_state"))
         self._programs: dict[tuple[str, int], tuple[Program, list[tuple[int, ...]]]] = {}
+
+    def resized(self, layout: Layout) -> Ready:
+        """The same of shorter or longer blocks."""
+        other = copy.copy(self)
+        other.layout, other.is_long = layout, self.code.is_long(layout)
+        other.is_chosen, other._programs = {}, {}
+        return other
 
     def state(self, cell: Cell, given: Any) -> Any:
         """The state that a scan begins with; None where the cell is to say what it is, or whether it can be one."""

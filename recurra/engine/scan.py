@@ -309,7 +309,7 @@ def _known(cell: Cell, x: Block, state: Any, reverse: bool, engine: str) -> Know
     look = cell._identity.look if isinstance(cell, Cell) else None
     if look is None:
         return None
-    ready = look.notes.get((x.reverse() if reverse else x).key)
+    ready = _compiler().ready_for(look, x.reverse() if reverse else x) if look.notes else None
     if ready is None or not (engine == "compiled" or (engine == "auto" and _is_chosen(ready, cell, x))):
         return None
     tensors, state = look.tensors(cell), ready.state(cell, state)

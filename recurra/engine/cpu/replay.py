@@ -6,9 +6,9 @@ batch of the same sizes comes again, the pass is recorded: the jobs with their t
 an address. What comes after runs the same jobs on other tensors: machine code writes the tables, with the addresses of
 this call, and goes through them.
 
-A pass that was recorded twice, over batches of fewer rows and of more, has a program for all between: what is the
-same in both is so for all of them, and what is in proportion to the rows is in proportion to those of a call. Where a
-choice, of threads say, falls between the two, there is none.
+A pass that was recorded more than once, over a small batch, a large one and one between, has a program for all of these
+sizes: what is the same in all recordings is so in every batch, and what is in proportion to their size is in proportion
+to that of a call. Where a choice, of threads say, differs, there is none.
 
 Only memory that was handed in, or that the pass asked `arena` for, may be read, and only jobs may write into it. Where
 torch computes something in between, random numbers say, the pass has no program and runs as it did.
@@ -39,13 +39,14 @@ Pass = Callable[[Layout, Given], team.Turns[Results]]
 
 _LASTING = 1 << 25  # bytes of a workspace that stays when a program has run
 _of_thread = threading.local()
-# slots of a call's table: rows of the batch, and rows that there is memory for; the tensors handed in, what says how
-# sequences are dealt out, and the new tensors follow
-_PROGRAM, _ZERO, _ROWS, _ROOM, _WORKSPACE, _FIRST = range(6)
+# slots of a call's table: the size of the batch (`Layout.size`), rows that there is memory for, a step more than the
+# size, and room for as many; the tensors handed in, what says how sequences are dealt out, and the new tensors follow
+_PROGRAM, _ZERO, _SIZE, _ROOM, _ONE_MORE, _SPAN, _WORKSPACE, _FIRST = range(8)
+_FIXED = 0, 0, 0, 0, 0  # in the slots from _ZERO to _SPAN, where a program is for one size
 
 
 class _NoProgram(Exception):
-    """Something of the pass was computed elsewhere, or depends on the rows in another way than in proportion."""
+    """Something of the pass was computed elsewhere, or depends on the size in another way than in proportion."""
 
 
 class Recording(NamedTuple):
@@ -64,59 +65,69 @@ class Recording(NamedTuple):
     results: Results
 
 
-class _Size(NamedTuple):
-    """A number: so much, or so much for each row of the batch, or for each that there is room for."""
+Scale = tuple[int, ...]  # what stands in the slots from _ZERO to _SPAN
+
+
+def _scale(layout: Layout) -> Scale:
+    return 0, layout.size, room(layout.num_rows), layout.size + 1, room(layout.size + 1)
+
+
+class _Number(NamedTuple):
+    """A number: so much, and so much for each of what stands in a slot."""
 
     fixed: int
     factor: int = 0
     of: int = _ZERO
 
-    def at(self, rows: int) -> int:
-        """What it is in a batch of so many rows."""
-        return self.fixed + self.factor * (rows if self.of == _ROWS else room(rows))
+    def at(self, scale: Scale) -> int:
+        """What it is in a batch."""
+        return self.fixed + self.factor * scale[self.of - _ZERO]
 
 
 class _New(NamedTuple):
     """A tensor that is new at each call; strides are of one that is not contiguous."""
 
-    shape: tuple[_Size, ...]
+    shape: tuple[_Number, ...]
     dtype: torch.dtype
-    strides: tuple[int, ...]
+    strides: tuple[_Number, ...]
 
-    def at(self, rows: int) -> tuple[list[int], torch.dtype, tuple[int, ...]]:
-        return [size.at(rows) for size in self.shape], self.dtype, self.strides
+    def at(self, scale: Scale) -> tuple[list[int], torch.dtype, list[int]]:
+        return [each.at(scale) for each in self.shape], self.dtype, [each.at(scale) for each in self.strides]
 
 
 class _View(NamedTuple):
     """A part of one, or the whole in another shape."""
 
-    shape: tuple[_Size, ...]
-    strides: tuple[int, ...]
-    offset: _Size
+    shape: tuple[_Number, ...]
+    strides: tuple[_Number, ...]
+    offset: _Number
 
-    def at(self, rows: int) -> tuple[list[int], tuple[int, ...], int]:
-        return [size.at(rows) for size in self.shape], self.strides, self.offset.at(rows)
+    def at(self, scale: Scale) -> tuple[list[int], list[int], int]:
+        sizes, strides = ([each.at(scale) for each in numbers] for numbers in (self.shape, self.strides))
+        return sizes, strides, self.offset.at(scale)
 
 
 class Program:
-    """A pass that was recorded: once, for batches of that layout, or twice, for ragged ones of any number of rows.
+    """A pass that was recorded: once, for batches of that layout, or more often, for those of other sizes, too.
 
     Raises:
-        _NoProgram: it read or returned memory that nobody handed in or asked for, or torch wrote into it; or the two
-            recordings differ in another way than by numbers in proportion to their rows.
+        _NoProgram: it read or returned memory that nobody handed in or asked for, or torch wrote into it; or the
+            recordings differ in another way than by numbers in proportion to their size.
     """
 
     def __init__(self, *recordings: Recording) -> None:
-        self._rows = [each.layout.num_rows for each in recordings]
+        self._scales = [_scale(each.layout) for each in recordings]
+        self._slots_of_sizes = (_SIZE, _ROOM) if recordings[0].layout.sizes is None else (_SIZE, _ROOM, _ONE_MORE)
+        self._rows_of_step = recordings[0].layout.num_rows // max(1, recordings[0].layout.size)
         _expect(all(tape.version(tensor) == version for each in recordings for tensor, version in each.noted.memory))
         given = _together(each.given for each in recordings)
         jobs = _together(each.noted.jobs for each in recordings)
         memory = _together([tensor for tensor, _ in each.noted.memory] for each in recordings)
         self._strides = [_same(tensor.stride() for tensor in each) for each in given]
-        self._slots: dict[tuple[int, ...], tuple[int, _Size]] = {}  # of memory by its addresses; where in the slot
+        self._slots: dict[tuple[int, ...], tuple[int, _Number]] = {}  # of memory by its addresses; where in the slot
         for number, tensors in enumerate(given):
             if tensors[0].numel():
-                self._slots[_memories(tensors)] = _FIRST + number, _Size(0)
+                self._slots[_memories(tensors)] = _FIRST + number, _Number(0)
         self._constants = {_memories(each) for each in _together(each.noted.constants for each in recordings)}
         self._tilings = self._dealt([each.layout for each in recordings], jobs)
         own = {_memories(each): each for each in memory if each[0].numel()}
@@ -126,8 +137,8 @@ class Program:
         self._results = [None if each[0] is None else self._result(each, own) for each in returned]
         tables = sum(_up(8 * len(each[0].words)) for each in jobs)
         self._workspace = self._lay_out([each for at, each in own.items() if at not in self._slots], tables)
-        self._makers = [arena.maker(*each.at(0)) for each in self._new]
-        self._views = self._views_at(0)
+        self._makers = [arena.maker(*each.at(_FIXED)) for each in self._new]
+        self._views = self._views_at(_FIXED)
         self._forks = any(each[0].threads > 1 for each in jobs)
         _expect(not self._forks or team.can_fork())
         # what must live on: code, and what numbers of a table point at
@@ -152,22 +163,22 @@ class Program:
 
     @property
     def _is_elastic(self) -> bool:
-        """Whether it is for batches of any number of rows."""
-        return len(self._rows) > 1
+        """Whether it is for batches of any size."""
+        return len(self._scales) > 1
 
     @property
     def _after_given(self) -> int:
         """The slot after those of the tensors that are handed in."""
         return _FIRST + len(self._strides)
 
-    def _size(self, values: Sequence[Any]) -> _Size:
+    def _number(self, values: Sequence[Any]) -> _Number:
         """A number, of each recording, as that of any batch."""
         if values.count(values[0]) == len(values):
-            return _Size(values[0])
-        for of in _ROWS, _ROOM:
-            size = _Size(0, values[0] // _Size(0, 1, of).at(self._rows[0]), of)
-            if [size.at(rows) for rows in self._rows] == [*values]:
-                return size
+            return _Number(values[0])
+        for of in self._slots_of_sizes:
+            number = _Number(0, values[0] // self._scales[0][of - _ZERO], of)
+            if [number.at(scale) for scale in self._scales] == [*values]:
+                return number
         raise _NoProgram
 
     def _dealt(self, layouts: Sequence[Layout], jobs: Sequence[Sequence[team.Job]]) -> list[Tiling]:
@@ -183,7 +194,7 @@ class Program:
             pairs = zip(layouts, owners, strict=True)
             _expect(all(layout.like(own).asked == own.asked for layout, own in pairs))
             for number, arrays in enumerate(_together(own.arrays for own in owners)):
-                self._slots[_memories(arrays)] = self._after_given + 4 * len(found) + number, _Size(0)
+                self._slots[_memories(arrays)] = self._after_given + 4 * len(found) + number, _Number(0)
             found[key] = owners[0]
         return list(found.values())
 
@@ -193,38 +204,46 @@ class Program:
         _expect(at in own and all(memory.dtype is tensor.dtype for memory in own[at]))
         pairs = list(zip(tensors, own[at], strict=True))
         whole = all(tensor.numel() == memory.numel() and _is_dense(tensor) for tensor, memory in pairs)
-        strides = () if all(tensor.is_contiguous() for tensor in tensors) else _same(t.stride() for t in tensors)
-        new = _New(self._shape(tensors if whole else own[at]), tensor.dtype, strides if whole else ())
+        strides = self._numbers(tensor.stride() for tensor in tensors)
+        shape = self._numbers(tensor.shape for tensor in (tensors if whole else own[at]))
+        is_plain = not whole or all(tensor.is_contiguous() for tensor in tensors)
+        new = _New(shape, tensor.dtype, () if is_plain else strides)
         first = self._after_given + 4 * len(self._tilings)
         if at not in self._slots:
-            self._slots[at] = first + len(self._new), _Size(0)
+            self._slots[at] = first + len(self._new), _Number(0)
             self._new.append(new)
         number = self._slots[at][0] - first
         place = None
         if not whole or self._new[number] != new:
-            offset = self._size([tensor.storage_offset() for tensor in tensors])
-            place = _View(self._shape(tensors), _same(tensor.stride() for tensor in tensors), offset)
+            offset = self._number([tensor.storage_offset() for tensor in tensors])
+            place = _View(self._numbers(tensor.shape for tensor in tensors), strides, offset)
         if (number, place) not in self._parts:
             self._parts.append((number, place))
         return self._parts.index((number, place))
 
-    def _shape(self, tensors: Sequence[Tensor]) -> tuple[_Size, ...]:
-        return tuple(self._size(sizes) for sizes in _together(tensor.shape for tensor in tensors))
+    def _numbers(self, lists: Iterable[Sequence[int]]) -> tuple[_Number, ...]:
+        return tuple(self._number(values) for values in _together(lists))
 
     def _lay_out(self, memories: Sequence[Sequence[Tensor]], fixed: int) -> tuple[int, int]:
-        """Give what does not leave the pass places in its workspace; returns how many bytes, and how many a row."""
-        of_row = 0
+        """Give what does not leave the pass places in its workspace; returns how many bytes, and how many a step.
+
+        Steps are counted in _SPAN, which is no fewer than in any other slot and a multiple of 16.
+        """
+        of_step = 0
         for tensors in memories:
-            size = self._size([tensor.untyped_storage().nbytes() for tensor in tensors])
-            self._slots[_memories(tensors)] = _WORKSPACE, _Size(fixed, of_row, _ROOM)
-            fixed += _up(size.fixed)
-            of_row += -(-size.factor // 4) * 4  # so that all begin with a line
-        return fixed, of_row
+            size = self._number([tensor.untyped_storage().nbytes() for tensor in tensors])
+            self._slots[_memories(tensors)] = _WORKSPACE, _Number(fixed, of_step, _SPAN)
+            in_rows = size.of == _ROOM
+            fixed += _up(size.fixed + (room(1) * size.factor if in_rows else 0))
+            of_step += (
+                -(-size.factor * (self._rows_of_step if in_rows else 1) // 4) * 4
+            )  # so that all begin with a line
+        return fixed, of_step
 
     def _word(self, words: Sequence[int | Tensor]) -> tuple[int, int, int, int]:
         """A word of a table: that of a slot, so many bytes more, and a factor of that of another slot."""
         if isinstance(words[0], int):
-            return _ZERO, *self._size(words)
+            return _ZERO, *self._number(words)
         tensors: Any = words
         if tensors[0].numel() == 0:
             return _ZERO, 0, 0, _ZERO
@@ -233,70 +252,67 @@ class Program:
             return _ZERO, _same(tensor.data_ptr() for tensor in tensors), 0, _ZERO
         _expect(memories in self._slots)
         slot, start = self._slots[memories]
-        offset = self._size([tensor.data_ptr() - at for tensor, at in zip(tensors, memories, strict=True)])
+        offset = self._number([tensor.data_ptr() - at for tensor, at in zip(tensors, memories, strict=True)])
         of = {each.of for each in (start, offset) if each.factor}
         _expect(len(of) <= 1)
         return slot, start.fixed + offset.fixed, start.factor + offset.factor, max(of, default=_ZERO)
 
-    def _views_at(self, rows: int) -> list[tuple[int, Any]]:
+    def _views_at(self, scale: Scale) -> list[tuple[int, Any]]:
         """Of each part which new tensor it is of, and how it is seen."""
-        return [(number, None if view is None else view.at(rows)) for number, view in self._parts]
+        return [(number, None if view is None else view.at(scale)) for number, view in self._parts]
 
     def takes(self, given: Sequence[Tensor]) -> bool:
         """Whether it reads these tensors as they come, not copies with other strides."""
         return [tensor.stride() for tensor in given] == self._strides
 
     def run(self, layout: Layout, given: Sequence[Tensor]) -> Results:
-        """The results of the pass on other tensors: of the same shapes and types, or of others with as many rows as
-        `layout` has."""
-        read = self._read(given)
-        if not self._is_elastic:
-            return self.run_on(read)
-        tilings, made, rows = self._of_batch(layout)
-        self._call((_workspace(self._words(rows)), *read, *_arrays(tilings), *made), rows)
-        return self._taken(made, self._views_at(rows))
+        """The results of the pass on other tensors: of the same shapes and types, or of those of a batch with this
+        layout."""
+        return self.run_on(layout, self._read(given))
 
-    def run_on(self, read: Sequence[Tensor]) -> Results:
-        """As `run`, for batches of one layout, on memory that stands as it `takes` it."""
-        made = [make() for make in self._makers]
-        self._call((_workspace(self._words(0)), *read, *made))
-        return self._taken(made, self._views)
+    def run_on(self, layout: Layout, read: Sequence[Tensor]) -> Results:
+        """As `run`, on memory that stands as it `takes` it."""
+        if not self._is_elastic:
+            made = [make() for make in self._makers]
+            self._call(_FIXED, (_workspace(self._words(_FIXED)), *read, *made))
+            return self._taken(made, self._views)
+        scale, tilings, made = self._of_batch(layout)
+        self._call(scale, (_workspace(self._words(scale)), *read, *_arrays(tilings), *made))
+        return self._taken(made, self._views_at(scale))
 
     def turns(self, layout: Layout, given: Sequence[Tensor]) -> team.Turns[Results]:
         """As `run`, for `team.together`."""
-        read = self._read(given)
-        if not self._is_elastic:
-            return (yield from self.turns_on(read))
-        tilings, made, rows = self._of_batch(layout)
-        yield self._job((*read, *_arrays(tilings), *made), rows, tilings)
-        return self._taken(made, self._views_at(rows))
+        return self.turns_on(layout, self._read(given))
 
-    def turns_on(self, read: Sequence[Tensor]) -> team.Turns[Results]:
+    def turns_on(self, layout: Layout, read: Sequence[Tensor]) -> team.Turns[Results]:
         """As `run_on`, for `team.together`."""
-        made = [make() for make in self._makers]
-        yield self._job((*read, *made))
-        return self._taken(made, self._views)
+        if not self._is_elastic:
+            made = [make() for make in self._makers]
+            yield self._job(_FIXED, (*read, *made))
+            return self._taken(made, self._views)
+        scale, tilings, made = self._of_batch(layout)
+        yield self._job(scale, (*read, *_arrays(tilings), *made), tilings)
+        return self._taken(made, self._views_at(scale))
 
-    def _job(self, memory: Sequence[Tensor], rows: int = 0, owners: Any = None) -> team.Job:
-        """As `_call`, with a workspace of its own, as others run at the same time."""
-        workspace = arena.empty((self._words(rows),), torch.float64)
-        words: list[int | Tensor] = [self._address, 0, rows, room(rows), workspace, *memory]
-        return team.Job(self._code, words, 1, owners=owners, forks=self._forks)
+    def _of_batch(self, layout: Layout) -> tuple[Scale, list[Tiling], list[Tensor]]:
+        """Its scale, its tilings, and new tensors for it."""
+        scale = _scale(layout)
+        return scale, [layout.like(each) for each in self._tilings], [arena.empty(*new.at(scale)) for new in self._new]
 
-    def _of_batch(self, layout: Layout) -> tuple[list[Tiling], list[Tensor], int]:
-        """The tilings of a batch, new tensors for it, and its rows."""
-        rows = layout.num_rows if self._is_elastic else 0
-        return [layout.like(each) for each in self._tilings], [arena.empty(*new.at(rows)) for new in self._new], rows
-
-    def _words(self, rows: int) -> int:
+    def _words(self, scale: Scale) -> int:
         """The size of the workspace, in words."""
-        fixed, of_row = self._workspace
-        return (fixed + of_row * room(rows)) // 8
+        fixed, of_step = self._workspace
+        return (fixed + of_step * scale[_SPAN - _ZERO]) // 8
 
-    def _call(self, memory: Sequence[Tensor], rows: int = 0) -> None:
+    def _call(self, scale: Scale, memory: Sequence[Tensor]) -> None:
         """Run it on a workspace and what follows; nobody else gets memory that has a name here."""
-        table = array("q", [self._address, 0, rows, room(rows), *[tensor.data_ptr() for tensor in memory]])
+        table = array("q", [self._address, *scale, *[tensor.data_ptr() for tensor in memory]])
         self._code.run(table.buffer_info()[0], 0)
+
+    def _job(self, scale: Scale, memory: Sequence[Tensor], owners: Any = None) -> team.Job:
+        """As `_call`, with a workspace of its own, as others run at the same time."""
+        workspace = arena.empty((self._words(scale),), torch.float64)
+        return team.Job(self._code, [self._address, *scale, workspace, *memory], 1, owners=owners, forks=self._forks)
 
     def _read(self, given: Sequence[Tensor]) -> list[Tensor]:
         """What it reads: what is given, or copies where that has other strides."""
@@ -388,17 +404,17 @@ def _up(size: int) -> int:
 @functools.cache
 def _replay() -> Code:
     team.prepare()
-    return compile_text(_REPLAY + team.entry("replay"), "replay", host())
+    return compile_text(_REPLAY.replace("WORKSPACE", str(_WORKSPACE)) + team.entry("replay"), "replay", host())
 
 
-# %call: the program, 0, rows, rows with room, the workspace, addresses. A program: how many words and jobs, the
+# %call: what stands in the slots. A program: how many words and jobs, the
 # function that runs code on the threads of a team, then (slot, bytes, factor, slot that it is a factor of) of every
 # word, then (code, code for a team, first word, threads) of each job
 _REPLAY = """
 define void @replay(ptr %call, i64 %thread) {
 entry:
   %program = load ptr, ptr %call
-  %at_workspace = getelementptr i64, ptr %call, i64 4
+  %at_workspace = getelementptr i64, ptr %call, i64 WORKSPACE
   %workspace = load ptr, ptr %at_workspace
   %num_words = load i64, ptr %program
   %at_num_jobs = getelementptr i64, ptr %program, i64 1

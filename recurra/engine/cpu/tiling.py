@@ -105,7 +105,7 @@ class Layout:
         return x.derived.setdefault(cls, layout)
 
     @classmethod
-    @functools.lru_cache(maxsize=64)
+    @functools.lru_cache(maxsize=256)
     def of_block(
         cls, num_steps: int, batch_size: int, batch_first: bool, backward: bool, *, apart: bool = False
     ) -> Layout:
@@ -180,9 +180,22 @@ class Layout:
         threads, limit, sharers = other.asked
         return self.tiling(threads, limit, sharers)
 
-    def resized(self, num_rows: int) -> Layout:
-        """That of as many sequences with so many rows together."""
-        edges = np.linspace(0, num_rows, len(self.lengths) + 1).astype(np.int64)
+    @property
+    def size(self) -> int:
+        """By what it differs from others of its kind: T of values [T, B, ...], N of rows [N, ...]."""
+        return self.num_rows if self.sizes is None else self.sizes[0]
+
+    @cached_property
+    def kind(self) -> tuple[int | bool, ...]:
+        """Equal for those that differ by their size alone, or by how the rows of a ragged batch are cut into as many
+        sequences."""
+        return len(self.lengths), self.sizes is not None, self.batch_first, self.stride < 0, self.apart
+
+    def resized(self, size: int) -> Layout:
+        """One of this kind with another size."""
+        if self.sizes is not None:
+            return Layout.of_block(size, self.sizes[1], self.batch_first, self.stride < 0, apart=self.apart)
+        edges = np.linspace(0, size, len(self.lengths) + 1).astype(np.int64)
         return Layout(np.diff(edges), edges[:-1])
 
     def _deal(self, threads: int, limit: int, sharers: int) -> Tiling:

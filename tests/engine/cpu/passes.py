@@ -11,6 +11,7 @@ from torch import Tensor
 import recurra
 from recurra import Ragged
 from recurra.engine.compiled import compiled
+from recurra.engine.cpu.programs import _Seen
 from recurra.engine.cpu.tiling import Layout
 
 
@@ -38,7 +39,8 @@ def as_turns(run: Callable[[Any], Any]) -> Any:
 
 
 def programs(cell: recurra.Cell) -> list[Any]:
-    """All that is known of the passes of a cell in double precision."""
+    """All that is known of the passes of a cell in double precision: programs, and None for what has none."""
     passes = compiled(cell, torch.float64)._programs.values()
-    padded = [found for known in passes for each in known._known.values() for found in each.values()]
-    return [*padded, *(found for known in passes for found in known._ragged.values())]
+    known = [found for each in passes for of_layout in each._known.values() for found in of_layout.values()]
+    known += [found for each in passes for found in each._elastic.values()]
+    return [found for found in known if not isinstance(found, _Seen)]

@@ -6,6 +6,7 @@ import gc
 import random
 import weakref
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from recurra.engine import reference
 from recurra.engine.cell_code import Compiled
 from recurra.engine.compiled import compiled
 from recurra.engine.cpu import programs as programs_module
+from recurra.engine.cpu import team
 from recurra.engine.cpu.matmul import matmul
 from recurra.engine.cpu.programs import Programs
 from recurra.engine.cpu.replay import Program
@@ -37,7 +39,7 @@ def test_programs_go_with_their_layout() -> None:
     layout = Layout(np.full(1, 3), np.zeros(1, np.int64), sizes=(3, 1))
     for _ in range(3):
         passes.run(as_turns(lambda given: [matmul(*given)]), layout, (torch.randn(3, 3), torch.randn(3, 3)))
-    assert passes.known(layout) is not None
+    assert passes.known(layout, team.num_threads()) is not None
     gone = weakref.ref(layout)
     del layout
     gc.collect()
@@ -50,7 +52,7 @@ def test_large_batches_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = GRU(3, 5).double()
     for _ in range(3):
         recurra.scan(cell, torch.randn(5, 2, 3).double(), engine="compiled")
-    assert programs(cell) == [None]
+    assert {*programs(cell)} == {None}
 
 
 def never(*_: Any) -> Any:
@@ -69,7 +71,7 @@ def assert_right(cell: recurra.Cell, x: Ragged) -> None:
 
 def elastic(cell: recurra.Cell) -> dict[str, list[Any]]:
     """What is known of the passes over ragged batches."""
-    return {name: [*known._ragged.values()] for name, known in compiled(cell, torch.float64)._programs.items()}
+    return {name: [*known._elastic.values()] for name, known in compiled(cell, torch.float64)._programs.items()}
 
 
 @pytest.mark.parametrize("name", sorted(cells.CELLS))
@@ -97,6 +99,55 @@ def test_sequences_of_other_lengths_run_as_a_program_too(name: str, monkeypatch:
             assert (got is None) == (want is None)
             if want is not None:
                 assert_close(got, want)
+
+
+@pytest.mark.parametrize(("batch", "batch_first", "reverse"), [(1, False, False), (3, False, True), (16, True, False)])
+@pytest.mark.parametrize("name", sorted(cells.CELLS))
+def test_padded_batches_of_other_lengths_run_as_a_program_too(
+    name: str, batch: int, batch_first: bool, reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"size": (3, 3)} if name in ("convlstm", "convgru") else {}
+    cell = make_cell(name, 4, 8, **options).double()
+
+    def found(steps: int, engine: str) -> list[Tensor | None]:
+        torch.manual_seed(steps)
+        x = torch.randn(*((batch, steps) if batch_first else (steps, batch)), *cell.input_shape).double()
+        leaf = x.requires_grad_()
+        x = leaf.transpose(0, 1) if batch_first else leaf
+        with torch.no_grad():
+            free, _ = recurra.scan(cell, x, reverse=reverse, engine=engine)
+        y, after = recurra.scan(cell, x, reverse=reverse, engine=engine)
+        loss = y.square().sum() + sum(field.sum() for field in after if field.is_floating_point())
+        learned = [each for each in cell.parameters() if each.requires_grad]
+        return [free, y, *after, *torch.autograd.grad(loss, [leaf, *learned], allow_unused=True)]
+
+    for steps in (25, 26, 27):
+        found(steps, "compiled")
+    assert [type(each) for passes in elastic(cell).values() for each in passes] == [Program] * 3
+    monkeypatch.setattr(Compiled, "_forward", never)
+    monkeypatch.setattr(Compiled, "_backward", never)
+    for steps in (24, 27, 25, 26, 24):
+        for got, want in zip(found(steps, "compiled"), found(steps, "reference"), strict=True):
+            assert (got is None) == (want is None)
+            if got is not None and want is not None:
+                assert_close(got, want)
+
+
+def test_the_second_length_of_padded_batches_makes_a_program_for_all() -> None:
+    cell = GRU(3, 5).double()
+
+    def kinds() -> tuple[int, int]:
+        """How many programs there are for one length, and for any."""
+        passes = compiled(cell, torch.float64)._programs["training"]
+        one = [each for known in passes._known.values() for each in known.values()]
+        return len(one), sum(isinstance(each, Program) for each in passes._elastic.values())
+
+    expected = {90: [(0, 0), (1, 0), (1, 0)], 91: [(1, 1), (1, 1)], 95: [(1, 1)], 100: [(1, 1), (2, 1)], 101: [(2, 2)]}
+    for steps, after in expected.items():  # of 80 to 95 steps, then of 96 to 111
+        x = torch.randn(steps, 2, 3).double()
+        for want in after:
+            recurra.scan(cell, x, engine="compiled")
+            assert kinds() == want
 
 
 def test_any_number_of_rows_and_of_sequences() -> None:
@@ -134,7 +185,7 @@ def test_products_of_bfloat16_over_ragged_batches() -> None:
         for got, expected in zip(found(x), want, strict=True):
             assert torch.allclose(got, expected, rtol=1e-4, atol=1e-6)
     passes = compiled(cell, torch.float32).in_bf16._programs
-    assert [type(each) for name in ("training", "backward") for each in passes[name]._ragged.values()] == [Program] * 4
+    assert [type(each) for name in ("training", "backward") for each in passes[name]._elastic.values()] == [Program] * 4
 
 
 def test_where_a_choice_lies_between_the_two_recordings_it_is_made_piece_by_piece(
@@ -154,24 +205,25 @@ def test_where_a_choice_lies_between_the_two_recordings_it_is_made_piece_by_piec
         assert_close(
             *(recurra.scan(cell, x, engine=engine)[0].values for engine in ("compiled", "reference")),
         )
-    assert {95, 111} <= sizes  # a quarter of 64 to 127 rows is tried first, then a sixteenth, on either side of 100
-    known = compiled(cell, torch.float64)._programs["inference"]._ragged
+    assert {96, 111} <= sizes  # a quarter of 64 to 127 rows is tried first, then a sixteenth, on either side of 100
+    known = compiled(cell, torch.float64)._programs["inference"]._elastic
     assert {key.ends: type(found) for key, found in known.items()} == {
-        (95, 111): type(None),
-        (95, 99): Program,
+        (96, 111): type(None),
+        (96, 99): Program,
         (100, 103): Program,
     }
 
 
-@given(st.integers(1, 10**6), st.sampled_from(programs_module._PARTS), st.integers(1, 16))
-def test_programs_for_any_lengths_are_recorded_at_the_ends(rows: int, parts: int, threads: int) -> None:
-    rows += threads
-    fewest, most = programs_module._ends(rows, parts, threads)
-    assert threads <= fewest <= rows <= most
-    assert fewest < most
-    assert room(fewest) > fewest
-    assert room(most) > most
-    assert most - fewest <= max(2 + threads, rows / parts + 2)
+@given(st.integers(1, 10**6), st.sampled_from(programs_module._PARTS), st.integers(1, 16), st.integers(1, 40))
+def test_programs_for_any_lengths_are_recorded_at_the_ends(size: int, parts: int, threads: int, batch: int) -> None:
+    size += threads
+    smallest, largest = programs_module._ends(size, parts, threads, batch)
+    assert threads <= smallest <= size <= largest
+    assert smallest < largest
+    rooms = Fraction(room(smallest * batch), room(largest * batch))
+    assert batch % room(1) == 0 or rooms != Fraction(smallest, largest)
+    assert rooms != Fraction(smallest + 1, largest + 1)
+    assert largest - smallest <= max(4 + threads, size / parts + 4)
 
 
 def test_of_many_numbers_of_sequences_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +233,6 @@ def test_of_many_numbers_of_sequences_the_latest_are_kept(monkeypatch: pytest.Mo
         for _ in range(3):
             recurra.scan(cell, ragged(cell, [20] * batch), engine="compiled")
         recurra.scan(cell, ragged(cell, [20]), engine="compiled")
-    known = compiled(cell, torch.float64)._programs["training"]._ragged
-    assert [key.batch_size for key in known] == [4, 5, 6, 1]
+    known = compiled(cell, torch.float64)._programs["training"]._elastic
+    assert [key.kind[0] for key in known] == [4, 5, 6, 1]
     assert all(isinstance(each, Program) for each in known.values())

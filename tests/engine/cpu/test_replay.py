@@ -88,7 +88,7 @@ def test_while_a_program_runs_nobody_else_gets_its_workspace(monkeypatch: pytest
 
         def run(table: int, thread: int) -> None:
             workspace = ctypes.c_int64.from_address(table + 8 * replay._WORKSPACE).value
-            other = arena.empty((program._words(0),), torch.float64)  # as another thread would, meanwhile
+            other = arena.empty((program._words(replay._FIXED),), torch.float64)  # as another thread would, meanwhile
             taken.append(other.data_ptr() == workspace)
             code.run(table, thread)
 
