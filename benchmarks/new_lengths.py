@@ -1,8 +1,9 @@
-"""Ragged batches whose lengths are new each time, as training has them: python -m benchmarks.new_lengths
+"""Batches whose lengths are new each time, as training and users have them: python -m benchmarks.new_lengths
 
 A forward pass, and one with its way back, over sequences of lengths 1 to T. `torch.nn` takes them packed, where packing
 is part of the call, or padded to the longest, steps of padding included; Recurra as a `Ragged` that nobody has seen
-before, and its drop-in packed. All by turns, over the same batches; milliseconds, medians.
+before, and its drop-in packed. A second table has sequences of one length, from T / 10 to T, alone or side by side, in
+one direction or both. All by turns, over the same batches; milliseconds, medians.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,9 @@ from benchmarks.layers import interleaved, machine
 
 LAYERS = ("RNN", "GRU", "LSTM")
 SHAPES = ((16, 16, 64), (25, 32, 128), (100, 32, 64), (100, 32, 128), (100, 32, 256))  # T, B, H
+EVEN_SHAPES = ((40, 1, 64), (400, 1, 64), (2000, 1, 64), (60, 8, 128), (100, 32, 64))
 PEERS = ("recurra", "recurra.nn, packed", "torch.nn, packed", "torch.nn, padded")
+EVEN_PEERS = ("recurra.nn", "torch.nn")
 BATCHES = 50
 
 
@@ -52,8 +55,17 @@ def main() -> None:
         what = f"{layer}, {'trained' if is_trained else 'forward'} | {', '.join(map(str, shape))}"
         print(f"| {what} | {' | '.join(f'{1e3 * found[peer]:.2f}' for peer in PEERS)} | {ratio:.2f} |", flush=True)
         rows.append({"layer": layer, "trained": is_trained, "T, B, H": shape, "seconds": found})
+    print(f"\n| | T, B, H | {' | '.join(EVEN_PEERS)} | times as long |\n|---|---|---:|---:|---:|")
+    even = []
+    for layer, both, is_trained, shape in itertools.product(LAYERS, (False, True), (False, True), EVEN_SHAPES):
+        found = measure_even(layer, both, is_trained, *shape, seconds=given.seconds)
+        what = f"{layer}{', both directions' if both else ''}, {'trained' if is_trained else 'forward'}"
+        times = " | ".join(f"{1e3 * found[peer]:.2f}" for peer in EVEN_PEERS)
+        ratio = found["torch.nn"] / found["recurra.nn"]
+        print(f"| {what} | {', '.join(map(str, shape))} | {times} | {ratio:.2f} |", flush=True)
+        even.append({"layer": layer, "bidirectional": both, "trained": is_trained, "T, B, H": shape, "seconds": found})
     if given.json:
-        content = {"machine": machine(given.threads), "rows": rows}
+        content = {"machine": machine(given.threads), "rows": rows, "even": even}
         given.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -73,14 +85,36 @@ def measure(layer: str, is_trained: bool, steps: int, batch: int, hidden: int, *
     }
     sums = [call(batches[0]).detach().double().sum().item() for _, call in itertools.islice(calls.values(), 3)]
     assert max(sums) - min(sums) < 1e-2, f"the peers disagree: {sums}"
+    runs = {name: passes(module, call, batches, is_trained) for name, (module, call) in calls.items()}
+    return interleaved(runs, seconds, rounds=3)
 
-    def run(module: nn.Module, call: Callable[[Batch], Any]) -> Callable[[], Any]:
-        upcoming = itertools.cycle(batches)
-        if is_trained:
-            return lambda: torch.autograd.grad(call(next(upcoming)).sum(), list(module.parameters()))
-        return torch.no_grad()(lambda: call(next(upcoming)))
 
-    return interleaved({name: run(*each) for name, each in calls.items()}, seconds, rounds=3)
+def measure_even(
+    layer: str, both: bool, is_trained: bool, steps: int, batch: int, hidden: int, *, seconds: float
+) -> dict[str, float]:
+    """Likewise of batches of one length each."""
+    torch.manual_seed(0)
+    ours, theirs = (getattr(home, layer)(hidden, hidden, bidirectional=both) for home in (recurra.nn, nn))
+    theirs.load_state_dict(ours.state_dict())
+    lengths = torch.randint(-(-steps // 10), steps + 1, (BATCHES,)).tolist()
+    batches = [torch.randn(length, batch, hidden) for length in lengths]
+    torch.testing.assert_close(ours(batches[0])[0], theirs(batches[0])[0], rtol=1e-4, atol=1e-5)
+    modules = dict(zip(EVEN_PEERS, (ours, theirs), strict=True))
+    runs = {
+        name: passes(module, lambda x, module=module: module(x)[0], batches, is_trained)
+        for name, module in modules.items()
+    }
+    return interleaved(runs, seconds, rounds=3)
+
+
+def passes(
+    module: nn.Module, call: Callable[[Any], Any], batches: Sequence[Any], is_trained: bool
+) -> Callable[[], Any]:
+    """A pass over the next batch, with its way back or without."""
+    upcoming = itertools.cycle(batches)
+    if is_trained:
+        return lambda: torch.autograd.grad(call(next(upcoming)).sum(), list(module.parameters()))
+    return torch.no_grad()(lambda: call(next(upcoming)))
 
 
 def made(lengths: Tensor, size: int) -> Batch:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recurra.ragged import Ragged
 
-__all__ = ["Block"]
+__all__ = ["Block", "family"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +49,6 @@ class Block:
         """Equal for blocks with values of one shape and type that stand the same way in memory."""
         return self.values.shape, self.values.stride(), self.values.dtype, self.backward
 
-    @property
-    def family(self) -> tuple[Any, ...] | None:
-        """Equal for shorter and longer blocks that are else the same; None where the values have strides of their own,
-        neither those of [T, B, ...] nor those of [B, T, ...]."""
-        values = self.values
-        batch_first = not values.is_contiguous()
-        if batch_first and not values.transpose(0, 1).is_contiguous():
-            return None
-        return Block, values.shape[1:], batch_first, values.dtype, self.backward
-
     def replace(self, values: Tensor) -> Block:
         """The same sequences with other values [T, B, ...]."""
         return Block(values, self.backward)
@@ -94,3 +84,15 @@ class Block:
     def from_ragged(self, values: Tensor) -> Tensor:
         """Values [T, B, ...] of this block from values [N, ...] in the order of `to_ragged`."""
         return self.turned(values.unflatten(0, (self.batch_size, self.max_length)).transpose(0, 1))
+
+
+def family(x: Ragged | Block) -> tuple[Any, ...] | None:
+    """Equal for batches that differ by the lengths of their sequences alone; None of a block whose values have other
+    strides than those of [T, B, ...] or of [B, T, ...]."""
+    values = x.values
+    if isinstance(x, Ragged):
+        return Ragged, values.shape[1:], values.dtype, x.batch_size
+    batch_first = not values.is_contiguous()
+    if batch_first and not values.transpose(0, 1).is_contiguous():
+        return None
+    return Block, values.shape[1:], values.dtype, batch_first, x.backward

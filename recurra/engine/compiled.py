@@ -20,7 +20,7 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.parameter import is_lazy
 
 from recurra.engine.autograd import Part, scanned
-from recurra.engine.block import Block
+from recurra.engine.block import Block, family
 from recurra.engine.cell_code import Compiled
 from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
@@ -297,40 +297,46 @@ def _run(
 
 def _with_ready(part: Part, look: Look, x: Ragged | Block, state: Any) -> Part:
     """The part with what is known of scans like it, now or before; as it is where that would not last."""
-    if not isinstance(x, Block) or part.code.bf16:
+    if part.code.bf16:
         return part
-    found: Ready | None = look.notes.get(x.key)
+    found = ready_for(look, x)
     places, constants = look.places, part.code.constants
     if found is None and look.is_kept and all(name in places for name in constants):
         found = Ready(part.cell, part.code, part.layout, [places[name] for name in constants], state)
-        look.note(x.key, found)
-        if x.family is not None:
-            look.note(x.family, found)
+        keys = x.key if isinstance(x, Block) else None, family(x)
+        for key in keys:
+            if key is not None:
+                look.note(key, found)
     return part._replace(ready=found)
 
 
-def ready_for(look: Look, x: Block) -> Ready | None:
-    """What is known of scans over such a block, or else of those over shorter and longer ones."""
-    found: Ready | None = look.notes.get(x.key)
-    if found is None:
-        like = look.notes.get(x.family)
-        if like is not None:
-            found = like.resized(Layout.of(x))
-            look.note(x.key, found)
-            look.note(x.family, like)
+def ready_for(look: Look, x: Ragged | Block) -> Ready | None:
+    """What is known of scans over such a batch, or else of those over shorter and longer ones."""
+    found: Ready | None = look.notes.get(x.key) if isinstance(x, Block) else None
+    if found is not None:
+        return found
+    kin = family(x)
+    like: Ready | None = None if kin is None else look.notes.get(kin)
+    if like is None:
+        return None
+    found = like.resized(Layout.of(x))
+    if isinstance(x, Block):
+        look.note(x.key, found)
+        look.note(kin, like)  # the last to be forgotten
     return found
 
 
-def run_again(scans: Sequence[Known], values: Tensor) -> list[tuple[Tensor, Any]]:
-    """As `run` and `run_both`, where what is to be found out is known: what each scan over these values gives."""
+def run_again(scans: Sequence[Known], x: Ragged | Block) -> list[tuple[Tensor, Any]]:
+    """As `run` and `run_both`, where what is to be found out is known: what each scan over the batch gives."""
+    axis = _plane_axis(x)
     parts: list[Part] = []
     tensors: list[Tensor] = []
     for cell, ready, found, state in scans:
         parts.append(Part(cell, ready.code, ready.layout, ready))
-        own = tuple(map(in_memory, (*[found[place] for place in ready.places], values, *state)))
-        tensors += ready.code.complexes.in_planes(own, 2) if ready.code.complexes.any else own
+        own = tuple(map(in_memory, (*[found[place] for place in ready.places], x.values, *state)))
+        tensors += ready.code.complexes.in_planes(own, axis) if ready.code.complexes.any else own
     results = scanned(parts, _keeps(tensors), tensors)
-    return [_whole(part, 2, *result) for part, result in zip(parts, results, strict=True)]
+    return [_whole(part, axis, *result) for part, result in zip(parts, results, strict=True)]
 
 
 def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:

@@ -266,50 +266,57 @@ def scan(
 def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[Any, Any] | None:
     """What `scan` returns, where all that it would find out is known from a scan like this one; else None.
 
-    That is so where a block of this shape has run on the compiled engine, and nothing of the cell has changed.
+    That is so where a batch of this shape, of any lengths, has run on the compiled engine, and nothing of the cell has
+    changed.
     """
-    block = _plain_block(x)
-    known = None if block is None else _known(cell, block, state, reverse, engine)
-    if block is None or known is None:
+    batch = _plain(x)
+    if batch is None or (reverse and isinstance(batch, Ragged)):
         return None
-    ((values, state),) = _compiler().run_again([known], block.values)
-    return (values if block is not x else block.replace(values)), state
+    known = _known(cell, batch.reverse() if reverse else batch, state, engine)
+    if known is None:
+        return None
+    ((values, state),) = _compiler().run_again([known], batch)
+    return (values if batch is not x else batch.replace(values)), state
 
 
 def again_both(cells: Sequence[Cell], x: Any, states: Sequence[Any], *, engine: str) -> list[tuple[Tensor, Any]] | None:
     """As `again`, of both directions of a layer: what `scan_both` returns."""
-    block = _plain_block(x)
-    if block is None:
+    block = _plain(x)
+    if block is None or isinstance(block, Ragged):
         return None
     scans: list[Known] = []
-    for cell, state, reverse in zip(cells, states, (False, True), strict=True):
-        known = _known(cell, block, state, reverse, engine)
+    for cell, state, each in zip(cells, states, (block, block.reverse()), strict=True):
+        known = _known(cell, each, state, engine)
         if known is None:
             return None
         scans.append(known)
     run = _compiler().run_again
     if _has_threads(block, len(scans)) and all(known.ready.is_long for known in scans):
-        both: list[tuple[Tensor, Any]] = run(scans, block.values)
+        both: list[tuple[Tensor, Any]] = run(scans, block)
         return both
-    return [run([known], block.values)[0] for known in scans]
+    return [run([known], block)[0] for known in scans]
 
 
-def _plain_block(x: Any) -> Block | None:
-    """The inputs of a scan as a block of which nothing but its key and the cell matter; else None."""
+def _plain(x: Any) -> Ragged | Block | None:
+    """The inputs of a scan as a batch of which nothing but sizes and strides matter; else None."""
     if _num_watching or torch.compiler.is_compiling():
         return None
-    block = x if type(x) is Block else Block(x) if type(x) is Tensor and x.layout is torch.strided else None
-    if block is None or block.values.is_nested:
+    if type(x) is Tensor and x.layout is torch.strided:
+        x = Block(x)
+    if type(x) is not Block and (type(x) is not Ragged or x.resets is not None):
         return None
-    return block if is_plain_eager(block.values) and block.values.is_cpu and not hooks_on_all() else None
+    values = x.values
+    if values.is_nested or not is_plain_eager(values) or not values.is_cpu or hooks_on_all():
+        return None
+    return x
 
 
-def _known(cell: Cell, x: Block, state: Any, reverse: bool, engine: str) -> Known | None:
+def _known(cell: Cell, x: Ragged | Block, state: Any, engine: str) -> Known | None:
     """All that a scan would find out, if it is known."""
     look = cell._identity.look if isinstance(cell, Cell) else None
     if look is None:
         return None
-    ready = _compiler().ready_for(look, x.reverse() if reverse else x) if look.notes else None
+    ready = _compiler().ready_for(look, x) if look.notes else None
     if ready is None or not (engine == "compiled" or (engine == "auto" and _is_chosen(ready, cell, x))):
         return None
     tensors, state = look.tensors(cell), ready.state(cell, state)
@@ -321,8 +328,8 @@ def _has_threads(x: Ragged | Block, count: int) -> bool:
     return x.batch_size * count <= torch.get_num_threads() and x.max_length > 1
 
 
-def _is_chosen(ready: Any, cell: Cell, x: Block) -> bool:
-    """Whether "auto" takes the compiled engine for such a block, as `_auto` says."""
+def _is_chosen(ready: Any, cell: Cell, x: Ragged | Block) -> bool:
+    """Whether "auto" takes the compiled engine for such a batch, as `_auto` says."""
     known: dict[int, bool] = ready.is_chosen
     threads = torch.get_num_threads()
     if threads not in known:

@@ -8,6 +8,7 @@ second length has come.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import weakref
 from collections import OrderedDict
@@ -96,7 +97,7 @@ class Programs:
         if isinstance(own.get(threads), Program):
             return own, threads
         rows_of_step = 1 if layout.sizes is None else layout.sizes[1]
-        for parts in _PARTS if layout.size > threads else ():
+        for parts in _PARTS if min(layout.size, layout.num_rows) > threads else ():
             key = _Key(layout.kind, _ends(layout.size, parts, threads, rows_of_step), threads)
             if key not in self._elastic:
                 return self._elastic, key
@@ -125,6 +126,7 @@ class _Key(NamedTuple):
     threads: int
 
 
+@functools.lru_cache(maxsize=1 << 12)
 def _ends(size: int, parts: int, threads: int, rows_of_step: int = 1) -> tuple[int, int]:
     """The smallest and the largest size, `threads` at least, that are served together.
 

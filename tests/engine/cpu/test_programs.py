@@ -223,7 +223,7 @@ def test_programs_for_any_lengths_are_recorded_at_the_ends(size: int, parts: int
     rooms = Fraction(room(smallest * batch), room(largest * batch))
     assert batch % room(1) == 0 or rooms != Fraction(smallest, largest)
     assert rooms != Fraction(smallest + 1, largest + 1)
-    assert largest - smallest <= max(4 + threads, size / parts + 4)
+    assert largest - smallest <= max(16 + threads, size / parts + 16)
 
 
 def test_of_many_numbers_of_sequences_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
