@@ -2,7 +2,8 @@
 
 Before its first step a scan asks whether the cell is as it was, what was compiled for it, where the rows of the batch
 stand, which program was recorded, what the state begins with. The answers take longer to find than a hundred steps of a
-small cell take to run. Where a block of the same shape comes again, they are those of the time before.
+small cell take to run. Where a batch of the same shape comes again, they are those of the time before; where it is
+shorter or longer, nearly all of them are.
 """
 
 from __future__ import annotations
@@ -42,34 +43,36 @@ class Known(NamedTuple):
 
 
 class Ready:
-    """What scans of a cell as it is now, over blocks of one shape, have found out.
+    """What scans of a cell as it is now, over batches of one shape, have found out.
 
     Args:
         cell: the cell, which this does not keep alive.
         code: what was compiled for it.
-        layout: of the blocks.
+        layout: of the batches.
         places: of the tensors that the code reads besides the inputs and the state, among all of the cell.
         state: one that such a scan began with.
 
     Attributes:
         is_chosen: whether "auto" takes the compiled engine, by the number of threads, once somebody has asked.
-        is_long: see `Compiled.is_long`.
     """
 
     def __init__(self, cell: Cell, code: Compiled, layout: Layout, places: list[int], state: Any) -> None:
         self.code, self.layout, self.places = code, layout, places
         self.is_chosen: dict[int, bool] = {}
-        self.is_long = code.is_long(layout)
         self._begin = type(state)(*(_zeros(field.shape, field.dtype) for field in state))
         self._has_own = not vars(cell).keys().isdisjoint(("as_state", "initial_state"))
         self._programs: dict[tuple[str, int], tuple[Program, list[tuple[int, ...]]]] = {}
 
     def resized(self, layout: Layout) -> Ready:
-        """The same of shorter or longer blocks."""
+        """The same of shorter or longer batches."""
         other = copy.copy(self)
-        other.layout, other.is_long = layout, self.code.is_long(layout)
-        other.is_chosen, other._programs = {}, {}
+        other.layout, other.is_chosen, other._programs = layout, {}, {}
         return other
+
+    @property
+    def is_long(self) -> bool:
+        """See `Compiled.is_long`."""
+        return self.code.is_long(self.layout)
 
     def state(self, cell: Cell, given: Any) -> Any:
         """The state that a scan begins with; None where the cell is to say what it is, or whether it can be one."""
