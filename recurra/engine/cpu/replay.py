@@ -235,9 +235,8 @@ class Program:
             self._slots[_memories(tensors)] = _WORKSPACE, _Number(fixed, of_step, _SPAN)
             in_rows = size.of == _ROOM
             fixed += _up(size.fixed + (room(1) * size.factor if in_rows else 0))
-            of_step += (
-                -(-size.factor * (self._rows_of_step if in_rows else 1) // 4) * 4
-            )  # so that all begin with a line
+            bytes_of_step = size.factor * (self._rows_of_step if in_rows else 1)
+            of_step += -(-bytes_of_step // 4) * 4  # so that all begin with a line
         return fixed, of_step
 
     def _word(self, words: Sequence[int | Tensor]) -> tuple[int, int, int, int]:
