@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recurra.ragged import Ragged
 
-__all__ = ["Block", "family"]
+__all__ = ["Block", "family", "is_batch_first"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,12 @@ def family(x: Ragged | Block) -> tuple[Any, ...] | None:
     values = x.values
     if isinstance(x, Ragged):
         return Ragged, values.shape[1:], values.dtype, x.batch_size
-    batch_first = not values.is_contiguous()
-    if batch_first and not values.transpose(0, 1).is_contiguous():
+    batch_first = is_batch_first(values)
+    if not batch_first and not values.is_contiguous():
         return None
     return Block, values.shape[1:], values.dtype, batch_first, x.backward
+
+
+def is_batch_first(values: Tensor) -> bool:
+    """Whether values [T, B, ...] have strides of [B, T, ...]."""
+    return not values.is_contiguous() and values.transpose(0, 1).is_contiguous()

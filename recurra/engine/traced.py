@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from recurra.engine.block import Block
+from recurra.engine.block import Block, is_batch_first
 from recurra.engine.complex_numbers import from_planes, planes
 from recurra.engine.contract import Cell, kernel_of
-from recurra.engine.cpu.tiling import is_batch_first
 from recurra.engine.identity import owner_of
 from recurra.engine.operators import form_of
 from recurra.engine.reading import plain_attributes

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.engine.block import Block
+from recurra.engine.block import Block, is_batch_first
 from recurra.ragged import Ragged, put_rows, take_rows
 
-__all__ = ["LINE", "Layout", "Tiling", "is_batch_first", "room"]
+__all__ = ["LINE", "Layout", "Tiling", "room"]
 
 LINE = 64  # bytes of a line of memory and of the longest vector: where rows begin, no vector lies across two lines
 _ROWS = 16  # of float32 fill whole lines, whatever their width
@@ -234,8 +234,3 @@ class Layout:
             sharers=sharers,
             asked=asked,
         )
-
-
-def is_batch_first(values: Tensor) -> bool:
-    """Whether values [T, B, ...] have strides of [B, T, ...]."""
-    return not values.is_contiguous() and values.transpose(0, 1).is_contiguous()
