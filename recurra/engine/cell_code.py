@@ -38,8 +38,8 @@ from recurra.engine.trace import Trace, Unsupported, batch_factor, trace
 __all__ = ["Compiled"]
 
 # Flops of a loop. Measured in November 2026 on two cores of a Zen 4, RNN, GRU and LSTM, one sequence, both directions:
-# at the same time they take 0.88 to 1.2 times as long as one after the other with a quarter of that, forward and in
-# training, 0.95 to 1.05 times with half of it to all, 0.8 to 0.95 times with more.
+# at the same time they take 1.0 to 1.2 times as long as one after the other with up to a quarter of that, forward and
+# in training, 0.85 to 1.1 times from there to all of it, 0.8 to 1.1 times, mostly below 1, with more.
 _LONG = 1 << 19
 _FLOPS_OF_A_NUMBER = 8  # what is no product: few operations, or a slow one
 

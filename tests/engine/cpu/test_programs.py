@@ -70,7 +70,7 @@ def assert_right(cell: recurra.Cell, x: Ragged) -> None:
 
 
 def elastic(cell: recurra.Cell) -> dict[str, list[Any]]:
-    """What is known of the passes over ragged batches."""
+    """What is known of the passes over batches of any size."""
     return {name: [*known._elastic.values()] for name, known in compiled(cell, torch.float64)._programs.items()}
 
 
