@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recurra.engine import reference
-from recurra.engine.block import Block
+from recurra.engine.block import AnyBatch
 from recurra.engine.contract import Cell
 from recurra.ragged import Ragged
 
@@ -167,7 +167,7 @@ class ReservoirKernel:
             and not torch.compiler.is_compiling()
         )
 
-    def is_fast(self, x: Ragged | Block) -> bool:
+    def is_fast(self, x: AnyBatch) -> bool:
         """Whether it is the fastest way to run these sequences: always, but for a dense matrix and many of them."""
         return self.cell.weight_hh is None or x.batch_size < _FEW
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from recurra.cells.wrapper import Wrapper, check_fields, check_names, step_reading
 from recurra.checks import check_probability
-from recurra.engine.block import Block
+from recurra.engine.block import AnyBatch
 from recurra.engine.contract import Cell, Source, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.engine.state_class import state_class
@@ -131,7 +131,7 @@ class _CarryMasks:
     def supports(self, values: Tensor) -> bool:
         return self.inner.supports(values)
 
-    def is_fast(self, x: Ragged | Block) -> bool:
+    def is_fast(self, x: AnyBatch) -> bool:
         return self.inner.is_fast(x)
 
     def run(self, x: Ragged, state: Any) -> tuple[Tensor, Any]:

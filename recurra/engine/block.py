@@ -1,16 +1,18 @@
-"""`Block`: sequences of one length as they come padded. To a layer and to an engine it is what a `Ragged` is."""
+"""Batches as engines take them: `Block`, sequences of one length as they come padded, and `Reversed`, those of a
+`Ragged` that run the other way. To a layer and to an engine each is what a `Ragged` is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from recurra.ragged import Ragged
 
-__all__ = ["Block", "family", "is_batch_first"]
+__all__ = ["AnyBatch", "Block", "Reversed", "family", "is_batch_first", "template"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +45,6 @@ class Block:
     def num_steps(self) -> int:
         """N, all steps of all sequences together."""
         return self.max_length * self.batch_size
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for blocks with values of one shape and type that stand the same way in memory."""
-        return self.values.shape, self.values.stride(), self.values.dtype, self.backward
 
     def replace(self, values: Tensor) -> Block:
         """The same sequences with other values [T, B, ...]."""
@@ -86,12 +83,73 @@ class Block:
         return self.turned(values.unflatten(0, (self.batch_size, self.max_length)).transpose(0, 1))
 
 
-def family(x: Ragged | Block) -> tuple[Any, ...] | None:
+@dataclass(frozen=True, eq=False)
+class Reversed:
+    """Sequences that run from their last step to their first; the steps stay where they are.
+
+    Attributes:
+        ragged: the sequences, without resets.
+        resets: none, as of a Ragged without resets.
+    """
+
+    ragged: Ragged
+    resets: None = None
+
+    @property
+    def values(self) -> Tensor:
+        """[N, ...], in the order in which the steps stand."""
+        return self.ragged.values
+
+    @property
+    def max_length(self) -> int:
+        """T, steps of the longest sequence."""
+        return self.ragged.max_length
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+        return self.ragged.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """N, all steps of all sequences together."""
+        return self.ragged.num_steps
+
+    def replace(self, values: Tensor) -> Reversed:
+        """The same sequences with other values [N, ...]."""
+        return Reversed(self.ragged.replace(values))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Reversed:
+        """Apply a function [N, ...] -> [N, ...] to all steps at once."""
+        return self.replace(function(self.values))
+
+    def to_ragged(self) -> Ragged:
+        """The same sequences in the order in which they run, for engines that go from the first row to the last."""
+        return self.ragged.reverse()
+
+    def from_ragged(self, values: Tensor) -> Tensor:
+        """Values [N, ...] in the order in which the steps stand, from those in the order of `to_ragged`."""
+        return self.ragged.replace(values).reverse().values
+
+
+AnyBatch: TypeAlias = Ragged | Block | Reversed
+
+
+def template(x: AnyBatch) -> tuple[Any, ...] | None:
+    """Equal for batches that differ by their numbers alone; None of a ragged one of several sequences: the like hardly
+    comes again."""
+    values = x.values
+    if isinstance(x, Block):
+        return values.shape, values.stride(), values.dtype, x.backward
+    return (type(x), values.shape, values.dtype) if x.batch_size == 1 else None
+
+
+def family(x: AnyBatch) -> tuple[Any, ...] | None:
     """Equal for batches that differ by the lengths of their sequences alone; None of a block whose values have other
     strides than those of [T, B, ...] or of [B, T, ...]."""
     values = x.values
-    if isinstance(x, Ragged):
-        return Ragged, values.shape[1:], values.dtype, x.batch_size
+    if not isinstance(x, Block):
+        return type(x), values.shape[1:], values.dtype, x.batch_size
     batch_first = is_batch_first(values)
     if not batch_first and not values.is_contiguous():
         return None

@@ -20,7 +20,7 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.parameter import is_lazy
 
 from recurra.engine.autograd import Part, scanned
-from recurra.engine.block import Block, family
+from recurra.engine.block import AnyBatch, Block, family, template
 from recurra.engine.cell_code import Compiled
 from recurra.engine.checkpointed import ScanAgain
 from recurra.engine.contract import Cell
@@ -32,7 +32,6 @@ from recurra.engine.reading import Look, Reading, hooks_on_all, read, what_chang
 from recurra.engine.ready import Known, Ready
 from recurra.engine.trace import Unsupported, line_of
 from recurra.errors import CompileError, RecurraError
-from recurra.ragged import Ragged
 
 __all__ = [
     "alone",
@@ -202,7 +201,7 @@ def _of_now(reading: Reading, x: Tensor) -> str:
         return _of_now(reading, x)
 
 
-def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Compiled | str:
+def _fitting(cell: Cell, reading: Reading, x: AnyBatch, state: Any) -> Compiled | str:
     """What was compiled for a cell, now or before, or why it cannot run these inputs from this state.
 
     Raises:
@@ -219,7 +218,7 @@ def _fitting(cell: Cell, reading: Reading, x: Ragged | Block, state: Any) -> Com
     return known or compiled(cell, values.dtype, reading)
 
 
-def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
+def run(cell: Cell, x: AnyBatch, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
     """Run every sequence from its first step to its last, as `reference.run` does.
 
     Under autocast to bfloat16 it rounds the factors of products on processors that multiply them in hardware, and sums
@@ -246,7 +245,7 @@ def run(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None 
         return _run(cell, code.in_bf16 if bf16 else code, reading, x, state, checkpoint_every)
 
 
-def _in_full(reading: Reading, x: Ragged | Block, state: Any) -> tuple[Ragged | Block, Any]:
+def _in_full(reading: Reading, x: AnyBatch, state: Any) -> tuple[AnyBatch, Any]:
     """Inputs and state in float32, where they are of half its precision and the cell is not."""
 
     def full(values: Tensor) -> Tensor:
@@ -283,7 +282,7 @@ def run_both(cells: Sequence[Cell], batches: Sequence[Any], states: Sequence[Any
 
 
 def _run(
-    cell: Cell, code: Compiled, reading: Reading, x: Ragged | Block, state: Any, every: int | None
+    cell: Cell, code: Compiled, reading: Reading, x: AnyBatch, state: Any, every: int | None
 ) -> tuple[Tensor, Any]:
     part = Part(cell, code, Layout.of(x))
     tensors = _tensors(part, reading, x, state)
@@ -295,7 +294,7 @@ def _run(
     return _whole(part, _plane_axis(x), *result)
 
 
-def _with_ready(part: Part, look: Look, x: Ragged | Block, state: Any) -> Part:
+def _with_ready(part: Part, look: Look, x: AnyBatch, state: Any) -> Part:
     """The part with what is known of scans like it, now or before; as it is where that would not last."""
     if part.code.bf16:
         return part
@@ -303,16 +302,16 @@ def _with_ready(part: Part, look: Look, x: Ragged | Block, state: Any) -> Part:
     places, constants = look.places, part.code.constants
     if found is None and look.is_kept and all(name in places for name in constants):
         found = Ready(part.cell, part.code, part.layout, [places[name] for name in constants], state)
-        keys = x.key if isinstance(x, Block) else None, family(x)
-        for key in keys:
+        for key in (template(x), family(x)):
             if key is not None:
                 look.note(key, found)
     return part._replace(ready=found)
 
 
-def ready_for(look: Look, x: Ragged | Block) -> Ready | None:
+def ready_for(look: Look, x: AnyBatch) -> Ready | None:
     """What is known of scans over such a batch, or else of those over shorter and longer ones."""
-    found: Ready | None = look.notes.get(x.key) if isinstance(x, Block) else None
+    own = template(x)
+    found: Ready | None = None if own is None else look.notes.get(own)
     if found is not None:
         return found
     kin = family(x)
@@ -320,13 +319,13 @@ def ready_for(look: Look, x: Ragged | Block) -> Ready | None:
     if like is None:
         return None
     found = like.resized(Layout.of(x))
-    if isinstance(x, Block):
-        look.note(x.key, found)
+    if own is not None:
+        look.note(own, found)
         look.note(kin, like)  # the last to be forgotten
     return found
 
 
-def run_again(scans: Sequence[Known], x: Ragged | Block) -> list[tuple[Tensor, Any]]:
+def run_again(scans: Sequence[Known], x: AnyBatch) -> list[tuple[Tensor, Any]]:
     """As `run` and `run_both`, where what is to be found out is known: what each scan over the batch gives."""
     axis = _plane_axis(x)
     parts: list[Part] = []
@@ -339,7 +338,7 @@ def run_again(scans: Sequence[Known], x: Ragged | Block) -> list[tuple[Tensor, A
     return [_whole(part, axis, *result) for part, result in zip(parts, results, strict=True)]
 
 
-def _tensors(part: Part, reading: Reading, x: Ragged | Block, state: Any) -> tuple[Tensor, ...]:
+def _tensors(part: Part, reading: Reading, x: AnyBatch, state: Any) -> tuple[Tensor, ...]:
     constants = (reading.tensor(part.cell, name) for name in part.code.constants)
     found = tuple(map(in_memory, (*constants, x.values, *state)))
     return part.code.complexes.in_planes(found, _plane_axis(x)) if part.code.complexes.any else found
@@ -353,8 +352,8 @@ def _whole(part: Part, axis: int, output: Tensor, state: Any) -> tuple[Tensor, A
     return output, part.cell.State(*fields)
 
 
-def _plane_axis(x: Ragged | Block) -> int:
-    return 1 if isinstance(x, Ragged) else 2
+def _plane_axis(x: AnyBatch) -> int:
+    return 2 if isinstance(x, Block) else 1
 
 
 def _keeps(tensors: Sequence[Tensor]) -> bool:

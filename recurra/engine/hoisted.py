@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recurra.engine import reference
-from recurra.engine.block import Block
+from recurra.engine.block import AnyBatch, Block
 from recurra.engine.contract import Cell
 from recurra.ragged import Ragged
 
@@ -49,7 +49,7 @@ class HoistedKernel:
         """Always: it calls what `step` would call."""
         return True
 
-    def is_fast(self, x: Ragged | Block) -> bool:
+    def is_fast(self, x: AnyBatch) -> bool:
         """Where sequences are too few for the threads, and one step is so large that torch has work for all of them."""
         return x.batch_size < torch.get_num_threads() and self.flops >= _LARGE_STEP
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from recurra.engine.block import Block
+from recurra.engine.block import AnyBatch
 from recurra.ragged import Ragged
 
 __all__ = ["Kernel"]
@@ -27,7 +27,7 @@ class Kernel(Protocol):
         """Whether inputs of this type and on this device can be run."""
         ...
 
-    def is_fast(self, x: Ragged | Block) -> bool:
+    def is_fast(self, x: AnyBatch) -> bool:
         """Whether it is the fastest way to run so many steps of sequences; if not, the compiled engine is asked first.
 
         Asked at every call, and before `supports`.

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 
 from recurra.checks import check_bool, check_count
 from recurra.engine import reference
-from recurra.engine.block import Block
+from recurra.engine.block import AnyBatch, Block, Reversed
 from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.engine.made_weights import make_weights
@@ -31,8 +31,8 @@ from recurra.shapes import describe, shape_text
 __all__ = [
     "ENGINES",
     "again",
-    "again_both",
     "as_batch",
+    "by_kernel",
     "engine_in_use",
     "engine_named",
     "goes_to_eager",
@@ -42,24 +42,24 @@ __all__ = [
     "scan_both",
 ]
 
-Batch = TypeVar("Batch", Tensor, Ragged, Block)
-Engine = Callable[[Cell, Ragged | Block, Any], tuple[Tensor, Any]]
+Inputs = TypeVar("Inputs", Tensor, Ragged, Block)
+Engine = Callable[[Cell, AnyBatch, Any], tuple[Tensor, Any]]
 RaggedEngine = Callable[[Cell, Ragged, Any], tuple[Tensor, Any]]
 
 
-def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+def _auto(cell: Cell, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
     if torch.compiler.is_compiling():
         return _auto_traced(cell, x, state)
     kernel = kernel_of(cell)
     if kernel is not None and _is_faster(kernel, x):
-        return _by_kernel(kernel, x, state)
+        return by_kernel(kernel, x, state)
     try:
         return _compiled(cell, x, state)
     except CompileError as error:
         return _by_torch(kernel, cell, x, state, str(error), may_fail=error.step_fails)
 
 
-def _auto_traced(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+def _auto_traced(cell: Cell, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
     """As `_auto`, under torch.compile and torch's tracers: of a graph one call is worth more than a faster kernel.
 
     Of one step torch.compile makes kernels itself.
@@ -68,7 +68,7 @@ def _auto_traced(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any
     return _by_torch(kernel_of(cell), cell, x, state) if isinstance(found, str) else found
 
 
-def _as_operator(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any] | str:
+def _as_operator(cell: Cell, x: AnyBatch, state: Any) -> tuple[Tensor, Any] | str:
     """The compiled engine as one call in the graph that is being traced, or why there is none."""
     if not torch.compiler.is_dynamo_compiling() or not isinstance(x, Block):
         return "something traces the call"
@@ -79,11 +79,11 @@ def _as_operator(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any
 
 
 def _by_torch(
-    kernel: Kernel | None, cell: Cell, x: Ragged | Block, state: Any, why: str = "", *, may_fail: bool = False
+    kernel: Kernel | None, cell: Cell, x: AnyBatch, state: Any, why: str = "", *, may_fail: bool = False
 ) -> tuple[Tensor, Any]:
     """By a ready kernel, or else by the Python loop, with a word `why` it is that; after it where it may fail."""
     if kernel is not None and kernel.supports(x.values):
-        return _by_kernel(kernel, x, state)
+        return by_kernel(kernel, x, state)
     may_fail = bool(why) and (may_fail or _difference(cell, x) is not None)
     if why and not may_fail:
         _say_slow(why)
@@ -93,7 +93,7 @@ def _by_torch(
     return found
 
 
-def _is_faster(kernel: Kernel, x: Ragged | Block) -> bool:
+def _is_faster(kernel: Kernel, x: AnyBatch) -> bool:
     """Whether a ready kernel runs this batch, and faster than a compiled step."""
     return kernel.is_fast(x) and kernel.supports(x.values)  # the question whose answer mostly is no comes first
 
@@ -103,7 +103,7 @@ def _say_slow(why: str) -> None:
     warnings.warn(f"{why.rstrip('.')}. It runs on the reference engine, a Python loop over time.", stacklevel=2)
 
 
-def _compiled(cell: Cell, x: Ragged | Block, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
+def _compiled(cell: Cell, x: AnyBatch, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:
     if torch.compiler.is_compiling():
         found = _as_operator(cell, x, state)
         if isinstance(found, str):
@@ -119,28 +119,29 @@ def _compiler() -> Any:
     return importlib.import_module("recurra.engine.compiled")
 
 
-def _torch(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+def _torch(cell: Cell, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
     kernel = kernel_of(cell)
     if kernel is None or not kernel.supports(x.values):
         raise CompileError(
             f"torch has no kernel that computes `{type(cell).__name__}({cell.extra_repr()})` on {x.values.dtype} "
             "exactly: use engine='auto' or 'reference'."
         )
-    return _by_kernel(kernel, x, state)
+    return by_kernel(kernel, x, state)
 
 
-def _by_kernel(kernel: Kernel, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
-    takes_blocks = getattr(kernel, "takes_blocks", False)
-    known: Any = x if takes_blocks or isinstance(x, Ragged) else x.to_ragged()
-    with parametrize.cached():  # see `_for_blocks`
+def by_kernel(kernel: Kernel, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
+    """What a kernel computes of a batch of any kind, without resets, as an engine does."""
+    takes_it = isinstance(x, Ragged) or (isinstance(x, Block) and getattr(kernel, "takes_blocks", False))
+    known: Any = x if takes_it else x.to_ragged()  # type: ignore[union-attr]
+    with parametrize.cached():  # see `_for_all`
         values, state = kernel.run(known, state)
     return (values if known is x else x.from_ragged(values)), state  # type: ignore[union-attr]
 
 
-def _for_blocks(run: RaggedEngine) -> Engine:
-    """An engine that takes a Block, too, from one that knows a Ragged alone."""
+def _for_all(run: RaggedEngine) -> Engine:
+    """An engine that takes every kind of batch from one that knows a Ragged alone."""
 
-    def engine(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    def engine(cell: Cell, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
         with parametrize.cached():  # a weight drawn anew for each sequence (weight drop) is drawn once a scan
             if isinstance(x, Ragged):
                 return run(cell, x, state)
@@ -150,11 +151,14 @@ def _for_blocks(run: RaggedEngine) -> Engine:
     return engine
 
 
-def _reference(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+_by_rows = _for_all(reference.run)
+
+
+def _reference(cell: Cell, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
     try:
-        with parametrize.cached():  # see `_for_blocks`
-            if isinstance(x, Ragged):
-                return reference.run(cell, x, state)
+        if not isinstance(x, Block):
+            return _by_rows(cell, x, state)
+        with parametrize.cached():  # see `_for_all`
             values, state = reference.run_padded(cell, x.turned(x.values), state)
     except RuntimeError as error:
         found = None if isinstance(error, RecurraError) else _difference(cell, x)
@@ -170,7 +174,7 @@ def _reference(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
     return x.turned(values), state
 
 
-def _difference(cell: Cell, x: Ragged | Block) -> tuple[Any, Any] | None:
+def _difference(cell: Cell, x: AnyBatch) -> tuple[Any, Any] | None:
     """The device of the parameters and another one of the inputs; or so the type, outside of autocast."""
     values = x.values
     devices = {str(each.device) for each in cell.parameters()}
@@ -192,7 +196,7 @@ ENGINES: dict[str, Engine] = {
 
 def scan(
     cell: Cell,
-    x: Batch,
+    x: Inputs,
     state: Any = None,
     *,
     lengths: Tensor | Sequence[int] | None = None,
@@ -200,7 +204,7 @@ def scan(
     reverse: bool = False,
     engine: str = "auto",
     checkpoint_every: int | None = None,
-) -> tuple[Batch, Any]:
+) -> tuple[Inputs, Any]:
     """Run a cell over time.
 
         outputs, state = recurra.scan(cell, x)              # x [T, B, I] -> outputs [T, B, O]
@@ -238,13 +242,14 @@ def scan(
         return in_eager(scan, cell, x, state, checkpoint_every=checkpoint_every, **options)
     check_bool("reverse", reverse)
     if lengths is None and resets is None and checkpoint_every is None:
-        known = again(cell, x, state, reverse, engine)
+        known = again([cell], x, [state], [reverse], engine=engine)
         if known is not None:
-            return known
+            ((values, state),) = known
+            return (values if isinstance(x, Tensor) else x.replace(values)), state
     expect_cell("cell", cell)
     make_weights(cell)
     named, in_use = engine_named(engine, checkpoint_every), _in_use.get() if _num_watching else None
-    run = named if in_use is None else _for_blocks(in_use)
+    run = named if in_use is None else _for_all(in_use)
     batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
     state = cell.as_state(state, batch.batch_size, like=batch.values)
     if isinstance(batch, Block) and not reverse:  # nothing to turn, to cut at resets or to pad
@@ -252,7 +257,7 @@ def scan(
         found, state = run(cell, batch, state)
         return (found if isinstance(x, Tensor) else batch.replace(found)), state  # type: ignore[return-value]
 
-    def forward(x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    def forward(x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
         return run(cell, x, state)
 
     def fresh(batch_size: int) -> Any:
@@ -263,38 +268,41 @@ def scan(
     return outputs.to_padded(num_steps=x.shape[0]) if isinstance(x, Tensor) else outputs, state
 
 
-def again(cell: Cell, x: Any, state: Any, reverse: bool, engine: str) -> tuple[Any, Any] | None:
-    """What `scan` returns, where all that it would find out is known from a scan like this one; else None.
+def again(
+    cells: Sequence[Cell], x: Any, states: Sequence[Any], directions: Sequence[bool], *, engine: str
+) -> list[tuple[Tensor, Any]] | None:
+    """What scans over one batch give, where all that they would find out is known from scans like them; else None.
 
-    That is so where a batch of this shape, of any lengths, has run on the compiled engine, and nothing of the cell has
+    That is so where a batch of this shape, of any lengths, has run on the compiled engine, and nothing of the cells has
     changed.
+
+    Args:
+        cells, states: of each scan.
+        x: the batch, or padded inputs.
+        directions: of each scan; True is from the last step to the first.
+        engine: of all.
+
+    Returns: of each scan the values of its outputs, and its state.
     """
     batch = _plain(x)
-    if batch is None or (reverse and isinstance(batch, Ragged)):
-        return None
-    known = _known(cell, batch.reverse() if reverse else batch, state, engine)
-    if known is None:
-        return None
-    ((values, state),) = _compiler().run_again([known], batch)
-    return (values if batch is not x else batch.replace(values)), state
-
-
-def again_both(cells: Sequence[Cell], x: Any, states: Sequence[Any], *, engine: str) -> list[tuple[Tensor, Any]] | None:
-    """As `again`, of both directions of a layer: what `scan_both` returns."""
-    block = _plain(x)
-    if block is None or isinstance(block, Ragged):
+    if batch is None:
         return None
     scans: list[Known] = []
-    for cell, state, each in zip(cells, states, (block, block.reverse()), strict=True):
-        known = _known(cell, each, state, engine)
+    for cell, state, reverse in zip(cells, states, directions, strict=True):
+        known = _known(cell, _turned(batch) if reverse else batch, state, engine)
         if known is None:
             return None
         scans.append(known)
     run = _compiler().run_again
-    if _has_threads(block, len(scans)) and all(known.ready.is_long for known in scans):
-        both: list[tuple[Tensor, Any]] = run(scans, block)
-        return both
-    return [run([known], block)[0] for known in scans]
+    if len(scans) == 1 or (_has_threads(batch, len(scans)) and all(known.ready.is_long for known in scans)):
+        found: list[tuple[Tensor, Any]] = run(scans, batch)
+        return found
+    return [run([known], batch)[0] for known in scans]
+
+
+def _turned(x: Ragged | Block) -> AnyBatch:
+    """The same steps, run the other way."""
+    return x.reverse() if isinstance(x, Block) else Reversed(x)
 
 
 def _plain(x: Any) -> Ragged | Block | None:
@@ -311,7 +319,7 @@ def _plain(x: Any) -> Ragged | Block | None:
     return x
 
 
-def _known(cell: Cell, x: Ragged | Block, state: Any, engine: str) -> Known | None:
+def _known(cell: Cell, x: AnyBatch, state: Any, engine: str) -> Known | None:
     """All that a scan would find out, if it is known."""
     look = cell._identity.look if isinstance(cell, Cell) else None
     if look is None:
@@ -323,12 +331,12 @@ def _known(cell: Cell, x: Ragged | Block, state: Any, engine: str) -> Known | No
     return None if tensors is None or state is None else Known(cell, ready, tensors, state)
 
 
-def _has_threads(x: Ragged | Block, count: int) -> bool:
+def _has_threads(x: AnyBatch, count: int) -> bool:
     """Whether there are threads for so many scans over a batch at the same time, which one alone would leave idle."""
     return x.batch_size * count <= torch.get_num_threads() and x.max_length > 1
 
 
-def _is_chosen(ready: Any, cell: Cell, x: Ragged | Block) -> bool:
+def _is_chosen(ready: Any, cell: Cell, x: AnyBatch) -> bool:
     """Whether "auto" takes the compiled engine for such a batch, as `_auto` says."""
     known: dict[int, bool] = ready.is_chosen
     threads = torch.get_num_threads()
@@ -349,7 +357,7 @@ def scan_both(
     """
     if torch.compiler.is_compiling():
         return None
-    known = again_both(cells, x, states, engine=engine)
+    known = again(cells, x, states, (False, True), engine=engine)
     if known is not None:
         return known
     if not _has_threads(x, len(cells)) or x.resets is not None or _in_use.get() is not None:
@@ -362,15 +370,11 @@ def scan_both(
     for cell in cells:
         make_weights(cell)
     given = [cell.as_state(state, x.batch_size, like=x.values) for cell, state in zip(cells, states, strict=True)]
-    back = x.reverse()
     try:
-        found = _compiler().run_both(cells, (x, back), given)
+        found: list[tuple[Tensor, Any]] | None = _compiler().run_both(cells, (x, _turned(x)), given)
     except CompileError:  # a scan of each says why, or takes another engine
         return None
-    if found is None:
-        return None
-    forward, (values, last) = found
-    return [forward, (back.replace(values).reverse().values, last)]
+    return found
 
 
 _in_use: ContextVar[RaggedEngine | None] = ContextVar("engine in use", default=None)
@@ -458,10 +462,10 @@ def run_segments(
     *,
     reverse: bool = False,
 ) -> tuple[Tensor, Any]:
-    """Turn resets and direction into plain sequences that run forward in time.
+    """Turn resets into the ends of plain sequences.
 
     Args:
-        forward: runs a batch without resets from a state, as `Kernel.run` does.
+        forward: runs a batch without resets, of any kind, from a state, as an engine does.
         x: the sequences, with resets or without.
         state: a named tuple, the state before the first step in the order of running.
         fresh: the state after a reset, for a number of sequences.
@@ -469,29 +473,23 @@ def run_segments(
 
     Returns: outputs [N, O] in the order of `x`, and the state after the last step in the order of running.
     """
-    if reverse:
-        values, state = _run_resets(forward, x.reverse(), state, fresh)
-        return x.replace(values).reverse().values, state
-    return _run_resets(forward, x, state, fresh)
-
-
-def _run_resets(
-    forward: Callable[[Any, Any], tuple[Tensor, Any]], x: Ragged | Block, state: Any, fresh: Callable[[int], Any]
-) -> tuple[Tensor, Any]:
-    if isinstance(x, Block):
-        return forward(x, state)
-    if x.resets is None or len(x.resets) == 0:
-        return forward(x if x.resets is None else replace(x, resets=None), state)
+    if isinstance(x, Ragged) and x.resets is not None:
+        # in reverse no step comes before the end of the first one
+        resets = x.resets[x.position[x.resets] > 0] if reverse else x.resets
+        x = replace(x, resets=resets if len(resets) else None)
+    if x.resets is None:
+        return forward(_turned(x) if reverse else x, state)
     segments, origin = x.split_at_resets()
     changes = origin.diff() != 0
     edge = torch.ones(1, dtype=torch.bool, device=origin.device)
-    first = torch.cat([edge, changes]).nonzero().flatten()  # where each sequence begins
-    last = torch.cat([changes, edge]).nonzero().flatten()
+    # the segments of each sequence that stand first and last
+    ends = [torch.cat(parts).nonzero().flatten() for parts in ((edge, changes), (changes, edge))]
+    first, last = reversed(ends) if reverse else ends
     begin = type(state)(
         *(
             new.to(old.dtype).index_copy(0, first, old)
             for new, old in zip(fresh(segments.batch_size), state, strict=True)
         )
     )
-    values, after = forward(segments, begin)
+    values, after = forward(Reversed(segments) if reverse else segments, begin)
     return values, type(state)(*(field.index_select(0, last) for field in after))

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.nn.utils.rnn import PackedSequence
 
-from recurra.engine.block import Block
+from recurra.engine.block import AnyBatch, Block
 from recurra.engine.dense_lstm import dense_lstm, has_dense_lstm, is_dense_enough
 from recurra.engine.products import is_autocast, outruns_mkl
 from recurra.errors import ShapeError
@@ -72,11 +72,11 @@ class TorchKernel:
         plain = self.mode == "lstm" and not self.projects
         return plain and has_dense_lstm(_autocast_type(values) or values.dtype, values.device)
 
-    def prefers_dense(self, x: Ragged | Block) -> bool:
+    def prefers_dense(self, x: AnyBatch) -> bool:
         """Whether these sequences are best padded into one block for the fused LSTM."""
         return self.has_dense(x.values) and is_dense_enough(x.num_steps, x.max_length, x.batch_size)
 
-    def is_fast(self, x: Ragged | Block) -> bool:
+    def is_fast(self, x: AnyBatch) -> bool:
         """Whether torch has a fused kernel here: cuDNN, or oneDNN's LSTM where there is not much padding.
 
         Elsewhere torch goes step by step; then the compiled engine is faster, in float32 even under autocast. So it is

@@ -20,7 +20,7 @@ from recurra.engine.block import Block
 from recurra.engine.contract import Cell
 from recurra.engine.dense_lstm import is_dense_enough
 from recurra.engine.products import is_plain_eager
-from recurra.engine.scan import ENGINES, again, again_both, in_eager, run_segments, scan_both
+from recurra.engine.scan import ENGINES, again, by_kernel, in_eager, run_segments, scan_both
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ShapeError
 from recurra.nn.cells import new_cell, weight_names
@@ -52,15 +52,16 @@ def run_ragged(module: nn.RNNBase, x: Ragged, hx: Any = None) -> tuple[Ragged, A
         return in_eager(run_ragged, module, x, hx)
     if x.values.dim() != 2 or x.values.shape[1] != module.input_size:
         raise ShapeError(f"`input.values` must have shape [N, I={module.input_size}], got {describe(x.values)}.")
-    fields = _zeros(module, x) if hx is None else (hx if isinstance(hx, tuple | list) else (hx,))
-    if not _fits(module, fields, x.batch_size):
+    fields = None if hx is None else tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+    if fields is not None and not _fits(module, fields, x.batch_size):
         expected = " and ".join(str(list(shape)) for shape in _shapes(module, x.batch_size))
         raise ShapeError(f"`hx` must have shape {expected}, got {', '.join(describe(field) for field in fields)}.")
 
     def drop(values: Tensor) -> Tensor:
         return functional.dropout(values, module.dropout)
 
-    outputs, fields = _run_layers(module, x, tuple(fields), drop)
+    known = _run_known(module, x, fields, drop)
+    outputs, fields = known or _run_layers(module, x, _zeros(module, x) if fields is None else fields, drop)
     return outputs, _as_hx(module, fields)
 
 
@@ -104,10 +105,9 @@ def _run_block(
     def drop(values: Tensor) -> Tensor:  # in the order of time, so that equal seeds give torch's own numbers
         return functional.dropout(values.contiguous(), module.dropout)
 
-    if not is_traced and 0 in _cells.of.get(module, ()):
-        known = _run_known(module, x, fields, drop)
-        if known is not None:
-            return known
+    known = _run_known(module, x, fields, drop)
+    if known is not None:
+        return known[0].values, known[1]
     if fields is None:
         fields = _given(module, x, None)
     if fields is None or not (_traced().can_run if is_traced else _is_worth_it)(module, x, fields):
@@ -221,15 +221,17 @@ def _given(module: nn.RNNBase, x: Ragged | Block, hx: Any, *, alone: bool = Fals
 
 
 def _run_known(
-    module: nn.RNNBase, x: Block, hx: tuple[Tensor, ...] | None, drop: Drop
-) -> tuple[Tensor, tuple[Tensor, ...]] | None:
-    """As `_run_block`, where all of the first layer is known from a call before; None where something is not so."""
+    module: nn.RNNBase, x: Batch, hx: tuple[Tensor, ...] | None, drop: Drop
+) -> tuple[Batch, tuple[Tensor, ...]] | None:
+    """As `_run_layers`, where all of the first layer is known from a call before; None where something is not so."""
+    if torch.compiler.is_compiling() or 0 not in _cells.of.get(module, ()):
+        return None
     weights, after = module.all_weights, []
     for layer in range(module.num_layers):
         indices = _directions(module, layer)
         cells = [_cell(module, index, weights[index]) for index in indices]
         begin = [None] * len(cells) if hx is None else _begin(module, indices, hx)
-        found = _again(cells, x, begin)
+        found = again(cells, x, begin, (False, True)[: len(cells)], engine="auto")
         if found is None:
             hx = _zeros(module, x) if hx is None else hx
             if layer == 0 or not _compiles(module, x, hx):
@@ -237,14 +239,7 @@ def _run_known(
             found = _run_layer(module, indices, x, hx)
         x, ends = _joined(module, layer, x, found, drop)
         after += ends
-    return x.values, _stacked(after)
-
-
-def _again(cells: Sequence[Cell], x: Block, begin: Sequence[Any]) -> list[tuple[Tensor, Any]] | None:
-    if len(cells) == 2:
-        return again_both(cells, x, begin, engine="auto")
-    found = again(cells[0], x.values, begin[0], False, "auto")
-    return None if found is None else [found]
+    return x, _stacked(after)
 
 
 def _run_layers(module: nn.RNNBase, x: Batch, hx: tuple[Tensor, ...], drop: Drop) -> tuple[Batch, tuple[Tensor, ...]]:
@@ -294,26 +289,18 @@ def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, hx
     if torch.compiler.is_dynamo_compiling() and isinstance(x, Block):
         runs = [functools.partial(_traced().run, module, index) for index in indices]
     elif torch.compiler.is_compiling():
-        runs = [_kernel(module, index).run for index in indices]
+        runs = [functools.partial(by_kernel, _kernel(module, index)) for index in indices]
     else:
         weights = module.all_weights
         cells = [_cell(module, index, weights[index]) for index in indices]
         both = scan_both(cells, x, begin, engine="auto") if len(cells) == 2 else None
         if both is not None:
             return both
-        runs = [functools.partial(_auto, cell) for cell in cells]
+        runs = [functools.partial(ENGINES["auto"], cell) for cell in cells]
     return [
         run_segments(run, x, state, fresh, reverse=direction == 1)
         for direction, (run, state) in enumerate(zip(runs, begin, strict=True))
     ]
-
-
-def _auto(cell: Cell, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
-    known = again(cell, x, state, False, "auto") if isinstance(x, Block) else None
-    if known is None:
-        return ENGINES["auto"](cell, x, state)
-    outputs, state = known
-    return outputs.values, state
 
 
 def _traced() -> Any:

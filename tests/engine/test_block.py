@@ -11,7 +11,7 @@ from torch import Tensor
 import recurra
 from recurra import Ragged
 from recurra.cells import GRU, LSTM, RNN
-from recurra.engine.block import Block
+from recurra.engine.block import Block, Reversed
 from recurra.engine.cpu.tiling import Layout
 from recurra.networks.recurrent import variational
 from tests.tolerance import assert_close
@@ -25,6 +25,19 @@ def test_a_block_is_a_ragged_batch_in_another_order() -> None:
         assert_close(block.from_ragged(ragged.values), x)
         assert (block.num_steps, block.batch_size, block.max_length) == (12, 3, 4)
     assert Block(x).to_padded(num_steps=4) is x
+
+
+def test_sequences_that_run_the_other_way_stand_where_they_are() -> None:
+    x = Ragged.from_list([torch.randn(n, 2) for n in (3, 0, 4)])
+    back = Reversed(x)
+    assert back.values is x.values
+    assert torch.equal(back.to_ragged().values, x.reverse().values)
+    assert torch.equal(back.from_ragged(back.to_ragged().values), x.values)
+    assert (back.num_steps, back.batch_size, back.max_length) == (7, 3, 4)
+    assert torch.equal(back.map(torch.tanh).to_ragged().values, x.reverse().values.tanh())
+    layout = Layout.of(back)
+    assert torch.equal(layout.to_ragged(x.values).values, x.reverse().values)
+    assert torch.equal(layout.from_ragged(x.reverse().values), x.values)
 
 
 @pytest.mark.parametrize("backward", [False, True])
@@ -48,22 +61,25 @@ def test_a_layout_says_where_the_steps_of_a_block_stand(backward: bool, batch_fi
 def test_every_step_is_dealt_out_once(threads: int) -> None:
     for lengths in ([5, 5, 5, 5, 5, 5, 5], [3, 0, 7, 1, 7, 2], [], [0, 0]):
         x = Ragged.from_list([torch.zeros(n, 1) for n in lengths] or [torch.zeros(0, 1)])
-        layout = Layout.of(x)
-        tiling = layout.tiling(threads, 2)
-        assert sorted(tiling.order.tolist()) == list(range(x.batch_size))
-        ran = []
-        for first, count, steps, at in tiling.tiles.tolist():
-            assert count <= tiling.rows <= 2
-            for t in range(steps):
-                running = tiling.active[at + t]
-                ran += [tiling.row_base[first + r] + t * tiling.row_stride for r in range(running)]
-        assert sorted(ran) == list(range(x.num_steps))
-        assert layout.tiling(threads, 2) is tiling
+        for layout in (Layout.of(x), Layout.of(Reversed(x))):
+            tiling = layout.tiling(threads, 2)
+            assert sorted(tiling.order.tolist()) == list(range(x.batch_size))
+            ran = []
+            for first, count, steps, at in tiling.tiles.tolist():
+                assert count <= tiling.rows <= 2
+                for t in range(steps):
+                    running = tiling.active[at + t]
+                    ran += [tiling.row_base[first + r] + t * tiling.row_stride for r in range(running)]
+            assert sorted(ran) == list(range(x.num_steps))
+            assert layout.tiling(threads, 2) is tiling
 
 
 def test_batches_with_the_same_offsets_share_their_layout() -> None:
-    x = Ragged.from_list([torch.randn(n, 2) for n in (3, 1)])
-    assert Layout.of(x.map(torch.tanh)) is Layout.of(x)
+    for lengths in ((3, 1), (3,)):
+        x = Ragged.from_list([torch.randn(n, 2) for n in lengths])
+        y = x.map(torch.tanh)
+        assert Layout.of(y) is Layout.of(x)
+        assert Layout.of(Reversed(y)) is Layout.of(Reversed(x)) is not Layout.of(x)
 
 
 def _everything(cell: Any, x: Tensor, engine: str, reverse: bool) -> list[Tensor]:

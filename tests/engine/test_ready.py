@@ -110,6 +110,28 @@ def test_every_cell_again_and_again(name: str, batch_first: bool) -> None:
         assert_right(cell, torch.randn_like(x, memory_format=torch.preserve_format), reverse=reverse)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("lengths", [[9, 4, 0, 7], [9]])
+def test_ragged_batches_again_and_again(lengths: list[int], reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = LSTM(3, 5).double()
+
+    def found(engine: str) -> list[Tensor]:
+        torch.manual_seed(0)
+        x = recurra.Ragged.from_list([torch.randn(length, 3).double() for length in lengths])
+        x.values.requires_grad_()
+        with torch.no_grad():
+            free, _ = recurra.scan(cell, x, reverse=reverse, engine=engine)
+        y, after = recurra.scan(cell, x, reverse=reverse, engine=engine)
+        loss = y.values.square().sum() + after.c.sum()
+        return [free.values, y.values, *after, *torch.autograd.grad(loss, [x.values, *cell.parameters()])]
+
+    for _ in range(3):
+        found("compiled")
+    monkeypatch.setattr(compiled, "run", None)
+    for got, want in zip(found("compiled"), found("reference"), strict=True):
+        assert_close(got, want)
+
+
 def test_it_is_known_after_a_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     cell, x = LSTM(3, 5), torch.randn(9, 2, 3)
     warm(cell, x)

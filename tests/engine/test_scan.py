@@ -87,10 +87,13 @@ def test_a_reset_equals_a_new_sequence(name: str, lengths: list[int], seed: int)
 
 
 @every_cell
-def test_reverse_is_forward_on_the_reversed_sequences(name: str) -> None:
-    cell, x, state = case(name, [4, 0, 6])
-    x = recurra.Ragged(x.values, x.offsets, torch.tensor([2, 7]))
-    outputs, last = recurra.scan(cell, x, state, reverse=True)
+@settings(max_examples=20, deadline=None)
+@given(lengths=lengths_of_batches, seed=st.integers(0, 1000), engine=st.sampled_from(["auto", "reference"]))
+def test_reverse_is_forward_on_the_reversed_sequences(name: str, lengths: list[int], seed: int, engine: str) -> None:
+    cell, x, state = case(name, lengths)
+    at = torch.rand(x.num_steps, generator=torch.Generator().manual_seed(seed)) < 0.3
+    x = recurra.Ragged(x.values, x.offsets, at.nonzero().flatten())
+    outputs, last = recurra.scan(cell, x, state, reverse=True, engine=engine)
     mirrored, end = recurra.scan(cell, x.reverse(), state)
     assert_close(outputs.values, x.replace(mirrored.values).reverse().values)
     assert_states(last, end)

@@ -236,7 +236,8 @@ def test_a_ragged_batch_gives_what_each_sequence_gives_alone(kind: str, options:
     dtype = ours.weight_ih_l0.dtype
     sequences = [torch.randn(length, 5, dtype=dtype) for length in (4, 0, 6, 1)]
     state = random_state(ours, 4)
-    outputs, last = ours.eval()(recurra.Ragged.from_list(sequences), state)
+    for _ in range(3):  # the last time all is known
+        outputs, last = ours.eval()(recurra.Ragged.from_list(sequences), state)
     fields = state if kind == "LSTM" else (state,)
     for index, sequence in enumerate(sequences):
         mine = tuple(field[:, index : index + 1] for field in fields)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.engine.block import Block, is_batch_first
+from recurra.engine.block import AnyBatch, Block, Reversed, is_batch_first
 from recurra.ragged import Ragged, put_rows, take_rows
 
 __all__ = ["LINE", "Layout", "Tiling", "room"]
@@ -97,12 +97,23 @@ class Layout:
     apart: bool = False
 
     @classmethod
-    def of(cls, x: Ragged | Block) -> Layout:
+    def of(cls, x: AnyBatch) -> Layout:
         """That of a batch; batches with the same offsets, such as those of all layers of a stack, share one."""
         if isinstance(x, Block):
             return cls.of_block(x.max_length, x.batch_size, is_batch_first(x.values), x.backward)
-        layout: Layout = x.derived.get(cls) or cls(x.lengths.numpy(), x.offsets.numpy()[:-1])
-        return x.derived.setdefault(cls, layout)
+        backward = isinstance(x, Reversed)
+        if x.batch_size == 1:
+            return cls.of_one(x.num_steps, backward)
+        ragged = x.ragged if isinstance(x, Reversed) else x
+        key = cls, backward
+        layout = ragged.derived.get(key) or cls.of_edges(ragged.offsets.numpy(), backward)
+        return ragged.derived.setdefault(key, layout)
+
+    @classmethod
+    def of_edges(cls, edges: np.ndarray, backward: bool) -> Layout:
+        """That of sequences in rows [N, ...], each between two of the edges [B + 1]; see `Reversed` for `backward`."""
+        lengths = np.diff(edges)
+        return cls(lengths, edges[1:] - 1, -1) if backward else cls(lengths, edges[:-1])
 
     @classmethod
     @functools.lru_cache(maxsize=256)
@@ -116,6 +127,12 @@ class Layout:
         if backward and num_steps:
             first, stride = first + (num_steps - 1) * stride, -stride
         return cls(lengths, first, stride, (num_steps, batch_size), batch_first, apart)
+
+    @classmethod
+    @functools.lru_cache(maxsize=256)
+    def of_one(cls, num_steps: int, backward: bool) -> Layout:
+        """That of a ragged batch of one sequence."""
+        return cls.of_edges(np.array([0, num_steps]), backward)
 
     def rows(self, values: Tensor) -> Tensor:
         """Rows [N, ...] of values as they are handed in."""
@@ -196,10 +213,11 @@ class Layout:
         if self.sizes is not None:
             return Layout.of_block(size, self.sizes[1], self.batch_first, self.stride < 0, apart=self.apart)
         edges = np.linspace(0, size, len(self.lengths) + 1).astype(np.int64)
-        return Layout(np.diff(edges), edges[:-1])
+        return Layout.of_edges(edges, self.stride < 0)
 
     def _deal(self, threads: int, limit: int, sharers: int) -> Tiling:
-        batch, asked, threads = len(self.lengths), (threads, limit, sharers), threads // sharers
+        batch, asked = len(self.lengths), (threads, limit, sharers)
+        threads = max(1, min(threads // sharers, batch))
         rows = max(1, min(limit, -(-batch // threads)))
         sorted_ = np.argsort(-self.lengths, kind="stable")
         even = batch == 0 or self.lengths[sorted_[0]] == self.lengths[sorted_[-1]]
@@ -210,7 +228,10 @@ class Layout:
         for start in range(0, batch, rows * threads):
             round_ = sorted_[start : start + rows * threads]
             # neighbours in one tile are neighbours in memory; where lengths differ, every thread gets some of each
-            hands = np.array_split(round_, threads) if even else [round_[thread::threads] for thread in range(threads)]
+            if even and threads > 1:
+                hands = np.array_split(round_, threads)
+            else:
+                hands = [round_[thread::threads] for thread in range(threads)]
             for mine in hands:
                 if not len(mine):
                     continue
