@@ -2,8 +2,8 @@
 
 A forward pass, and one with its way back, over sequences of lengths 1 to T. `torch.nn` takes them packed, where packing
 is part of the call, or padded to the longest, steps of padding included; Recurra as a `Ragged` that nobody has seen
-before, and its drop-in packed. A second table has sequences of one length, from T / 10 to T, alone or side by side, in
-one direction or both. All by turns, over the same batches; milliseconds, medians.
+before, and its drop-in packed; in one direction or both. A second table has sequences of one length, from T / 10 to T,
+alone or side by side. All by turns, over the same batches; milliseconds, medians.
 """
 
 from __future__ import annotations
@@ -49,33 +49,41 @@ def main() -> None:
     print(f"| | T, B, H | {' | '.join(PEERS)} | of the faster of torch's |")
     print(f"|---|---|{'---:|' * (len(PEERS) + 1)}")
     rows = []
-    for layer, is_trained, shape in itertools.product(LAYERS, (False, True), SHAPES):
-        found = measure(layer, is_trained, *shape, seconds=given.seconds)
+    for layer, both, is_trained, shape in itertools.product(LAYERS, (False, True), (False, True), SHAPES):
+        found = measure(layer, both, is_trained, *shape, seconds=given.seconds)
+        times = " | ".join(f"{1e3 * found[peer]:.2f}" for peer in PEERS)
         ratio = min(found["torch.nn, packed"], found["torch.nn, padded"]) / found["recurra"]
-        what = f"{layer}, {'trained' if is_trained else 'forward'} | {', '.join(map(str, shape))}"
-        print(f"| {what} | {' | '.join(f'{1e3 * found[peer]:.2f}' for peer in PEERS)} | {ratio:.2f} |", flush=True)
-        rows.append({"layer": layer, "trained": is_trained, "T, B, H": shape, "seconds": found})
+        print(f"| {name(layer, both, is_trained)} | {', '.join(map(str, shape))} | {times} | {ratio:.2f} |", flush=True)
+        rows.append({"layer": layer, "bidirectional": both, "trained": is_trained, "T, B, H": shape, "seconds": found})
     print(f"\n| | T, B, H | {' | '.join(EVEN_PEERS)} | times as long |\n|---|---|---:|---:|---:|")
     even = []
     for layer, both, is_trained, shape in itertools.product(LAYERS, (False, True), (False, True), EVEN_SHAPES):
         found = measure_even(layer, both, is_trained, *shape, seconds=given.seconds)
-        what = f"{layer}{', both directions' if both else ''}, {'trained' if is_trained else 'forward'}"
         times = " | ".join(f"{1e3 * found[peer]:.2f}" for peer in EVEN_PEERS)
         ratio = found["torch.nn"] / found["recurra.nn"]
-        print(f"| {what} | {', '.join(map(str, shape))} | {times} | {ratio:.2f} |", flush=True)
+        print(f"| {name(layer, both, is_trained)} | {', '.join(map(str, shape))} | {times} | {ratio:.2f} |", flush=True)
         even.append({"layer": layer, "bidirectional": both, "trained": is_trained, "T, B, H": shape, "seconds": found})
     if given.json:
         content = {"machine": machine(given.threads), "rows": rows, "even": even}
         given.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(layer: str, is_trained: bool, steps: int, batch: int, hidden: int, *, seconds: float) -> dict[str, float]:
+def name(layer: str, both: bool, is_trained: bool) -> str:
+    """What a line of a table is about."""
+    return f"{layer}{', both directions' if both else ''}, {'trained' if is_trained else 'forward'}"
+
+
+def measure(
+    layer: str, both: bool, is_trained: bool, steps: int, batch: int, hidden: int, *, seconds: float
+) -> dict[str, float]:
     """Seconds of a call by peer, after all gave the same numbers."""
     torch.manual_seed(0)
-    ours, theirs = (getattr(home, layer)(hidden, hidden) for home in (recurra.nn, nn))
+    ours, theirs = (getattr(home, layer)(hidden, hidden, bidirectional=both) for home in (recurra.nn, nn))
     theirs.load_state_dict(ours.state_dict())
-    network = recurra.Recurrent(getattr(recurra, layer)(hidden, hidden))
-    network.cells[0].load_state_dict({name[: -len("_l0")]: value for name, value in ours.state_dict().items()})
+    network = recurra.Recurrent(getattr(recurra, layer)(hidden, hidden), bidirectional=both)
+    for cell, ending in zip(network.cells, ("_l0", "_l0_reverse"), strict=False):
+        weights = {key: ours.state_dict()[key + ending] for key in cell.state_dict()}
+        cell.load_state_dict(weights)
     batches = [made(torch.randint(1, steps + 1, (batch,)), hidden) for _ in range(BATCHES)]
     calls: dict[str, tuple[nn.Module, Callable[[Batch], Any]]] = {
         "recurra": (network, lambda each: network(recurra.Ragged(each.values, each.offsets.clone()))[0].values),

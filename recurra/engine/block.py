@@ -1,18 +1,21 @@
-"""Batches as engines take them: `Block`, sequences of one length as they come padded, and `Reversed`, those of a
-`Ragged` that run the other way. To a layer and to an engine each is what a `Ragged` is.
+"""Batches as engines take them, beside a `Ragged`: `Block`, sequences of one length as they come padded; `Packed`, as
+torch packs them; `Reversed`, those of a Ragged the other way. To a layer and to an engine each is what a Ragged is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
-from recurra.ragged import Ragged
+from recurra.ragged import Ragged, put_rows, take_rows
 
-__all__ = ["AnyBatch", "Block", "Reversed", "family", "is_batch_first", "template"]
+__all__ = ["AnyBatch", "Block", "Packed", "Reversed", "family", "is_batch_first", "template"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +126,10 @@ class Reversed:
         """Apply a function [N, ...] -> [N, ...] to all steps at once."""
         return self.replace(function(self.values))
 
+    def reverse(self) -> Ragged:
+        """The same steps, run the other way."""
+        return self.ragged
+
     def to_ragged(self) -> Ragged:
         """The same sequences in the order in which they run, for engines that go from the first row to the last."""
         return self.ragged.reverse()
@@ -132,7 +139,70 @@ class Reversed:
         return self.ragged.replace(values).reverse().values
 
 
-AnyBatch: TypeAlias = Ragged | Block | Reversed
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Sequences as a `PackedSequence` has them: the first steps of all, the longest first, then the second steps.
+
+    Shapes: values [N, ...].
+
+    Attributes:
+        values: all steps of all sequences.
+        batch_sizes: int64 [T], how many sequences have each step.
+        backward: whether the sequences run from their last step to their first; the steps stay where they are.
+        resets: none, as of a Ragged without resets.
+        derived: what others made of the batch sizes, as that of a Ragged.
+    """
+
+    values: Tensor
+    batch_sizes: Tensor
+    backward: bool = False
+    resets: None = None
+    derived: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def max_length(self) -> int:
+        """T."""
+        return len(self.batch_sizes)
+
+    @cached_property
+    def batch_size(self) -> int:
+        """B."""
+        return int(self.batch_sizes[0])
+
+    @property
+    def num_steps(self) -> int:
+        """N, all steps of all sequences together."""
+        return len(self.values)
+
+    def replace(self, values: Tensor) -> Packed:
+        """The same sequences with other values [N, ...]."""
+        return replace(self, values=values)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Packed:
+        """Apply a function [N, ...] -> [N, ...] to all steps at once."""
+        return self.replace(function(self.values))
+
+    def reverse(self) -> Packed:
+        """The same steps, run the other way."""
+        return replace(self, backward=not self.backward)
+
+    @cached_property
+    def _rows(self) -> Ragged:
+        """For each step, in the order in which sequences run, its row."""
+        places = torch.arange(self.num_steps, device=self.values.device)
+        rows = Ragged.from_packed(PackedSequence(places, self.batch_sizes))
+        return rows.reverse() if self.backward else rows
+
+    def to_ragged(self) -> Ragged:
+        """The same sequences in the order in which they run, for engines that want every one in one stretch."""
+        return self._rows.replace(take_rows(self.values, self._rows.values))
+
+    def from_ragged(self, values: Tensor) -> Tensor:
+        """Values [N, ...] in the order in which the steps stand, from those in the order of `to_ragged`."""
+        return put_rows(values, self._rows.values, self.num_steps)
+
+
+AnyBatch: TypeAlias = Ragged | Block | Packed | Reversed
 
 
 def template(x: AnyBatch) -> tuple[Any, ...] | None:
@@ -141,7 +211,8 @@ def template(x: AnyBatch) -> tuple[Any, ...] | None:
     values = x.values
     if isinstance(x, Block):
         return values.shape, values.stride(), values.dtype, x.backward
-    return (type(x), values.shape, values.dtype) if x.batch_size == 1 else None
+    is_one = x.batch_size == 1 and not isinstance(x, Packed)
+    return (type(x), values.shape, values.dtype) if is_one else None
 
 
 def family(x: AnyBatch) -> tuple[Any, ...] | None:
@@ -149,7 +220,7 @@ def family(x: AnyBatch) -> tuple[Any, ...] | None:
     strides than those of [T, B, ...] or of [B, T, ...]."""
     values = x.values
     if not isinstance(x, Block):
-        return type(x), values.shape[1:], values.dtype, x.batch_size
+        return type(x), values.shape[1:], values.dtype, x.batch_size, isinstance(x, Packed) and x.backward
     batch_first = is_batch_first(values)
     if not batch_first and not values.is_contiguous():
         return None

@@ -44,8 +44,7 @@ def _cut(layout: Layout, every: int) -> list[_Piece]:
     for start in range(0, int(layout.lengths.max(initial=0)), every):
         lengths = np.clip(layout.lengths - start, 0, every)
         first = np.concatenate([np.zeros(1, np.int64), lengths.cumsum()[:-1]])
-        step = np.arange(int(lengths.sum())) - np.repeat(first, lengths) + start
-        rows = np.repeat(layout.first, lengths) + step * layout.stride
+        rows = layout.rows_from(start, lengths)
         pieces.append(_Piece(torch.from_numpy(rows), Layout(lengths, first)))
     return pieces
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Known", "Ready"]
 
+_Strides = list[tuple[int, ...]]
+
 
 class Known(NamedTuple):
     """A scan of which all is known but the inputs.
@@ -61,11 +63,12 @@ class Ready:
         self.is_chosen: dict[int, bool] = {}
         self._begin = type(state)(*(_zeros(field.shape, field.dtype) for field in state))
         self._has_own = not vars(cell).keys().isdisjoint(("as_state", "initial_state"))
-        self._programs: dict[tuple[str, int], tuple[Program, list[tuple[int, ...]]]] = {}
+        self._programs: dict[tuple[str, int], tuple[Program, _Strides]] = {}
+        self._read: weakref.WeakKeyDictionary[Program, _Strides] = weakref.WeakKeyDictionary()
 
     def resized(self, layout: Layout) -> Ready:
         """The same of shorter or longer batches."""
-        other = copy.copy(self)
+        other = copy.copy(self)  # with what programs read, whatever the lengths
         other.layout, other.is_chosen, other._programs = layout, {}, {}
         return other
 
@@ -103,11 +106,16 @@ class Ready:
             program = self.code.program(name, self.layout, threads)
             if program is None:
                 return None
-            rows = given()
-            pairs = zip(tensors, rows, strict=True)
-            if not program.takes(rows) or any(tensor.data_ptr() != row.data_ptr() for tensor, row in pairs):
-                return None
-            found = self._programs[name, threads] = program, [tensor.stride() for tensor in tensors]
+            known = self._read.get(program)
+            if known is None:
+                rows = given()
+                pairs = zip(tensors, rows, strict=True)
+                if not program.takes(rows) or any(tensor.data_ptr() != row.data_ptr() for tensor, row in pairs):
+                    return None
+                known = [tensor.stride() for tensor in tensors]
+                if self.layout.sizes is None:  # else strides differ with the lengths
+                    self._read[program] = known
+            found = self._programs[name, threads] = program, known
         program, strides = found
         now = [tensor.stride() for tensor in tensors]
         if now == strides:

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 
 from recurra.checks import check_bool, check_count
 from recurra.engine import reference
-from recurra.engine.block import AnyBatch, Block, Reversed
+from recurra.engine.block import AnyBatch, Block, Packed, Reversed
 from recurra.engine.contract import Cell, expect_cell, kernel_of
 from recurra.engine.kernel import Kernel
 from recurra.engine.made_weights import make_weights
@@ -300,18 +300,18 @@ def again(
     return [run([known], batch)[0] for known in scans]
 
 
-def _turned(x: Ragged | Block) -> AnyBatch:
+def _turned(x: AnyBatch) -> AnyBatch:
     """The same steps, run the other way."""
-    return x.reverse() if isinstance(x, Block) else Reversed(x)
+    return Reversed(x) if isinstance(x, Ragged) else x.reverse()
 
 
-def _plain(x: Any) -> Ragged | Block | None:
+def _plain(x: Any) -> AnyBatch | None:
     """The inputs of a scan as a batch of which nothing but sizes and strides matter; else None."""
     if _num_watching or torch.compiler.is_compiling():
         return None
     if type(x) is Tensor and x.layout is torch.strided:
         x = Block(x)
-    if type(x) is not Block and (type(x) is not Ragged or x.resets is not None):
+    if type(x) not in (Ragged, Block, Packed) or x.resets is not None:
         return None
     values = x.values
     if values.is_nested or not is_plain_eager(values) or not values.is_cpu or hooks_on_all():
@@ -347,7 +347,7 @@ def _is_chosen(ready: Any, cell: Cell, x: AnyBatch) -> bool:
 
 
 def scan_both(
-    cells: Sequence[Cell], x: Ragged | Block, states: Sequence[Any], *, engine: str
+    cells: Sequence[Cell], x: AnyBatch, states: Sequence[Any], *, engine: str
 ) -> list[tuple[Tensor, Any]] | None:
     """Both directions of a layer, the first cell forward and the second one back, at the same time where either alone
     would leave threads idle.
@@ -456,7 +456,7 @@ def as_batch(x: Any, input_shape: tuple[int, ...], lengths: Any, resets: Tensor 
 
 def run_segments(
     forward: Callable[[Any, Any], tuple[Tensor, Any]],
-    x: Ragged | Block,
+    x: AnyBatch,
     state: Any,
     fresh: Callable[[int], Any],
     *,

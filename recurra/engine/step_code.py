@@ -21,6 +21,7 @@ from recurra.engine.cpu import team
 from recurra.engine.cpu.emit import HEADER
 from recurra.engine.cpu.loop_kernel import LoopKernel
 from recurra.engine.cpu.packing import pack
+from recurra.engine.cpu.tiling import NO_ROWS
 from recurra.engine.in_loops import taken_apart_in
 from recurra.engine.lookups import lookups
 from recurra.engine.loop import Program, Value
@@ -147,6 +148,9 @@ class StepMemory:
             "order": self.row_base.ctypes.data,  # sequence b is row b of every step
             "row_base": self.row_base.ctypes.data,
             "row_stride": self.batch_size,
+            "step_rows": NO_ROWS.data_ptr(),
+            "step_mask": 0,
+            "falls": 0,
             "scratch": self.scratch.data_ptr(),
             "scratch_rows": self._rows,
             "totals": 0,

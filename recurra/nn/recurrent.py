@@ -1,8 +1,8 @@
 """`torch.nn.RNN`, `LSTM` and `GRU` again: the same to the last keyword, faster, and they take a `Ragged`.
 
 They run on the compiled engine, forward and backward, where torch has no faster way: on the CPU, in float32 and
-float64, an LSTM from the first step on, a GRU from two, an RNN from four; packed sequences whose lengths differ from 16
-steps on, or from 64 where they are not trained. Everything else is torch's own code.
+float64, an LSTM from the first step on, a GRU from two, an RNN from four; packed sequences whose lengths differ from a
+few steps on (`stack.py` has the numbers). Everything else is torch's own code.
 """
 
 from __future__ import annotations
@@ -54,10 +54,9 @@ class LSTM(nn.LSTM):
         """Run the sequences, from zeros where there is no `hx`."""
         if isinstance(input, Ragged):
             return run_ragged(self, input, hx)
-        if isinstance(input, PackedSequence):
-            is_even = input.batch_sizes[0] == input.batch_sizes[-1]
-            if is_even and input.data.shape[-1] != self.input_size:
-                self.check_input(input.data, input.batch_sizes)  # torch would read beyond its weights here
+        is_packed_wrongly = isinstance(input, PackedSequence) and input.data.shape[-1] != self.input_size
+        if is_packed_wrongly and input.batch_sizes[0] == input.batch_sizes[-1]:
+            self.check_input(input.data, input.batch_sizes)  # torch would read beyond its weights here
         return run_faster(self, input, hx) or super().forward(input, hx)
 
     def __prepare_scriptable__(self) -> nn.LSTM:

@@ -16,28 +16,28 @@ from torch.nn.utils.rnn import PackedSequence
 from recurra.cells.gru import GRUState
 from recurra.cells.lstm import LSTMState
 from recurra.cells.rnn import RNNState
-from recurra.engine.block import Block
+from recurra.engine.block import AnyBatch, Block, Packed
 from recurra.engine.contract import Cell
-from recurra.engine.dense_lstm import is_dense_enough
 from recurra.engine.products import is_plain_eager
 from recurra.engine.scan import ENGINES, again, by_kernel, in_eager, run_segments, scan_both
 from recurra.engine.torch_kernels import TorchKernel
 from recurra.errors import ShapeError
 from recurra.nn.cells import new_cell, weight_names
-from recurra.ragged import Ragged, put_rows, take_rows
+from recurra.ragged import Ragged
 from recurra.shapes import describe
 
 __all__ = ["run_faster", "run_ragged"]
 
 Drop = Callable[[Tensor], Tensor]
-Batch = TypeVar("Batch", Ragged, Block)
+Batch = TypeVar("Batch", bound=AnyBatch)
 
 # gives what torch.compile has called for each function, while it is at work
 _watcher: Any = getattr(torch._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
 
-_FEWEST = {"LSTM": 1, "GRU": 2}  # steps; fewer, or of an RNN fewer than 4, torch has done in the time of our call
-# steps from which packed sequences are worth being sorted into ragged ones and back, in training and otherwise
-_WORTH_UNPACKING = {True: 12, False: 24}
+# Steps; fewer, or of an RNN fewer than the last, torch has done in the time of our call. Of packed sequences, whose
+# lengths are others each time, more is to be found out: without a gradient, and with one (measured on a Zen 4).
+_FEWEST = {"LSTM": 1, "GRU": 2, "": 4}
+_FEWEST_PACKED = {"LSTM": (12, 4), "GRU": (12, 3), "": (20, 8)}
 
 
 def run_ragged(module: nn.RNNBase, x: Ragged, hx: Any = None) -> tuple[Ragged, Any]:
@@ -79,7 +79,7 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
         return None
     alone = input.dim() == 2
     steps = input.unsqueeze(1) if alone else input.transpose(0, 1) if module.batch_first else input
-    found = _run_block(module, steps, hx, alone=alone)
+    found = _run_whole(module, Block(steps), hx, alone=alone)
     if found is None:
         return None
     outputs, fields = found
@@ -90,14 +90,13 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
     return outputs, _as_hx(module, fields)
 
 
-def _run_block(
-    module: nn.RNNBase, steps: Tensor, hx: Any, *, alone: bool = False
+def _run_whole(
+    module: nn.RNNBase, x: Block | Packed, hx: Any, *, alone: bool = False
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
-    """As `run_faster`, of inputs [T, B, I]: outputs [T, B, D*H] and fields [L*D, B, H]. `hx` has no B if `alone`."""
+    """As `run_faster`: the values of the outputs, and fields [L*D, B, H]. `hx` has no B if `alone`."""
     is_traced = torch.compiler.is_dynamo_compiling()
-    if not is_traced and len(steps) < _FEWEST.get(module.mode, 4):
+    if not is_traced and _is_soon_done(module, x):
         return None
-    x = Block(steps)
     fields = None if hx is None else _given(module, x, hx, alone=alone)
     if hx is not None and fields is None:
         return None
@@ -134,42 +133,20 @@ def _is_between_graphs(module: nn.RNNBase) -> bool:
 
 
 def _run_packed(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any] | None:
-    """As `run_faster`. Dropout between layers draws in the order of the packed data, as torch does."""
-    data = packed.data
+    """As `run_faster`, where the sequences stand. Those of one length are a block, in the order of packing."""
+    data, batch_sizes, order, rank = packed
     if not is_plain_eager(data) or data.shape[1:] != (module.input_size,):
         return None
-    if packed.batch_sizes[0] == packed.batch_sizes[-1]:
-        return _run_even(module, packed, hx)
-    is_dense = _is_dense(module, packed)
-    worth_it = len(packed.batch_sizes) >= _WORTH_UNPACKING[torch.is_grad_enabled()]
-    if not is_dense and not worth_it:  # before anything is copied
+    first, last = batch_sizes.numpy()[[0, -1]].tolist()
+    x = Block(data.view(len(batch_sizes), first, -1)) if first == last else Packed(data, batch_sizes)
+    if _is_soon_done(module, x):  # before anything is sorted
         return None
-    rows = Ragged.from_packed(PackedSequence(torch.arange(len(data), device=data.device), *packed[1:]))
-    x = rows.replace(take_rows(data, rows.values))
-    fields = _given(module, x, hx)
-    if fields is None or not (is_dense or _compiles(module, x, fields)):
-        return None
-
-    def as_packed(values: Tensor) -> Tensor:
-        return put_rows(values, rows.values, len(data))
-
-    def drop(values: Tensor) -> Tensor:
-        return take_rows(functional.dropout(as_packed(values), module.dropout), rows.values)
-
-    x, fields = _run_layers(module, x, fields, drop)
-    return PackedSequence(as_packed(x.values), *packed[1:]), _as_hx(module, fields)
-
-
-def _run_even(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any] | None:
-    """As `_run_packed`, where all lengths are equal: packed data are a block then, in the order of packing."""
-    data, batch_sizes, order, rank = packed
-    steps = data.view(len(batch_sizes), int(batch_sizes[0]), -1)
     if hx is not None and order is not None:
-        fields = _given(module, Block(steps), hx)
+        fields = _given(module, x, hx)
         if fields is None:
             return None
         hx = _as_hx(module, tuple(field.index_select(1, order) for field in fields))
-    found = _run_block(module, steps, hx)
+    found = _run_whole(module, x, hx)
     if found is None:
         return None
     outputs, after = found
@@ -177,22 +154,22 @@ def _run_even(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[Pack
     return PackedSequence(outputs.reshape(len(data), -1), *packed[1:]), _as_hx(module, after)
 
 
-def _is_dense(module: nn.RNNBase, packed: PackedSequence) -> bool:
-    """Whether oneDNN runs packed sequences, not all of one length, faster when they are padded."""
-    data, batch_sizes = packed.data, packed.batch_sizes
+def _is_soon_done(module: nn.RNNBase, x: Block | Packed) -> bool:
+    """Whether torch has done so few steps sooner."""
+    if isinstance(x, Block):
+        return x.max_length < _FEWEST.get(module.mode, _FEWEST[""])
+    fewest = _FEWEST_PACKED.get(module.mode, _FEWEST_PACKED[""])[torch.is_grad_enabled()]
+    return x.max_length < fewest and not _kernel(module, 0).prefers_dense(x)
+
+
+def _is_worth_it(module: nn.RNNBase, x: Block | Packed, fields: tuple[Tensor, ...]) -> bool:
     kernel = _kernel(module, 0)
-    return (
-        is_dense_enough(len(data), len(batch_sizes), int(batch_sizes[0]))
-        and kernel.has_dense(data)
-        and kernel.supports(data)
-    )
+    if isinstance(x, Packed) and kernel.prefers_dense(x) and kernel.supports(x.values):
+        return True  # torch itself pads no packed sequences for oneDNN
+    return _compiles(module, x, fields) and not kernel.is_fast(x)
 
 
-def _is_worth_it(module: nn.RNNBase, x: Block, fields: tuple[Tensor, ...]) -> bool:
-    return _compiles(module, x, fields) and not _kernel(module, 0).is_fast(x)
-
-
-def _compiles(module: nn.RNNBase, x: Ragged | Block, fields: tuple[Tensor, ...]) -> bool:
+def _compiles(module: nn.RNNBase, x: AnyBatch, fields: tuple[Tensor, ...]) -> bool:
     """Whether the compiled engine can run this."""
     values = x.values
     weights = [weight for layer in module.all_weights for weight in layer]
@@ -205,7 +182,7 @@ def _compiles(module: nn.RNNBase, x: Ragged | Block, fields: tuple[Tensor, ...])
     )
 
 
-def _given(module: nn.RNNBase, x: Ragged | Block, hx: Any, *, alone: bool = False) -> tuple[Tensor, ...] | None:
+def _given(module: nn.RNNBase, x: AnyBatch, hx: Any, *, alone: bool = False) -> tuple[Tensor, ...] | None:
     """The fields of the state [L*D, B, H], zeros where there is no `hx`; None where something does not fit."""
     if x.values.shape[-1] != module.input_size:
         return None
@@ -267,7 +244,7 @@ def _joined(
 ) -> tuple[Batch, list[Any]]:
     """The outputs of a layer, and the last state of each direction, from what its directions give."""
     outputs = [values for values, _ in found]
-    y = x.replace(torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0])
+    y: Any = x.replace(torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0])
     if module.dropout and module.training and layer + 1 < module.num_layers:
         y = y.map(drop)
     return y, [end for _, end in found]
@@ -278,7 +255,7 @@ def _stacked(states: Sequence[Any]) -> tuple[Tensor, ...]:
     return tuple(torch.stack(field) for field in zip(*states, strict=True))
 
 
-def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: Ragged | Block, hx: tuple[Tensor, ...]) -> Any:
+def _run_layer(module: nn.RNNBase, indices: Sequence[int], x: AnyBatch, hx: tuple[Tensor, ...]) -> Any:
     """Outputs and last state of each direction."""
     begin = _begin(module, indices, hx)
 
@@ -343,7 +320,7 @@ def _shapes(module: nn.RNNBase, batch_size: int) -> list[tuple[int, int, int]]:
     return [h, (layers, batch_size, module.hidden_size)] if module.mode == "LSTM" else [h]
 
 
-def _zeros(module: nn.RNNBase, x: Ragged | Block) -> tuple[Tensor, ...]:
+def _zeros(module: nn.RNNBase, x: AnyBatch) -> tuple[Tensor, ...]:
     return tuple(x.values.new_zeros(shape) for shape in _shapes(module, x.batch_size))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 import recurra
 from recurra import Ragged
 from recurra.cells import GRU, LSTM, RNN
-from recurra.engine.block import Block, Reversed
+from recurra.engine.block import Block, Packed, Reversed
 from recurra.engine.cpu.tiling import Layout
 from recurra.networks.recurrent import variational
 from tests.tolerance import assert_close
@@ -40,6 +40,24 @@ def test_sequences_that_run_the_other_way_stand_where_they_are() -> None:
     assert torch.equal(layout.from_ragged(x.reverse().values), x.values)
 
 
+@pytest.mark.parametrize("lengths", [[5, 3, 3, 1], [4], [2, 2], [3, 1, 1, 1, 1, 1, 1]])
+def test_packed_sequences_stand_where_they_are(lengths: list[int]) -> None:
+    x = Ragged.from_list([torch.randn(n, 2) for n in lengths])
+    data, batch_sizes, _, _ = x.to_packed()
+    for packed, same in ((Packed(data, batch_sizes), x), (Packed(data, batch_sizes).reverse(), x.reverse())):
+        assert torch.equal(packed.to_ragged().values, same.values)
+        assert torch.equal(packed.from_ragged(same.values), data)
+        assert (packed.num_steps, packed.batch_size, packed.max_length) == (sum(lengths), len(lengths), max(lengths))
+        layout = Layout.of(packed)
+        assert layout.lengths.tolist() == lengths
+        assert torch.equal(layout.to_ragged(data).values, same.values)
+        assert torch.equal(layout.from_ragged(same.values), data)
+        larger = layout.resized(sum(lengths) + 5)
+        assert larger.kind == layout.kind
+        assert larger.num_rows == sum(lengths) + 5
+        assert sorted(larger.rows_from(0, larger.lengths).tolist()) == list(range(larger.num_rows))
+
+
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_a_layout_says_where_the_steps_of_a_block_stand(backward: bool, batch_first: bool) -> None:
@@ -59,17 +77,21 @@ def test_a_layout_says_where_the_steps_of_a_block_stand(backward: bool, batch_fi
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_every_step_is_dealt_out_once(threads: int) -> None:
-    for lengths in ([5, 5, 5, 5, 5, 5, 5], [3, 0, 7, 1, 7, 2], [], [0, 0]):
+    for lengths in ([5, 5, 5, 5, 5, 5, 5], [3, 0, 7, 1, 7, 2], [9, 1, 4, 4], [], [0, 0]):
         x = Ragged.from_list([torch.zeros(n, 1) for n in lengths] or [torch.zeros(0, 1)])
-        for layout in (Layout.of(x), Layout.of(Reversed(x))):
+        layouts = [Layout.of(x), Layout.of(Reversed(x))]
+        if x.batch_size and x.num_steps and not (x.lengths == 0).any():
+            packed = Packed(*x.to_packed()[:2])
+            layouts += [Layout.of(packed), Layout.of(packed.reverse())]
+        for layout in layouts:
             tiling = layout.tiling(threads, 2)
             assert sorted(tiling.order.tolist()) == list(range(x.batch_size))
             ran = []
             for first, count, steps, at in tiling.tiles.tolist():
                 assert count <= tiling.rows <= 2
                 for t in range(steps):
-                    running = tiling.active[at + t]
-                    ran += [tiling.row_base[first + r] + t * tiling.row_stride for r in range(running)]
+                    shift = t * tiling.row_stride if tiling.step_rows is None else tiling.step_rows[t + 1]
+                    ran += [tiling.row_base[first + r] + shift for r in range(tiling.active[at + t])]
             assert sorted(ran) == list(range(x.num_steps))
             assert layout.tiling(threads, 2) is tiling
 

@@ -79,14 +79,15 @@ def test_a_gradient_of_the_input_and_of_a_gradient_is_torchs(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_packed_sequences_of_one_length_are_run_where_they_stand(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs, ours = pair(kind, {"num_layers": 2})
+def test_packed_sequences_are_run_where_they_stand(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, ours = pair(kind, {"num_layers": 2, "bidirectional": True})
     monkeypatch.setattr(Ragged, "from_packed", None)  # nothing is sorted
     order = torch.tensor([2, 0, 1])
-    packed = PackedSequence(torch.randn(3 * 4, 5), torch.full((4,), 3), order, order.argsort())
-    assert is_compiled(ours(packed))
-    for state in (None, random_state(ours, 3)):
-        assert_equal_modules(theirs, ours, packed, state)
+    for sizes in ([3, 3, 3, 3], [3, 3, 2, 2, 2, 1, 1, 1, 1]):
+        packed = PackedSequence(torch.randn(sum(sizes), 5), torch.tensor(sizes), order, order.argsort())
+        assert is_compiled(ours(packed))
+        for state in (None, random_state(ours, 3)):
+            assert_equal_modules(theirs, ours, packed, state)
 
 
 @pytest.mark.parametrize("kind", KINDS)

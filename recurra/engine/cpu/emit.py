@@ -35,7 +35,8 @@ __all__ = ["Sizes", "emit", "sizes_of"]
 TILE_WORDS = 4
 # words of the table before the addresses of arrays, vectors, matrices, states in, states out
 HEADER = (
-    *("num_threads", "sharers", "num_tiles", "tiles", "active", "order", "row_base", "row_stride"),
+    *("num_threads", "sharers", "num_tiles", "tiles", "active", "order", "row_base"),
+    *("row_stride", "step_rows", "step_mask", "falls"),
     *("scratch", "scratch_rows", "totals", "meeting", "sleepers"),
 )
 # steps of a tile whose terms are added up before their sum joins the others': sums of many numbers stay exact
@@ -143,7 +144,7 @@ class Emitter(Writer):
                 self.clear(self.totals, self.word(2 * self.sizes.total))
 
             def step(number: Any) -> None:
-                t = b.sub(b.sub(steps, number), self.word(1)) if self.reverse else number
+                t = b.select(self.falls, b.sub(b.sub(steps, number), self.word(1)), number)
                 running = b.load(self.at(header["active"], b.add(counts, t), 8), typ=I64)
                 self._step(first, t, self._left(running))
                 if self.sizes.total:
@@ -168,9 +169,12 @@ class Emitter(Writer):
         """The header, and where the states stand before the first steps and after the last."""
         table, plan = self.function.args[0], self.plan
         header = self.read_words(table, HEADER)
-        for name in ("tiles", "active", "order", "row_base", "totals"):
+        for name in ("tiles", "active", "order", "row_base", "step_rows", "totals"):
             header[name] = self.pointer(header[name])
         self.order, self.row_base, self.row_stride = (header[name] for name in ("order", "row_base", "row_stride"))
+        self.step_rows, self.step_mask = header["step_rows"], header["step_mask"]
+        # whether steps go by from the last one to the first
+        self.falls = self.b.icmp_signed("==" if self.reverse else "!=", header["falls"], self.word(0))
         places = itertools.count(len(HEADER))
 
         def addresses(count: int) -> list[Any]:
@@ -247,7 +251,9 @@ class Emitter(Writer):
         b.store(b.select(b.icmp_signed("==", self.member, self.word(0)), self.word(_ALL), self.word(0)), self.limit)
 
     def _step(self, first: Any, t: Any, running: Any) -> None:
-        shift = self.b.mul(t, self.row_stride)
+        shift = self._shift(t)
+        step = self.b.select(self.falls, self.word(-1), self.word(1))
+        to_next = self.b.sub(self._shift(self.b.add(t, step)), shift)
         for segment in self.plan.segments:
             if segment.dots:
                 self.emit_meeting(self.meeting, self.sharers, self._part)
@@ -260,22 +266,30 @@ class Emitter(Writer):
 
             def row(r: Any, *, groups: list[Group] = segment.groups, running: Any = running) -> None:
                 base = self._row_base(first, r)
-                self.ahead = self._ahead(first, r, running, base)
+                self.ahead = self._ahead(first, r, running, base, to_next)
                 self._row(groups, r, self.b.add(base, shift))
 
             self.each(self.member, running, self.sharers, row)
 
+    def _shift(self, t: Any) -> Any:
+        """Rows from the first step of a sequence to step t; there is one before the first, and one after the last."""
+        b = self.b
+        place = b.and_(b.add(t, self.word(1)), self.step_mask)
+        return b.add(b.mul(t, self.row_stride), b.load(self.at(self.step_rows, place, 8), typ=I64))
+
     def _row_base(self, first: Any, r: Any) -> Any:
         return self.b.load(self.at(self.row_base, self.b.add(first, r), 8), typ=I64)
 
-    def _ahead(self, first: Any, r: Any, running: Any, base: Any) -> Any:
-        """How many rows behind this one the row stands that its thread comes to next: at this step, or at the next."""
+    def _ahead(self, first: Any, r: Any, running: Any, base: Any, to_next: Any) -> Any:
+        """How many rows behind this one the row stands that its thread comes to next: at this step, or at the next.
+
+        To the next step it is `to_next` rows.
+        """
         b, word = self.b, self.word
         following = b.add(r, self.sharers)
         is_there = b.icmp_signed("<", following, running)
-        step = b.sub(word(0), self.row_stride) if self.reverse else self.row_stride
         other = self._row_base(first, b.select(is_there, following, self.member))
-        return b.add(b.sub(other, base), b.select(is_there, word(0), step))
+        return b.add(b.sub(other, base), b.select(is_there, word(0), to_next))
 
     def _row(self, groups: list[Group], r: Any, row: Any) -> None:
         for group in groups:

@@ -42,6 +42,7 @@ _of_thread = threading.local()
 # slots of a call's table: the size of the batch (`Layout.size`), rows that there is memory for, a step more than the
 # size, and room for as many; the tensors handed in, what says how sequences are dealt out, and the new tensors follow
 _PROGRAM, _ZERO, _SIZE, _ROOM, _ONE_MORE, _SPAN, _WORKSPACE, _FIRST = range(8)
+_ARRAYS = 5  # of a tiling
 _FIXED = 0, 0, 0, 0, 0  # in the slots from _ZERO to _SPAN, where a program is for one size
 
 
@@ -194,7 +195,7 @@ class Program:
             pairs = zip(layouts, owners, strict=True)
             _expect(all(layout.like(own).asked == own.asked for layout, own in pairs))
             for number, arrays in enumerate(_together(own.arrays for own in owners)):
-                self._slots[_memories(arrays)] = self._after_given + 4 * len(found) + number, _Number(0)
+                self._slots[_memories(arrays)] = self._after_given + _ARRAYS * len(found) + number, _Number(0)
             found[key] = owners[0]
         return list(found.values())
 
@@ -208,7 +209,7 @@ class Program:
         shape = self._numbers(tensor.shape for tensor in (tensors if whole else own[at]))
         is_plain = not whole or all(tensor.is_contiguous() for tensor in tensors)
         new = _New(shape, tensor.dtype, () if is_plain else strides)
-        first = self._after_given + 4 * len(self._tilings)
+        first = self._after_given + _ARRAYS * len(self._tilings)
         if at not in self._slots:
             self._slots[at] = first + len(self._new), _Number(0)
             self._new.append(new)

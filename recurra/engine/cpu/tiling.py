@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.engine.block import AnyBatch, Block, Reversed, is_batch_first
+from recurra.engine.block import AnyBatch, Block, Packed, Reversed, is_batch_first
 from recurra.ragged import Ragged, put_rows, take_rows
 
-__all__ = ["LINE", "Layout", "Tiling", "room"]
+__all__ = ["LINE", "NO_ROWS", "Layout", "Tiling", "room"]
 
 LINE = 64  # bytes of a line of memory and of the longest vector: where rows begin, no vector lies across two lines
+NO_ROWS = torch.zeros(1, dtype=torch.int64, device="cpu")  # for `step_rows`, where strides say all
+_NONE, _TWO_ZEROS = np.zeros(0, np.int64), np.zeros(2, np.int64)
 _ROWS = 16  # of float32 fill whole lines, whatever their width
 
 
@@ -35,6 +37,9 @@ class Tiling:
         active: int64, for each tile and step how many of its sequences run.
         row_base: int64 [B], the row of the first step of each sequence in that order.
         row_stride: rows from one step of a sequence to the next.
+        step_rows: int64, rows from the first step of a sequence to each other besides, from the one before the first to
+            the one after the last; or one zero for all.
+        falls: whether steps go by from the last one to the first.
         sharers: threads of each tile.
         asked: the arguments of `Layout.tiling`, or of `of_rows`, that it was made by.
     """
@@ -45,6 +50,8 @@ class Tiling:
     active: np.ndarray
     row_base: np.ndarray
     row_stride: int = 1
+    step_rows: np.ndarray | None = None
+    falls: bool = False
     sharers: int = 1
     asked: tuple[int, ...] = ()
 
@@ -63,27 +70,33 @@ class Tiling:
     @cached_property
     def arrays(self) -> tuple[Tensor, ...]:
         """Those that a kernel reads."""
-        return tuple(map(torch.from_numpy, (self.tiles, self.active, self.order, self.row_base)))
+        own = map(torch.from_numpy, (self.tiles, self.active, self.order, self.row_base))
+        return *own, NO_ROWS if self.step_rows is None else torch.from_numpy(self.step_rows)
 
     @cached_property
     def header(self) -> dict[str, int | Tensor]:
         """Its words of a kernel's table."""
         return {
-            **dict(zip(("tiles", "active", "order", "row_base"), self.arrays, strict=True)),
+            **dict(zip(("tiles", "active", "order", "row_base", "step_rows"), self.arrays, strict=True)),
             "sharers": self.sharers,
             "num_tiles": len(self.tiles),
             "row_stride": self.row_stride,
+            "step_mask": 0 if self.step_rows is None else -1,
+            "falls": int(self.falls),
         }
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where the steps of each sequence stand among the rows: step t of sequence b is row `first[b] + t * stride`.
+    """Where the steps of each sequence stand among the rows: step t of sequence b is row `first[b] + t * stride`, or
+    `first[b] + steps[t + 1]`.
 
     Attributes:
         lengths: int64 [B], steps of each sequence.
         first: int64 [B].
         stride: see above.
+        steps: see above; int64 [T + 2], as there is one before the first and one after the last.
+        falls: whether sequences run from their last step, where t is largest, to their first.
         sizes: (T, B) of values that are handed in as [T, B, ...], None of rows [N, ...].
         batch_first: whether these have strides of [B, T, ...].
         apart: whether what a pass gives must share no memory.
@@ -92,6 +105,8 @@ class Layout:
     lengths: np.ndarray
     first: np.ndarray
     stride: int = 1
+    steps: np.ndarray | None = None
+    falls: bool = False
     sizes: tuple[int, int] | None = None
     batch_first: bool = False
     apart: bool = False
@@ -101,13 +116,17 @@ class Layout:
         """That of a batch; batches with the same offsets, such as those of all layers of a stack, share one."""
         if isinstance(x, Block):
             return cls.of_block(x.max_length, x.batch_size, is_batch_first(x.values), x.backward)
-        backward = isinstance(x, Reversed)
+        backward = x.backward if isinstance(x, Packed) else isinstance(x, Reversed)
         if x.batch_size == 1:
             return cls.of_one(x.num_steps, backward)
-        ragged = x.ragged if isinstance(x, Reversed) else x
+        source = x.ragged if isinstance(x, Reversed) else x
         key = cls, backward
-        layout = ragged.derived.get(key) or cls.of_edges(ragged.offsets.numpy(), backward)
-        return ragged.derived.setdefault(key, layout)
+        layout: Layout | None = source.derived.get(key)
+        if layout is None:
+            is_packed = isinstance(source, Packed)
+            sizes = (source.batch_sizes if isinstance(source, Packed) else source.offsets).numpy()
+            layout = cls.of_batch_sizes(sizes, x.batch_size, backward) if is_packed else cls.of_edges(sizes, backward)
+        return source.derived.setdefault(key, layout)
 
     @classmethod
     def of_edges(cls, edges: np.ndarray, backward: bool) -> Layout:
@@ -126,13 +145,20 @@ class Layout:
         lengths = np.full(batch_size, num_steps, np.int64)
         if backward and num_steps:
             first, stride = first + (num_steps - 1) * stride, -stride
-        return cls(lengths, first, stride, (num_steps, batch_size), batch_first, apart)
+        return cls(lengths, first, stride, sizes=(num_steps, batch_size), batch_first=batch_first, apart=apart)
 
     @classmethod
     @functools.lru_cache(maxsize=256)
     def of_one(cls, num_steps: int, backward: bool) -> Layout:
         """That of a ragged batch of one sequence."""
         return cls.of_edges(np.array([0, num_steps]), backward)
+
+    @classmethod
+    def of_batch_sizes(cls, batch_sizes: np.ndarray, batch: int, backward: bool) -> Layout:
+        """That of packed sequences, of which so many [T], the longest, have a step t; see `Packed` for `backward`."""
+        sequences = np.arange(batch)
+        lengths = (-batch_sizes).searchsorted(-sequences)
+        return cls(lengths, sequences, 0, np.concatenate((_TWO_ZEROS, batch_sizes.cumsum())), backward)
 
     def rows(self, values: Tensor) -> Tensor:
         """Rows [N, ...] of values as they are handed in."""
@@ -168,8 +194,17 @@ class Layout:
     @cached_property
     def _order(self) -> Tensor:
         """For each row of that Ragged its row here, int64 [N]."""
-        first, starts = (np.repeat(each, self.lengths) for each in (self.first, self.offsets.numpy()[:-1]))
-        return torch.from_numpy(first + (np.arange(self.num_rows) - starts) * self.stride)
+        return torch.from_numpy(self.rows_from(0, self.lengths))
+
+    def rows_from(self, start: int, counts: np.ndarray) -> np.ndarray:
+        """The rows of so many steps [B] of each sequence, in the order in which they run, but for the first `start`:
+        int64, one sequence after the other."""
+        ends = counts.cumsum()
+        step = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts - start, counts)
+        first = np.repeat(self.first, counts)
+        if self.steps is None:
+            return first + step * self.stride
+        return first + self.steps[np.repeat(self.lengths, counts) - step if self.falls else step + 1]
 
     def to_ragged(self, values: Tensor) -> Ragged:
         """The same sequences, in the order in which they run."""
@@ -206,20 +241,26 @@ class Layout:
     def kind(self) -> tuple[int | bool, ...]:
         """Equal for those that differ by their size alone, or by how the rows of a ragged batch are cut into as many
         sequences."""
-        return len(self.lengths), self.sizes is not None, self.batch_first, self.stride < 0, self.apart
+        backward = self.falls or self.stride < 0
+        return len(self.lengths), self.sizes is not None, self.steps is not None, self.batch_first, backward, self.apart
 
     def resized(self, size: int) -> Layout:
         """One of this kind with another size."""
         if self.sizes is not None:
             return Layout.of_block(size, self.sizes[1], self.batch_first, self.stride < 0, apart=self.apart)
-        edges = np.linspace(0, size, len(self.lengths) + 1).astype(np.int64)
+        batch = len(self.lengths)
+        edges = np.linspace(0, size, batch + 1).astype(np.int64)
+        if self.steps is not None:
+            lengths = -np.sort(-np.diff(edges))
+            batch_sizes = batch - np.searchsorted(lengths[::-1], np.arange(lengths[0]), side="right")
+            return Layout.of_batch_sizes(batch_sizes, batch, self.falls)
         return Layout.of_edges(edges, self.stride < 0)
 
     def _deal(self, threads: int, limit: int, sharers: int) -> Tiling:
         batch, asked = len(self.lengths), (threads, limit, sharers)
         threads = max(1, min(threads // sharers, batch))
         rows = max(1, min(limit, -(-batch // threads)))
-        sorted_ = np.argsort(-self.lengths, kind="stable")
+        sorted_ = (-self.lengths).argsort(kind="stable")
         even = batch == 0 or self.lengths[sorted_[0]] == self.lengths[sorted_[-1]]
         tiles: list[tuple[int, int, int, int]] = []
         order: list[np.ndarray] = []
@@ -240,18 +281,19 @@ class Layout:
                 tiles.append((first, len(mine), steps, at))
                 order.append(mine)
                 # sequences are in falling order: the count at step t is how many are longer than t
-                counts.append(len(mine) - np.searchsorted(lengths[::-1], np.arange(steps), side="right"))
+                counts.append(len(mine) - lengths[::-1].searchsorted(np.arange(steps), side="right"))
                 first += len(mine)
                 at += steps
-        whole = [np.zeros(0, np.int64)]
-        dealt = np.concatenate(order or whole)
+        dealt = np.concatenate(order or [_NONE])
         return Tiling(
             order=dealt,
             rows=rows,
             tiles=np.array(tiles, np.int64).reshape(len(tiles), 4),
-            active=np.concatenate(counts or whole).astype(np.int64),
-            row_base=np.ascontiguousarray(self.first[dealt]),
+            active=np.concatenate(counts or [_NONE]).astype(np.int64, copy=False),
+            row_base=self.first[dealt],
             row_stride=self.stride,
+            step_rows=self.steps,
+            falls=self.falls,
             sharers=sharers,
             asked=asked,
         )

@@ -20,6 +20,7 @@ import recurra
 from recurra import Ragged, cells
 from recurra.cells import GRU, RNN, make_cell
 from recurra.engine import reference
+from recurra.engine.block import Packed
 from recurra.engine.cell_code import Compiled
 from recurra.engine.compiled import compiled
 from recurra.engine.cpu import programs as programs_module
@@ -29,7 +30,7 @@ from recurra.engine.cpu.programs import Programs
 from recurra.engine.cpu.replay import Program
 from recurra.engine.cpu.target import host
 from recurra.engine.cpu.tiling import Layout, room
-from recurra.engine.scan import engine_in_use
+from recurra.engine.scan import ENGINES, engine_in_use
 from tests.engine.cpu.passes import as_turns, numbers, programs
 from tests.tolerance import assert_close
 
@@ -101,6 +102,38 @@ def test_sequences_of_other_lengths_run_as_a_program_too(
         for got, want in zip(*found, strict=True):
             assert (got is None) == (want is None)
             if want is not None:
+                assert_close(got, want)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("name", sorted(cells.CELLS))
+def test_packed_sequences_run_as_a_program_too(name: str, backward: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"size": (3, 3)} if name in ("convlstm", "convgru") else {}
+    cell = make_cell(name, 4, 8, **options).double()
+
+    def found(lengths: Sequence[int], engine: str) -> list[Tensor | None]:
+        torch.manual_seed(sum(lengths))
+        data, batch_sizes, _, _ = ragged(cell, lengths).to_packed()
+        leaf = data.requires_grad_()
+        x = Packed(leaf, batch_sizes, backward)
+        state = cell.initial_state(len(lengths), dtype=torch.float64)
+        given = cell.State(*(torch.randn_like(each) if each.is_floating_point() else each for each in state))
+        with torch.no_grad():
+            free, _ = ENGINES[engine](cell, x, given)
+        y, after = ENGINES[engine](cell, x, given)
+        loss = y.square().sum() + sum(field.square().sum() for field in after if field.is_floating_point())
+        learned = [each for each in cell.parameters() if each.requires_grad]
+        return [free, y, *after, *torch.autograd.grad(loss, [leaf, *learned], allow_unused=True)]
+
+    for lengths in ([12, 9, 6], [25, 1, 1], [9, 9, 9]):  # of 24 to 27 rows together
+        found(lengths, "compiled")
+    assert [type(each) for passes in elastic(cell).values() for each in passes] == [Program] * 3
+    monkeypatch.setattr(Compiled, "_forward", never)
+    monkeypatch.setattr(Compiled, "_backward", never)
+    for lengths in ([22, 1, 1], [12, 10, 2], [8, 8, 8], [15, 10, 1]):
+        for got, want in zip(found(lengths, "compiled"), found(lengths, "reference"), strict=True):
+            assert (got is None) == (want is None)
+            if got is not None and want is not None:
                 assert_close(got, want)
 
 
