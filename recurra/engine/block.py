@@ -186,12 +186,16 @@ class Packed:
         """The same steps, run the other way."""
         return replace(self, backward=not self.backward)
 
-    @cached_property
+    @property
     def _rows(self) -> Ragged:
         """For each step, in the order in which sequences run, its row."""
-        places = torch.arange(self.num_steps, device=self.values.device)
-        rows = Ragged.from_packed(PackedSequence(places, self.batch_sizes))
-        return rows.reverse() if self.backward else rows
+        key = Packed, self.backward
+        if key not in self.derived:
+            places = torch.arange(self.num_steps, device=self.values.device)
+            rows = Ragged.from_packed(PackedSequence(places, self.batch_sizes))
+            self.derived[key] = rows.reverse() if self.backward else rows
+        found: Ragged = self.derived[key]
+        return found
 
     def to_ragged(self) -> Ragged:
         """The same sequences in the order in which they run, for engines that want every one in one stretch."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
+from torch.nn.utils.rnn import PackedSequence
 
 from recurra.checks import check_bool, check_count
 from recurra.engine import reference
@@ -446,6 +447,10 @@ def as_batch(x: Any, input_shape: tuple[int, ...], lengths: Any, resets: Tensor 
         return x
     if isinstance(x, Tensor) and x.is_nested:
         raise ShapeError("`x` is a nested tensor: give `Ragged.from_nested(x)`; `outputs.to_nested()` is the way back.")
+    if isinstance(x, PackedSequence):
+        raise ShapeError(
+            "`x` is a PackedSequence: give `Ragged.from_packed(x)`; `outputs.to_packed()` is the way back."
+        )
     if not isinstance(x, Tensor) or x.dim() < 2 or x.shape[2:] != input_shape:
         expected = shape_text("T", "B", I=input_shape)
         raise ShapeError(f"`x` must be a Ragged or have shape {expected} for `{reader}`, got {describe(x)}.")

@@ -324,39 +324,51 @@ def _trace(cell: Cell, dtype: torch.dtype) -> Trace:
             learning, pulls = [ends[index] for index in pulled], [d_ends[index] for index in pulled]
             return [*ends, *torch.autograd.grad(learning, inputs, pulls, materialize_grads=True)]
 
-        try:
-            # torch's search for NaN in gradients looks at values, and so do its distributions
-            no_search = torch.autograd.set_detect_anomaly(False)
-            with warnings.catch_warnings(), sources.forgotten(), _unchecked(), Rewriting(), _RowsTogether(), no_search:
-                warnings.simplefilter("ignore")  # torch's own, about its own internals
-                if complexes.any:
-                    with torch.no_grad():
-                        complexes = complexes._replace(output=results((*constants, x, *state))[0].is_complex())
-                d_output = torch.empty(BATCH, *[2] * complexes.output, *cell.output_shape, dtype=dtype.to_real())
-                begin = complexes.in_planes((*constants, x, *state))
-                flat = [*begin, d_output, *map(torch.empty_like, begin[len(named) + 1 :])]
-                module = _graph_of(step_and_pull, flat, is_complex=complexes.any)
-        except (GuardOnDataDependentSymNode, torch._subclasses.fake_tensor.DataDependentOutputException) as error:
-            raise TraceError(
-                f"`{type(cell).__name__}.step` looks at the value of a tensor{user_line(cell, error)}; "
-                "a step is traced once for all values: write `torch.where(condition, a, b)`."
-            ) from None
-        except _OneRow as error:
-            raise CompileError(
-                f"`{type(cell).__name__}.step` goes over the rows of its batch one by one{user_line(cell, error)}, "
-                "which are different sequences: it has no compiled form."
-            ) from None
-        except ShapeError as error:  # what stands at the size of the batch is any size
-            raise ShapeError(str(error).replace(f"B={BATCH}", "B").replace(str(BATCH), "B")) from None
-        except (RuntimeError, NotImplementedError, TypeError) as error:
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CompileError(
-                f"`{type(cell).__name__}.step` cannot be traced{user_line(cell, error)}: {why}"
-            ) from error
+        # torch's search for NaN in gradients looks at values, and so do its distributions
+        no_search = torch.autograd.set_detect_anomaly(False)
+        with (
+            _errors_named(cell),
+            warnings.catch_warnings(),
+            sources.forgotten(),
+            _unchecked(),
+            Rewriting(),
+            _RowsTogether(),
+            no_search,
+        ):
+            warnings.simplefilter("ignore")  # torch's own, about its own internals
+            if complexes.any:
+                with torch.no_grad():
+                    complexes = complexes._replace(output=results((*constants, x, *state))[0].is_complex())
+            d_output = torch.empty(BATCH, *[2] * complexes.output, *cell.output_shape, dtype=dtype.to_real())
+            begin = complexes.in_planes((*constants, x, *state))
+            flat = [*begin, d_output, *map(torch.empty_like, begin[len(named) + 1 :])]
+            module = _graph_of(step_and_pull, flat, is_complex=complexes.any)
     _drop_zeros(module.graph, 1 + len(fields), 1 + len(fields) + len(learned) + 1)
     module.graph.eliminate_dead_code()
     _bake_literals(cell, module)
     return Trace(module.graph, (*fixed, *learned), learned, fields, complexes)
+
+
+@contextlib.contextmanager
+def _errors_named(cell: Cell) -> Iterator[None]:
+    """Inside, what torch cannot trace is an error that names the line of the step and says what to do."""
+    try:
+        yield
+    except (GuardOnDataDependentSymNode, torch._subclasses.fake_tensor.DataDependentOutputException) as error:
+        raise TraceError(
+            f"`{type(cell).__name__}.step` looks at the value of a tensor{user_line(cell, error)}; "
+            "a step is traced once for all values: write `torch.where(condition, a, b)`."
+        ) from None
+    except _OneRow as error:
+        raise CompileError(
+            f"`{type(cell).__name__}.step` goes over the rows of its batch one by one{user_line(cell, error)}, "
+            "which are different sequences: it has no compiled form."
+        ) from None
+    except ShapeError as error:  # what stands at the size of the batch is any size
+        raise ShapeError(str(error).replace(f"B={BATCH}", "B").replace(str(BATCH), "B")) from None
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CompileError(f"`{type(cell).__name__}.step` cannot be traced{user_line(cell, error)}: {why}") from error
 
 
 def _detached(tensor: Tensor) -> Tensor:

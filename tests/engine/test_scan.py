@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import pytest
@@ -170,11 +171,15 @@ def test_what_is_no_cell_is_refused_with_the_way_to_one(cell: Any, message: str)
             recurra.Recurrent(cell)
 
 
-def test_a_nested_tensor_is_told_the_way_to_a_ragged() -> None:
-    nested = recurra.Ragged.from_list([torch.randn(4, 3), torch.randn(2, 3)]).to_nested()
-    for run in (lambda: recurra.scan(GRU(3, 5), nested), lambda: recurra.Recurrent(GRU(3, 5))(nested)):
-        with pytest.raises(ShapeError, match=r"`x` is a nested tensor: give `Ragged.from_nested"):
-            run()
+def test_nested_and_packed_sequences_are_told_the_way_to_a_ragged() -> None:
+    x = recurra.Ragged.from_list([torch.randn(4, 3), torch.randn(2, 3)])
+    for other, name in (
+        (x.to_nested(), "nested tensor: give `Ragged.from_nested"),
+        (x.to_packed(), "PackedSequence: "),
+    ):
+        for run in (functools.partial(recurra.scan, GRU(3, 5)), recurra.Recurrent(GRU(3, 5))):
+            with pytest.raises(ShapeError, match=f"`x` is a {name}"):
+                run(other)
 
 
 def test_an_unknown_engine_is_refused_with_its_neighbours() -> None:

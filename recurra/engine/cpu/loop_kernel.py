@@ -17,7 +17,7 @@ from recurra.engine.cpu.emit import HEADER, emit, sizes_of
 from recurra.engine.cpu.jit import Code
 from recurra.engine.cpu.matmul import matmul
 from recurra.engine.cpu.packing import pack
-from recurra.engine.cpu.target import Target, host, row_sizes
+from recurra.engine.cpu.target import Target, host
 from recurra.engine.cpu.tiling import Layout, Tiling
 from recurra.engine.once import once
 from recurra.engine.rows import from_rows, row_axis, row_shape, to_rows
@@ -169,11 +169,9 @@ class LoopKernel:
         The weights are read anew for each register tile of rows, and that takes as long as the multiply-adds of a few.
         """
         reading = 4 if self._weights > _SECOND_LEVEL else 2
-        time = 0
-        for size in row_sizes(self.sizes.row_tile):
-            tiles, rows = divmod(rows, size)
-            time += tiles * max(size, reading)
-        return time
+        tiles = max(1, -(-rows // self.sizes.row_tile))
+        size, larger = divmod(rows, tiles)  # as `Writer.in_pieces` cuts them
+        return larger * max(size + 1, reading) + (tiles - larger) * max(size, reading)
 
     def _share(self, sharers: int) -> float:
         """The part of all panels that the first of the sharers has."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import binding as llvm
 
-__all__ = ["Target", "host", "row_sizes"]
+__all__ = ["Target", "host"]
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,6 @@ class Target:
     def tile_rows(self, vectors: int) -> int:
         """Rows of the register tile of a product with a panel of so many vectors."""
         return min((self.registers - vectors - 1) // vectors, 8)
-
-
-def row_sizes(largest: int) -> list[int]:
-    """Rows of the register tiles that any number of rows is cut into: whole ones, then one of what is left.
-
-    Each tile reads all weights of a panel, so that tiles of 4, 2 and 1 rows take longer than one of 5 and one of 2.
-    """
-    return list(range(largest, 0, -1))
 
 
 @functools.cache

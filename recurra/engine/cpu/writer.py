@@ -9,7 +9,7 @@ from typing import Any
 from llvmlite import ir
 
 from recurra.engine.cpu import team
-from recurra.engine.cpu.target import Target, row_sizes
+from recurra.engine.cpu.target import Target
 from recurra.engine.cpu.vectors import Vectors
 
 __all__ = ["I32", "I64", "POINTER", "Writer"]
@@ -157,12 +157,23 @@ class Writer:
         self.each(self.word(0), rounds, 1, lambda k: body(self.b.add(thread, self.b.mul(k, threads))))
 
     def in_pieces(self, stop: Any, largest: int, body: Callable[[int, Any], None]) -> None:
-        """`body(size, at)` for pieces of the largest size from 0 on, then for smaller ones until `stop`."""
+        """`body(size, at)` for as few pieces from 0 until `stop` as there can be, of sizes that differ by one at most.
+
+        A piece of one or two rows reads all weights, too, and waits for them: three pieces of 6, 6 and 5 rows take less
+        than those of 8, 8 and 1 (measured on a Zen 4: up to 9 % of a loop).
+        """
+        b, one = self.b, self.word(1)
+        pieces = self.quotient(stop, self.word(largest))
+        pieces = b.select(b.icmp_signed(">", pieces, one), pieces, one)
+        size_of_most = b.sdiv(stop, pieces)
+        larger = b.sub(stop, b.mul(size_of_most, pieces))  # so many pieces have one more
+        edge = b.mul(larger, b.add(size_of_most, one))
         start: Any = self.word(0)
-        for size in row_sizes(largest):
-            step = self.word(size)
-            end = self.b.add(start, self.b.mul(self.b.sdiv(self.b.sub(stop, start), step), step))
-            self.each(start, end, step, functools.partial(body, size))
+        for size in range(largest, 0, -1):
+            is_larger = b.icmp_signed("==", self.word(size - 1), size_of_most)
+            is_most = b.icmp_signed("==", self.word(size), size_of_most)
+            end = b.select(is_larger, edge, b.select(is_most, stop, start))
+            self.each(start, end, self.word(size), functools.partial(body, size))
             start = end
 
     # --- numbers ---------------------------------------------------------------------------------------------------

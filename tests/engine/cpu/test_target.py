@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from llvmlite import binding as llvm
@@ -13,8 +14,9 @@ import recurra
 from recurra.cells import GRU, LSTM
 from recurra.engine.cpu import loop_kernel
 from recurra.engine.cpu.emit import emit
-from recurra.engine.cpu.jit import assembly
-from recurra.engine.cpu.target import Target, host, row_sizes
+from recurra.engine.cpu.jit import assembly, compile_text
+from recurra.engine.cpu.target import Target, host
+from recurra.engine.cpu.writer import Writer
 from recurra.engine.lower import lower
 from recurra.engine.schedule import schedule
 from recurra.engine.simplify import simplify
@@ -73,8 +75,21 @@ def test_arm_gets_an_object_file() -> None:
     assert machine.emit_object(module)[:4] == b"\x7fELF"
 
 
-def test_any_number_of_rows_is_cut_into_few_tiles() -> None:
-    assert [row_sizes(largest) for largest in (1, 3, 6)] == [[1], [3, 2, 1], [6, 5, 4, 3, 2, 1]]
+@pytest.mark.parametrize("largest", [1, 3, 8])
+def test_any_number_of_rows_is_cut_into_few_tiles_of_like_sizes(largest: int) -> None:
+    writer = Writer(host(), 32, "pieces")
+    table, _ = writer.function.args
+    stop, sizes = writer.read_word(table, 0), writer.pointer(writer.read_word(table, 1))
+    writer.in_pieces(stop, largest, lambda size, at: writer.b.store(writer.word(size), writer.at(sizes, at, 8)))
+    writer.b.ret_void()
+    code = compile_text(writer.text(), "pieces", host())
+    for count in range(30):
+        found = np.zeros(count + 1, np.int64)
+        code.run(np.array([count, found.ctypes.data]).ctypes.data, 0)
+        expected = [len(part) for part in np.array_split(range(count), max(1, -(-count // largest))) if len(part)]
+        starts = np.flatnonzero(found)
+        assert found[starts].tolist() == expected
+        assert starts.tolist() == [sum(expected[:number]) for number in range(len(expected))]
 
 
 @pytest.mark.parametrize("level", NEEDS)
