@@ -95,7 +95,7 @@ def _run_whole(
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """As `run_faster`: the values of the outputs, and fields [L*D, B, H]. `hx` has no B if `alone`."""
     is_traced = torch.compiler.is_dynamo_compiling()
-    if not is_traced and _is_soon_done(module, x):
+    if not is_traced and x.max_length < _fewest(module):
         return None
     fields = None if hx is None else _given(module, x, hx, alone=alone)
     if hx is not None and fields is None:
@@ -135,11 +135,11 @@ def _is_between_graphs(module: nn.RNNBase) -> bool:
 def _run_packed(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any] | None:
     """As `run_faster`, where the sequences stand. Those of one length are a block, in the order of packing."""
     data, batch_sizes, order, rank = packed
-    if not is_plain_eager(data) or data.shape[1:] != (module.input_size,):
+    if len(batch_sizes) < _fewest(module) or not is_plain_eager(data) or data.shape[1:] != (module.input_size,):
         return None
-    first, last = batch_sizes.numpy()[[0, -1]].tolist()
-    x = Block(data.view(len(batch_sizes), first, -1)) if first == last else Packed(data, batch_sizes)
-    if _is_soon_done(module, x):  # before anything is sorted
+    steps, batch = len(batch_sizes), int(batch_sizes[0])
+    x = Block(data.view(steps, batch, -1)) if len(data) == steps * batch else Packed(data, batch_sizes)
+    if isinstance(x, Packed) and _is_soon_done(module, x):
         return None
     if hx is not None and order is not None:
         fields = _given(module, x, hx)
@@ -154,19 +154,29 @@ def _run_packed(module: nn.RNNBase, packed: PackedSequence, hx: Any) -> tuple[Pa
     return PackedSequence(outputs.reshape(len(data), -1), *packed[1:]), _as_hx(module, after)
 
 
-def _is_soon_done(module: nn.RNNBase, x: Block | Packed) -> bool:
-    """Whether torch has done so few steps sooner."""
-    if isinstance(x, Block):
-        return x.max_length < _FEWEST.get(module.mode, _FEWEST[""])
+def _fewest(module: nn.RNNBase) -> int:
+    """Steps; fewer torch has done sooner."""
+    return _FEWEST.get(module.mode, _FEWEST[""])
+
+
+def _is_soon_done(module: nn.RNNBase, x: Packed) -> bool:
+    """Whether torch has done packed sequences of so few steps, which are not all of one length, sooner."""
     fewest = _FEWEST_PACKED.get(module.mode, _FEWEST_PACKED[""])[torch.is_grad_enabled()]
-    return x.max_length < fewest and not _kernel(module, 0).prefers_dense(x)
+    return x.max_length < fewest and not _is_padded(module, x)
+
+
+def _is_padded(module: nn.RNNBase, x: Packed) -> bool:
+    """Whether oneDNN runs packed sequences, padded, faster than anything else. torch itself pads none."""
+    if module.mode != "LSTM":
+        return False
+    kernel = _kernel(module, 0)
+    return kernel.is_fast(x) and kernel.prefers_dense(x) and kernel.supports(x.values)
 
 
 def _is_worth_it(module: nn.RNNBase, x: Block | Packed, fields: tuple[Tensor, ...]) -> bool:
-    kernel = _kernel(module, 0)
-    if isinstance(x, Packed) and kernel.prefers_dense(x) and kernel.supports(x.values):
-        return True  # torch itself pads no packed sequences for oneDNN
-    return _compiles(module, x, fields) and not kernel.is_fast(x)
+    if isinstance(x, Packed) and _is_padded(module, x):
+        return True
+    return _compiles(module, x, fields) and not _kernel(module, 0).is_fast(x)
 
 
 def _compiles(module: nn.RNNBase, x: AnyBatch, fields: tuple[Tensor, ...]) -> bool:
