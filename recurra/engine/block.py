@@ -104,6 +104,16 @@ class Reversed:
         return self.ragged.values
 
     @property
+    def offsets(self) -> Tensor:
+        """[B + 1], those of the ragged sequences."""
+        return self.ragged.offsets
+
+    @property
+    def derived(self) -> dict[Any, Any]:
+        """What others made of the offsets."""
+        return self.ragged.derived
+
+    @property
     def max_length(self) -> int:
         """T, steps of the longest sequence."""
         return self.ragged.max_length

@@ -119,14 +119,15 @@ class Layout:
         backward = x.backward if isinstance(x, Packed) else isinstance(x, Reversed)
         if x.batch_size == 1:
             return cls.of_one(x.num_steps, backward)
-        source = x.ragged if isinstance(x, Reversed) else x
-        key = cls, backward
-        layout: Layout | None = source.derived.get(key)
-        if layout is None:
-            is_packed = isinstance(source, Packed)
-            sizes = (source.batch_sizes if isinstance(source, Packed) else source.offsets).numpy()
-            layout = cls.of_batch_sizes(sizes, x.batch_size, backward) if is_packed else cls.of_edges(sizes, backward)
-        return source.derived.setdefault(key, layout)
+        known: Layout | None = x.derived.get((cls, backward))
+        if known is not None:
+            return known
+        if isinstance(x, Packed):
+            made = cls.of_batch_sizes(x.batch_sizes.numpy(), x.batch_size, backward)
+        else:
+            made = cls.of_edges(x.offsets.numpy(), backward)
+        layout: Layout = x.derived.setdefault((cls, backward), made)
+        return layout
 
     @classmethod
     def of_edges(cls, edges: np.ndarray, backward: bool) -> Layout:
