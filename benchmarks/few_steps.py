@@ -77,11 +77,7 @@ def measure(
         return torch.no_grad()(lambda: call(module))
 
     torch.testing.assert_close(call(ours), call(theirs), rtol=1e-4, atol=1e-5)
-    runs = {"ours": run(ours), "theirs": run(theirs)}
-    for each in runs.values():
-        for _ in range(6):  # until nothing is new
-            each()
-    found = interleaved(runs, seconds, rounds=3)
+    found = interleaved({"ours": run(ours), "theirs": run(theirs)}, seconds, rounds=3, before=6)
     return found["theirs"] / found["ours"]
 
 

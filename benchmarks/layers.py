@@ -135,12 +135,16 @@ def _gradients(run: Run) -> Any:
 # --- timing -----------------------------------------------------------------------------------------------------------
 
 
-def interleaved(calls: dict[str, Callable[[], Any]], seconds: float, *, rounds: int = 5) -> dict[str, float]:
+def interleaved(
+    calls: dict[str, Callable[[], Any]], seconds: float, *, rounds: int = 5, before: int = 2
+) -> dict[str, float]:
     """Median seconds of each call; see `by_turns`."""
-    return by_turns({name: timer(call) for name, call in calls.items()}, seconds, rounds=rounds)
+    return by_turns({name: timer(call) for name, call in calls.items()}, seconds, rounds=rounds, before=before)
 
 
-def by_turns(timers: dict[str, Callable[[int], float]], seconds: float, *, rounds: int = 5) -> dict[str, float]:
+def by_turns(
+    timers: dict[str, Callable[[int], float]], seconds: float, *, rounds: int = 5, before: int = 2
+) -> dict[str, float]:
     """Median seconds of one call of each.
 
     Args:
@@ -150,11 +154,12 @@ def by_turns(timers: dict[str, Callable[[int], float]], seconds: float, *, round
             be measured so, and longer ones not.
         seconds: for all of them together, but at least `rounds` turns each.
         rounds: see there.
+        before: calls of each until nothing is new to it, before the one that tells how many calls a turn has.
     """
     times: dict[str, list[float]] = {name: [] for name in timers}
     warm, block = {}, {}
     for name, run in timers.items():
-        run(2)
+        run(before)
         one = run(1)
         warm[name], block[name] = (max(1, min(1000, int(given / one))) for given in (WARM, TURN))
     end = time.perf_counter() + seconds

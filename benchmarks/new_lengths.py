@@ -53,7 +53,9 @@ def main() -> None:
         found = measure(layer, both, is_trained, *shape, seconds=given.seconds)
         times = " | ".join(f"{1e3 * found[peer]:.2f}" for peer in PEERS)
         ratio = min(found["torch.nn, packed"], found["torch.nn, padded"]) / found["recurra"]
-        print(f"| {name(layer, both, is_trained)} | {', '.join(map(str, shape))} | {times} | {ratio:.2f} |", flush=True)
+        print(
+            f"| {title(layer, both, is_trained)} | {', '.join(map(str, shape))} | {times} | {ratio:.2f} |", flush=True
+        )
         rows.append({"layer": layer, "bidirectional": both, "trained": is_trained, "T, B, H": shape, "seconds": found})
     print(f"\n| | T, B, H | {' | '.join(EVEN_PEERS)} | times as long |\n|---|---|---:|---:|---:|")
     even = []
@@ -61,14 +63,16 @@ def main() -> None:
         found = measure_even(layer, both, is_trained, *shape, seconds=given.seconds)
         times = " | ".join(f"{1e3 * found[peer]:.2f}" for peer in EVEN_PEERS)
         ratio = found["torch.nn"] / found["recurra.nn"]
-        print(f"| {name(layer, both, is_trained)} | {', '.join(map(str, shape))} | {times} | {ratio:.2f} |", flush=True)
+        print(
+            f"| {title(layer, both, is_trained)} | {', '.join(map(str, shape))} | {times} | {ratio:.2f} |", flush=True
+        )
         even.append({"layer": layer, "bidirectional": both, "trained": is_trained, "T, B, H": shape, "seconds": found})
     if given.json:
         content = {"machine": machine(given.threads), "rows": rows, "even": even}
         given.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def name(layer: str, both: bool, is_trained: bool) -> str:
+def title(layer: str, both: bool, is_trained: bool) -> str:
     """What a line of a table is about."""
     return f"{layer}{', both directions' if both else ''}, {'trained' if is_trained else 'forward'}"
 
@@ -82,8 +86,7 @@ def measure(
     theirs.load_state_dict(ours.state_dict())
     network = recurra.Recurrent(getattr(recurra, layer)(hidden, hidden), bidirectional=both)
     for cell, ending in zip(network.cells, ("_l0", "_l0_reverse"), strict=False):
-        weights = {key: ours.state_dict()[key + ending] for key in cell.state_dict()}
-        cell.load_state_dict(weights)
+        cell.load_state_dict({key: ours.state_dict()[key + ending] for key in cell.state_dict()})
     batches = [made(torch.randint(1, steps + 1, (batch,)), hidden) for _ in range(BATCHES)]
     calls: dict[str, tuple[nn.Module, Callable[[Batch], Any]]] = {
         "recurra": (network, lambda each: network(recurra.Ragged(each.values, each.offsets.clone()))[0].values),
@@ -116,10 +119,7 @@ def measure_even(
 
 def by_turns(runs: dict[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
     """Seconds of a pass by peer, once each has seen all lengths twice."""
-    for run in runs.values():
-        for _ in range(2 * BATCHES):
-            run()
-    return interleaved(runs, seconds, rounds=3)
+    return interleaved(runs, seconds, rounds=3, before=2 * BATCHES)
 
 
 def passes(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recurra.engine import reference
-from recurra.engine.block import AnyBatch, Block
+from recurra.engine.block import AnyBatch
 from recurra.engine.contract import Cell
 from recurra.ragged import Ragged
 
@@ -37,8 +37,6 @@ class HoistedKernel:
         flops: of one step of one sequence.
     """
 
-    takes_blocks: ClassVar[bool] = True
-
     cell: Cell
     before: Callable[[Tensor], Tensor]
     rest: Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -53,15 +51,13 @@ class HoistedKernel:
         """Where sequences are too few for the threads, and one step is so large that torch has work for all of them."""
         return x.batch_size < torch.get_num_threads() and self.flops >= _LARGE_STEP
 
-    def run(self, x: Ragged | Block, state: Any) -> tuple[Tensor, Any]:
+    def run(self, x: Ragged, state: Any) -> tuple[Tensor, Any]:
         """Run every sequence from its first step to its last.
 
-        Shapes: x.values [N, *input_shape] without resets, or of a Block, fields of state [B, ...] -> outputs
-            [N, *output_shape], or those of a Block, state after the last steps.
+        Shapes: x.values [N, *input_shape] without resets, fields of state [B, ...] -> outputs [N, *output_shape], state
+            after the last steps.
         """
-        sequences = x if isinstance(x, Ragged) else x.to_ragged()
-        values, state = reference.run(reference.WithStep(self.cell, self.rest), sequences, state, self._read)
-        return values if isinstance(x, Ragged) else x.from_ragged(values), state
+        return reference.run(reference.WithStep(self.cell, self.rest), x, state, self._read)
 
     def _read(self, values: Tensor, running: list[int]) -> Iterator[Tensor]:
         blocks = list(_blocks(running, self.max_rows))

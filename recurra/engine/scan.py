@@ -132,34 +132,32 @@ def _torch(cell: Cell, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
 
 def by_kernel(kernel: Kernel, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
     """What a kernel computes of a batch of any kind, without resets, as an engine does."""
-    takes_it = isinstance(x, Ragged) or (isinstance(x, Block) and getattr(kernel, "takes_blocks", False))
-    known: Any = x if takes_it else x.to_ragged()  # type: ignore[union-attr]
-    with parametrize.cached():  # see `_for_all`
-        values, state = kernel.run(known, state)
-    return (values if known is x else x.from_ragged(values)), state  # type: ignore[union-attr]
+    run: Any = kernel.run
+    if isinstance(x, Block) and getattr(kernel, "takes_blocks", False):
+        with parametrize.cached():  # see `_as_ragged`
+            return run(x, state)
+    return _as_ragged(run, x, state)
+
+
+def _as_ragged(run: Callable[[Ragged, Any], tuple[Tensor, Any]], x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
+    """What a function of a Ragged computes of a batch of any kind."""
+    with parametrize.cached():  # a weight drawn anew for each sequence (weight drop) is drawn once a scan
+        if isinstance(x, Ragged):
+            return run(x, state)
+        values, state = run(x.to_ragged(), state)
+    return x.from_ragged(values), state
 
 
 def _for_all(run: RaggedEngine) -> Engine:
     """An engine that takes every kind of batch from one that knows a Ragged alone."""
-
-    def engine(cell: Cell, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
-        with parametrize.cached():  # a weight drawn anew for each sequence (weight drop) is drawn once a scan
-            if isinstance(x, Ragged):
-                return run(cell, x, state)
-            values, state = run(cell, x.to_ragged(), state)
-        return x.from_ragged(values), state
-
-    return engine
-
-
-_by_rows = _for_all(reference.run)
+    return lambda cell, x, state: _as_ragged(functools.partial(run, cell), x, state)
 
 
 def _reference(cell: Cell, x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
     try:
         if not isinstance(x, Block):
-            return _by_rows(cell, x, state)
-        with parametrize.cached():  # see `_for_all`
+            return _as_ragged(functools.partial(reference.run, cell), x, state)
+        with parametrize.cached():  # see `_as_ragged`
             values, state = reference.run_padded(cell, x.turned(x.values), state)
     except RuntimeError as error:
         found = None if isinstance(error, RecurraError) else _difference(cell, x)

@@ -79,6 +79,8 @@ def run_faster(module: nn.RNNBase, input: Any, hx: Any = None) -> tuple[Any, Any
         return None
     alone = input.dim() == 2
     steps = input.unsqueeze(1) if alone else input.transpose(0, 1) if module.batch_first else input
+    if not is_traced and len(steps) < _fewest(module):
+        return None
     found = _run_whole(module, Block(steps), hx, alone=alone)
     if found is None:
         return None
@@ -95,8 +97,6 @@ def _run_whole(
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """As `run_faster`: the values of the outputs, and fields [L*D, B, H]. `hx` has no B if `alone`."""
     is_traced = torch.compiler.is_dynamo_compiling()
-    if not is_traced and x.max_length < _fewest(module):
-        return None
     fields = None if hx is None else _given(module, x, hx, alone=alone)
     if hx is not None and fields is None:
         return None

@@ -253,8 +253,7 @@ class Layout:
         edges = np.linspace(0, size, batch + 1).astype(np.int64)
         if self.steps is not None:
             lengths = -np.sort(-np.diff(edges))
-            batch_sizes = batch - np.searchsorted(lengths[::-1], np.arange(lengths[0]), side="right")
-            return Layout.of_batch_sizes(batch_sizes, batch, self.falls)
+            return Layout.of_batch_sizes(_running(lengths), batch, self.falls)
         return Layout.of_edges(edges, self.stride < 0)
 
     def _deal(self, threads: int, limit: int, sharers: int) -> Tiling:
@@ -281,8 +280,7 @@ class Layout:
                 steps = int(lengths[0])
                 tiles.append((first, len(mine), steps, at))
                 order.append(mine)
-                # sequences are in falling order: the count at step t is how many are longer than t
-                counts.append(len(mine) - lengths[::-1].searchsorted(np.arange(steps), side="right"))
+                counts.append(_running(lengths))
                 first += len(mine)
                 at += steps
         dealt = np.concatenate(order or [_NONE])
@@ -298,3 +296,8 @@ class Layout:
             sharers=sharers,
             asked=asked,
         )
+
+
+def _running(lengths: np.ndarray) -> np.ndarray:
+    """How many sequences of falling lengths [B] are longer than t, for each step t of the first one."""
+    return len(lengths) - lengths[::-1].searchsorted(np.arange(lengths[0]), side="right")
