@@ -1,9 +1,11 @@
-"""Every test begins with the same random state, a clean environment, and fresh float memory full of NaN."""
+"""Every test begins with the same random state and examples, a clean environment, and fresh memory full of NaN."""
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from recurra.engine.cpu import replay
 
+_CRASHES = "TESTS_CRASHES"
+settings.register_profile("same", derandomize=True, deadline=None)  # others: pytest --hypothesis-profile=default
+settings.load_profile("same")
 torch.set_num_threads(1)  # tests run side by side; results must not depend on it
 
 
@@ -26,6 +32,28 @@ def _filled(create: Any) -> Any:
         return tensor
 
     return poisoned
+
+
+@pytest.hookimpl(trylast=True)  # pytest itself lets them say it on a stderr that nobody reads
+def pytest_configure(config: pytest.Config) -> None:
+    """Where each of several processes says, if it crashes, what it was doing."""
+    if hasattr(config, "workerinput"):
+        faulthandler.enable(open(Path(os.environ[_CRASHES]) / config.workerinput["workerid"], "w"))  # noqa: SIM115
+    else:
+        os.environ[_CRASHES] = tempfile.mkdtemp()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for path in sorted(Path(os.environ[_CRASHES]).iterdir()):
+        if said := path.read_text():
+            terminalreporter.section(f"crash of {path.name}")
+            terminalreporter.write(said)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Cells that stand in a module have the same weights in every run: some would amplify rounding too far."""
+    if isinstance(collector, pytest.Module):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

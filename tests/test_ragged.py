@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from recurra.errors import ShapeError
 from recurra.ragged import Ragged, put_rows, take_rows
 
-law = settings(max_examples=40, deadline=None)
+law = settings(max_examples=40)
 
 LENGTHS = st.lists(st.integers(0, 5), max_size=5)  # an empty batch and empty sequences are legal
 SOME_STEPS = st.lists(st.integers(1, 5), min_size=1, max_size=5)  # all that a PackedSequence can hold

@@ -28,7 +28,7 @@ def row_lists(batches: list[npt.NDArray[np.int64]]) -> list[list[int]]:
     return [batch.tolist() for batch in batches]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths_of_pairs, st.integers(1, 100), st.integers(-2, 2), st.integers(0, 3), st.floats(0, 5))
 def test_every_example_is_in_one_batch_within_the_budget(
     lengths: list[tuple[int, int]], budget: int, seed: int, epoch: int, noise: float

@@ -77,7 +77,7 @@ def test_parallel_files_are_joined_line_by_line(tmp_path: Path, ending: str) -> 
     assert sides(read_pairs([source, target])) == PAIRS
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(*[st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)] * 2), min_size=1, max_size=5)
 )

@@ -28,7 +28,7 @@ def test_the_split_never_changes() -> None:
     assert [pair.line for pair in validation] == [13, 14, 26, 40, 49, 73, 91]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.sampled_from("abcdefghij"), min_size=2, max_size=40).filter(lambda s: len(set(s)) > 1),
     st.floats(0.01, 0.99),

@@ -28,7 +28,7 @@ def same_as_encode(sentences: list[str], vocabulary: Vocabulary = VOCABULARY) ->
     return torch.equal(plain.values, sampled.values) and torch.equal(plain.offsets, sampled.offsets)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(st.sampled_from("abmnthe' ,éZ北京"), max_size=25), max_size=4))
 def test_without_dropout_it_is_encode(sentences: list[str]) -> None:
     assert same_as_encode(sentences)

@@ -49,7 +49,7 @@ def test_every_training_sentence_comes_back(vocabulary: Vocabulary) -> None:
     assert vocabulary.decode_batch(vocabulary.encode_batch(LINES)) == LINES
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.sampled_from([*LETTERS, " ", "\t", "\n", "▁"]), max_size=30))
 def test_any_text_of_known_letters_comes_back_normalised(sentence: str) -> None:
     for vocabulary in (BPE, CHAR):
@@ -58,7 +58,7 @@ def test_any_text_of_known_letters_comes_back_normalised(sentence: str) -> None:
         assert vocabulary.decode(ids) == vocabulary.normalise(sentence.replace("▁", " "))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(codec="utf-8"), max_size=30))
 def test_any_text_at_all_comes_back_when_unknown_pieces_are_copied(sentence: str) -> None:
     for vocabulary in (BPE, WORD, CHAR, LOWER):
@@ -69,7 +69,7 @@ def test_any_text_at_all_comes_back_when_unknown_pieces_are_copied(sentence: str
         assert vocabulary.normalise(normal) == normal
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(st.sampled_from([*LETTERS, " "]), max_size=30))
 def test_normalising_changes_only_blanks_at_ends_and_in_rows(sentence: str) -> None:
     known = sentence.replace("\u00a0", "x").replace("\u202f", "x")

@@ -42,7 +42,7 @@ def assert_states(actual: Any, expected: Any) -> None:
 
 
 @every_cell
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(lengths=lengths_of_batches, reverse=st.booleans())
 def test_a_batch_equals_its_sequences_one_by_one(name: str, lengths: list[int], reverse: bool) -> None:
     cell, x, state = case(name, lengths)
@@ -56,7 +56,7 @@ def test_a_batch_equals_its_sequences_one_by_one(name: str, lengths: list[int], 
 
 
 @every_cell
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(num_steps=st.integers(0, 8), cut=st.integers(0, 8))
 def test_a_sequence_in_chunks_equals_the_whole(name: str, num_steps: int, cut: int) -> None:
     cell, _, state = case(name, [1, 1])
@@ -69,7 +69,7 @@ def test_a_sequence_in_chunks_equals_the_whole(name: str, num_steps: int, cut: i
 
 
 @every_cell
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(lengths=lengths_of_batches, seed=st.integers(0, 1000))
 def test_a_reset_equals_a_new_sequence(name: str, lengths: list[int], seed: int) -> None:
     cell, x, state = case(name, lengths)
@@ -88,7 +88,7 @@ def test_a_reset_equals_a_new_sequence(name: str, lengths: list[int], seed: int)
 
 
 @every_cell
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(lengths=lengths_of_batches, seed=st.integers(0, 1000), engine=st.sampled_from(["auto", "reference"]))
 def test_reverse_is_forward_on_the_reversed_sequences(name: str, lengths: list[int], seed: int, engine: str) -> None:
     cell, x, state = case(name, lengths)

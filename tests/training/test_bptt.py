@@ -57,7 +57,7 @@ def gradient_by_hand(w: float, x: list[float], k1: int, k2: int) -> float:
     k1=st.integers(1, 7),
     more=st.integers(0, 8),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_gradients_are_those_by_hand(w: float, x: list[float], k1: int, more: int) -> None:
     network = ScalarRNN(w)
     inputs = torch.tensor(x, dtype=torch.float64)[:, None, None]
@@ -141,7 +141,7 @@ def test_a_ragged_batch_is_its_sequences_one_by_one(lengths: list[int], k1: int,
 
 
 @given(lengths=st.lists(st.integers(0, 6), min_size=1, max_size=5), cut=st.integers(0, 7), resets=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_cutting_and_joining_time_is_the_identity(lengths: list[int], cut: int, resets: Any) -> None:
     steps = sum(lengths)
     places = sorted(resets.draw(st.sets(st.integers(0, max(0, steps - 1)), max_size=steps)) if steps else [])

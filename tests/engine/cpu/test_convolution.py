@@ -66,7 +66,7 @@ def test_the_gradient_of_a_weight(of: Convolution, count: int, dtype: torch.dtyp
     assert_close(found, expected(of, x.double(), d_y.double()).to(dtype))
 
 
-@settings(deadline=None, max_examples=30)  # each size has code of its own
+@settings(max_examples=30)  # each size has code of its own
 @given(
     st.integers(1, 9),
     st.integers(1, 9),

@@ -34,7 +34,7 @@ def penalty(kind: str, alpha: float, length: int) -> float:
     return {"none": 1.0, "average": length**alpha, "wu": ((5 + length) / 6) ** alpha}[kind]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=seeds, kind=st.sampled_from(LENGTH_PENALTIES), alpha=st.sampled_from([0.0, 0.6, 1.0, 2.0]))
 def test_a_beam_of_all_sequences_finds_the_best_ones(seed: int, kind: str, alpha: float) -> None:
     table = Table.random(seed, batch_size=2, vocab_size=3, steps=4)
@@ -51,7 +51,7 @@ def test_a_beam_of_all_sequences_finds_the_best_ones(seed: int, kind: str, alpha
             assert one.log_probs == pytest.approx(table.log_probs(sentence, tuple(one.tokens)), abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=seeds, vocab_size=st.integers(2, 40), spread=st.sampled_from([0.3, 1.5, 5.0]))
 def test_a_beam_of_one_is_greedy(seed: int, vocab_size: int, spread: float) -> None:
     table = Table.random(seed, batch_size=3, vocab_size=vocab_size, spread=spread)
@@ -62,7 +62,7 @@ def test_a_beam_of_one_is_greedy(seed: int, vocab_size: int, spread: float) -> N
     assert_same([hypotheses[0] for hypotheses in found], first)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=seeds,
     beam_size=st.integers(1, 6),
@@ -92,7 +92,7 @@ def test_a_batch_is_its_sentences_one_by_one(
         assert_same(found[sentence], alone[0])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=seeds, beam_size=st.integers(1, 8), vocab_size=st.integers(2, 6))
 def test_hypotheses_are_sorted_different_and_ended(seed: int, beam_size: int, vocab_size: int) -> None:
     table = Table.random(seed, batch_size=2, vocab_size=vocab_size)
@@ -109,7 +109,7 @@ def test_hypotheses_are_sorted_different_and_ended(seed: int, beam_size: int, vo
             assert one.score == pytest.approx(sum(one.log_probs) / len(one.log_probs), abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=seeds, size=st.integers(1, 3))
 def test_no_ngram_comes_twice(seed: int, size: int) -> None:
     table = Table.random(seed, batch_size=3, vocab_size=4, steps=8)
@@ -121,7 +121,7 @@ def test_no_ngram_comes_twice(seed: int, size: int) -> None:
             assert len(set(grams)) == len(grams)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=seeds, beam_size=st.integers(1, 5))
 def test_without_early_stop_the_score_is_never_worse(seed: int, beam_size: int) -> None:
     table = Table.random(seed, batch_size=3, vocab_size=5)

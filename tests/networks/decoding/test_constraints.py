@@ -13,7 +13,7 @@ from recurra.networks.decoding.constraints import LAST_RESORT, Limits, log_proba
 NEVER = float("-inf")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(history=st.lists(st.integers(0, 3), max_size=10), size=st.integers(1, 4))
 def test_repeated_ngrams_are_those_found_by_hand(history: list[int], size: int) -> None:
     seen = {tuple(history[start : start + size]) for start in range(len(history) - size + 1)}

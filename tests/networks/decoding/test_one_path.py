@@ -35,7 +35,7 @@ def by_hand(table: Table, sentence: int, max_length: int) -> list[int]:
     return tokens
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31))
 def test_greedy_takes_the_most_probable_token_and_stops_at_the_end(seed: int) -> None:
     table = Table.random(seed, batch_size=4, vocab_size=5)
