@@ -48,12 +48,14 @@ def compile_ir(text: Callable[[], str], name: str, target: Target, *parts: str) 
     written = text() if code is None else ""
     with _lock:
         if code is None:
-            module = _parsed(written)
-            module.verify()
-            code = _optimised(module, target).emit_object(module)
+            with _parsed(written) as module:
+                module.verify()
+                code = _optimised(module, target).emit_object(module)
             cache.write(cached, code)
-        # the engine would keep a module as long as its code: a megabyte, where the code has some kilobytes
-        engine = llvm.create_mcjit_compiler(_parsed(""), _machine(target))
+        # The engine would keep a module as long as its code: a megabyte, where the code has some kilobytes. It takes
+        # away the one that it has, in which there is nothing, and then the context must still be there: the garbage
+        # collector may take that of a cycle's code first, so that the engine has the one that never goes.
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target))
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
     return Code(engine, name)
@@ -66,8 +68,7 @@ def _parsed(text: str) -> llvm.ModuleRef:
 
 def assembly(text: str, target: Target) -> str:
     """A module as the processor's instructions, to read."""
-    with _lock:
-        module = _parsed(text)
+    with _lock, _parsed(text) as module:
         return str(_optimised(module, target).emit_assembly(module))
 
 
