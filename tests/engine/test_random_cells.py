@@ -186,7 +186,6 @@ EXAMPLES = int(os.environ.get("RECURRA_EXAMPLES", "10"))
 
 @settings(
     max_examples=EXAMPLES,
-    derandomize=EXAMPLES <= 25,
     phases=[phase for phase in Phase if phase is not Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
