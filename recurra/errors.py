@@ -1,4 +1,4 @@
-"""The error tree: every refusal of Recurra is one of these, and its message says what to do.
+"""The error tree, and warnings: every refusal of Recurra is one of these, and its message says what to do.
 
     RecurraError
     ├── ShapeError(ValueError)      a tensor of the wrong shape, type or device
@@ -17,6 +17,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +38,7 @@ __all__ = [
     "import_extra",
     "no_such_file",
     "reason_of",
+    "warn",
 ]
 
 
@@ -122,3 +126,12 @@ def import_extra(module: str, extra: str) -> ModuleType:
         raise MissingExtra(
             f"This needs the package `{package}`, which is not installed: run `pip install 'recurra[{extra}]'`."
         ) from None
+
+
+def warn(message: str) -> None:
+    """Warn at the line that called the library, whatever calls of it and of torch are between."""
+    homes = tuple(f"{Path(str(sys.modules[name].__file__)).parent}{os.sep}" for name in ("recurra", "torch"))
+    level, frame = 2, sys._getframe(1)
+    while frame.f_code.co_filename.startswith(homes) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)

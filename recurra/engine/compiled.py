@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,7 @@ from recurra.engine.products import has_bf16, is_plain_eager
 from recurra.engine.reading import Look, Reading, hooks_on_all, read, what_changed
 from recurra.engine.ready import Known, Ready
 from recurra.engine.trace import Unsupported, line_of
-from recurra.errors import CompileError, RecurraError
+from recurra.errors import CompileError, RecurraError, warn
 
 __all__ = [
     "alone",
@@ -119,10 +118,9 @@ def forget_oldest(versions: dict[Any, Any]) -> None:
 @functools.cache  # once for each attribute
 def _say_changing(kind: str, attribute: str) -> None:
     if attribute:
-        warnings.warn(
+        warn(
             f"`{kind}` has been compiled {_MANY} times: `{attribute}` changes again and again, and code is made for "
-            "each of its values. A number that changes belongs in a buffer, which is read at every call.",
-            stacklevel=2,
+            "each of its values. A number that changes belongs in a buffer, which is read at every call."
         )
 
 

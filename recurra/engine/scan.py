@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,7 +24,7 @@ from recurra.engine.made_weights import make_weights
 from recurra.engine.products import is_autocast, is_plain_eager
 from recurra.engine.reading import hooks_on_all
 from recurra.engine.ready import Known
-from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, did_you_mean
+from recurra.errors import CompileError, ConfigError, RecurraError, ShapeError, did_you_mean, warn
 from recurra.ragged import Ragged
 from recurra.shapes import describe, shape_text
 
@@ -101,7 +100,7 @@ def _is_faster(kernel: Kernel, x: AnyBatch) -> bool:
 
 @functools.cache  # once for each reason, and the reason names the cell
 def _say_slow(why: str) -> None:
-    warnings.warn(f"{why.rstrip('.')}. It runs on the reference engine, a Python loop over time.", stacklevel=2)
+    warn(f"{why.rstrip('.')}. It runs on the reference engine, a Python loop over time.")
 
 
 def _compiled(cell: Cell, x: AnyBatch, state: Any, checkpoint_every: int | None = None) -> tuple[Tensor, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from recurra.engine.reading import read, tensor_at
 from recurra.engine.state_class import state_class
 from recurra.engine.step_code import StepCode, StepMemory
 from recurra.engine.trace import copied
-from recurra.errors import CompileError, RunError, ShapeError, TraceError, reason_of
+from recurra.errors import CompileError, RunError, ShapeError, TraceError, reason_of, warn
 from recurra.files import write_whole
 from recurra.shapes import describe, shape_text, size_text
 
@@ -374,7 +373,7 @@ def _compile(whole: _Whole, dtype: torch.dtype) -> StepCode | CompileError:
 
 @functools.cache  # once for each reason
 def _say_slow(why: str) -> None:
-    warnings.warn(f"{why.rstrip('.')}. The stream runs on torch, operation by operation.", stacklevel=5)
+    warn(f"{why.rstrip('.')}. The stream runs on torch, operation by operation.")
 
 
 # --- two ways to run it ----------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ that no guard is on: its identity and its plain attributes are read in the trace
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from recurra.engine.contract import Cell, kernel_of
 from recurra.engine.identity import owner_of
 from recurra.engine.operators import form_of
 from recurra.engine.reading import plain_attributes
-from recurra.errors import RecurraError
+from recurra.errors import RecurraError, warn
 
 __all__ = ["Call", "call_of", "eagerly", "run", "run_call"]
 
@@ -145,7 +144,7 @@ def _call_of(word: str, dtype: torch.dtype, bf16: bool) -> tuple[Any, ...]:
         form = form_of(cell, dtype, bf16=bf16)
     except RecurraError as error:
         if kernel_of(cell) is None:
-            warnings.warn(f"{error} `torch.compile` unrolls it over time.", stacklevel=2)
+            warn(f"{error} `torch.compile` unrolls it over time.")
         return (str(error),)
     operator = "scan_drawing" if form.code.draws else "scan"
     constants = tuple(tuple(name.split(".")) for name in form.code.constants)

@@ -302,8 +302,11 @@ def test_pictures_of_another_size_are_refused() -> None:
 def test_pictures_without_compiled_form_run_on_the_reference_engine_and_it_says_so_once() -> None:
     cell = Spreading(3, 2, (4, 5)).double()
     x = torch.randn(4, 2, 3, 4, 5).double()
-    with pytest.warns(UserWarning, match=r"`Spreading.step` \(test_scan.py:\d+: `spread = .*`\): `cummax` has no comp"):
+    with pytest.warns(
+        UserWarning, match=r"`Spreading.step` \(test_scan.py:\d+: `spread = .*`\): `cummax` has no comp"
+    ) as said:
         outputs, _ = recurra.scan(cell, x)
+    assert said[0].filename == __file__  # at the line of the call, not at one of ours
     assert_close(recurra.scan(cell, x)[0], outputs)  # and no second warning
     with pytest.raises(CompileError, match="`cummax` has no compiled form"):
         recurra.scan(cell, x, engine="compiled")

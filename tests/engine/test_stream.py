@@ -477,8 +477,9 @@ def test_what_has_no_compiled_form_runs_on_torch_and_says_so_once() -> None:
     x = torch.randn(4, 2, 3)
     expected, last = recurra.Recurrent(network.cells[0], engine="reference")(x)
 
-    with pytest.warns(UserWarning, match=r"test_stream.py.*cummax.*The stream runs on torch"):
+    with pytest.warns(UserWarning, match=r"test_stream.py.*cummax.*The stream runs on torch") as said:
         stream = network.stream(2)
+    assert said[0].filename == __file__
 
     assert not stream.is_compiled
     assert_close(stream.push(x), expected.detach())

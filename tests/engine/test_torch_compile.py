@@ -488,8 +488,9 @@ def test_a_cell_without_a_compiled_form_is_unrolled_and_says_so() -> None:
     cell, x = Highest(5, 5), torch.randn(7, 4, 5, requires_grad=True)
     compiled = torch.compile(lambda: recurra.scan(cell, x), backend="aot_eager", fullgraph=True)
     want = gradients(lambda: recurra.scan(cell, x, engine="reference"), [x])
-    with pytest.warns(UserWarning, match="`torch.compile` unrolls it over time"):
+    with pytest.warns(UserWarning, match="`torch.compile` unrolls it over time") as said:
         assert_equal(gradients(compiled, [x]), want)
+    assert said[0].filename == __file__
 
 
 @pytest.mark.parametrize("fullgraph", [False, True])
