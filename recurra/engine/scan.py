@@ -250,10 +250,6 @@ def scan(
     run = named if in_use is None else _for_all(in_use)
     batch = as_batch(x, cell.input_shape, lengths, resets, reader=type(cell).__name__)
     state = cell.as_state(state, batch.batch_size, like=batch.values)
-    if isinstance(batch, Block) and not reverse:  # nothing to turn, to cut at resets or to pad
-        found: Any
-        found, state = run(cell, batch, state)
-        return (found if isinstance(x, Tensor) else batch.replace(found)), state  # type: ignore[return-value]
 
     def forward(x: AnyBatch, state: Any) -> tuple[Tensor, Any]:
         return run(cell, x, state)
