@@ -75,7 +75,10 @@ def _settle() -> None:
     if threading.current_thread() is threading.main_thread():
         begin()
     elif torch.version.cuda is not None:
-        threading.Thread(target=begin_and_stay, name="recurra", daemon=True).start()
+        try:
+            threading.Thread(target=begin_and_stay, name="recurra", daemon=True).start()
+        except RuntimeError:  # the main thread has ended, and from Python 3.12 on none begins then: this one stays
+            begin()
         done.wait()
 
 

@@ -299,12 +299,17 @@ def test_no_more_threads_are_counted_on_than_openmp_gives(setting: str) -> None:
     assert done.stdout.split() == ["1", "True"], done.stderr
 
 
-def test_a_thread_that_outlives_the_main_one_may_compile() -> None:
-    program = """
+@pytest.mark.parametrize("build", ["", "torch.version.cuda, threading.Thread.start = '13.0', refused"])
+def test_a_thread_that_outlives_the_main_one_may_compile(build: str) -> None:
+    program = f"""
 import threading, torch, recurra
+
+def refused(thread):
+    raise RuntimeError("can't create new thread at interpreter shutdown")  # as Python 3.12 says
 
 def scan():
     threading.main_thread().join()
+    {build}
     torch.set_num_threads(1)
     print(list(recurra.scan(recurra.GRU(2, 3), torch.randn(4, 1, 2), engine="compiled")[0].shape))
 
