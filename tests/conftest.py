@@ -38,9 +38,12 @@ def _filled(create: Any) -> Any:
 def pytest_configure(config: pytest.Config) -> None:
     """Where each of several processes says, if it crashes, what it was doing."""
     if hasattr(config, "workerinput"):
-        faulthandler.enable(open(Path(os.environ[_CRASHES]) / config.workerinput["workerid"], "w"))  # noqa: SIM115
+        path = Path(os.environ[_CRASHES]) / config.workerinput["workerid"]
+        faulthandler.enable(os.open(path, os.O_WRONLY | os.O_CREAT))  # open as long as the process lives
     else:
-        os.environ[_CRASHES] = tempfile.mkdtemp()
+        folder = tempfile.TemporaryDirectory()
+        config.add_cleanup(folder.cleanup)
+        os.environ[_CRASHES] = folder.name
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

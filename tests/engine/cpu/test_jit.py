@@ -9,14 +9,9 @@ from typing import Any
 
 from recurra.engine.cpu import jit
 from recurra.engine.cpu.target import host
+from tests.engine.cpu.test_cache import ANSWER
 
-TEXT = """
-define void @answer(ptr %to, i64 %number) {
-  store i64 %number, ptr %to
-  ret void
-}
-define void @answer_team(ptr %to) { ret void }
-"""
+TEXT = ANSWER.replace("MULTIPLE", "1")
 
 
 class Holder:
